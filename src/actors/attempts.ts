@@ -1,0 +1,98 @@
+import type { AnyActorLogic, AnyActorRef } from 'xstate';
+import { backoff, type Clock } from '../clock.ts';
+import type { ActorType, RetryPolicy } from './define.ts';
+import type { Invocation } from './invocation.ts';
+import type { Resident } from './resident.ts';
+import type { Ring } from './ring.ts';
+import type { Shard } from './shard.ts';
+
+/** Starts an attempt of an invoke the actor has committed to; its result comes back through the mailbox. */
+export function startAttempt(
+  ring: Ring,
+  shard: Shard,
+  resident: Resident,
+  invokeId: string,
+  attempt: number,
+  delayMs: number,
+): void {
+  const seq = resident.live?.started[invokeId];
+  const child = resident.live?.snapshot.children[invokeId] as ChildRef | undefined;
+  if (seq === undefined || !child) return;
+  const invocation = ring.invocations.start(
+    {
+      address: resident.address,
+      invokeId,
+      seq,
+      logic: child.logic,
+      input: child.getSnapshot().input,
+      attempt,
+      delayMs,
+      timeoutMs: policyFor(resident.type.timeout, child),
+    },
+    settler(shard, resident, invokeId, seq),
+  );
+  hold(ring, resident, invokeId, invocation);
+}
+
+/** Takes over an attempt that was running before its shard was opened again. */
+export function keepAttempt(
+  ring: Ring,
+  shard: Shard,
+  resident: Resident,
+  invokeId: string,
+  seq: number,
+  invocation: Invocation,
+): void {
+  invocation.onSettled = settler(shard, resident, invokeId, seq);
+  hold(ring, resident, invokeId, invocation);
+  if (invocation.outcome) invocation.onSettled(invocation.outcome);
+}
+
+/** Forgets the attempt; `abort` also ends it. */
+export function endAttempt(ring: Ring, resident: Resident, invokeId: string, abort: boolean): void {
+  const invocation = resident.invocations.get(invokeId);
+  if (!invocation) return;
+  if (abort) invocation.abort();
+  resident.invocations.delete(invokeId);
+  if (resident.invocations.size === 0) ring.load.busyActors--;
+}
+
+/** How long to wait before the attempt after `attempt`; undefined when there is none. */
+export function retryDelay(
+  clock: Clock,
+  type: ActorType,
+  child: AnyActorRef | undefined,
+  attempt: number,
+  error: unknown,
+): number | undefined {
+  const policy: RetryPolicy | undefined = child && policyFor(type.retry, child as ChildRef);
+  if (!policy || attempt >= policy.attempts) return undefined;
+  if (
+    typeof error === 'object' &&
+    error !== null &&
+    'retryable' in error &&
+    error.retryable === false
+  )
+    return undefined;
+  return backoff(clock, attempt, policy.delayMs ?? 200, policy.maxDelayMs ?? 30_000);
+}
+
+type ChildRef = AnyActorRef & {
+  src: unknown;
+  logic: AnyActorLogic;
+  getSnapshot(): { input?: unknown };
+};
+
+function policyFor<T>(policies: Readonly<Record<string, T>>, child: ChildRef): T | undefined {
+  return (typeof child.src === 'string' ? policies[child.src] : undefined) ?? policies['*'];
+}
+
+function settler(shard: Shard, { address }: Resident, invokeId: string, seq: number) {
+  return (outcome: NonNullable<Invocation['outcome']>) =>
+    shard.post({ kind: 'settled', address, invokeId, seq, outcome });
+}
+
+function hold(ring: Ring, resident: Resident, invokeId: string, invocation: Invocation): void {
+  if (resident.invocations.size === 0) ring.load.busyActors++;
+  resident.invocations.set(invokeId, invocation);
+}

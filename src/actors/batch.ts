@@ -1,0 +1,133 @@
+import type { LogMessage } from '../bus/bus.ts';
+import type {
+  DeadLetterWrite,
+  OutboxRow,
+  OutboxWrite,
+  ShardCommit,
+  TimerWrite,
+  TransitionWrite,
+} from '../store/store.ts';
+import type { Effect } from './effects.ts';
+import type { Resident } from './resident.ts';
+
+/** A step on its way to Postgres, with what to do once it is there. */
+export interface Taken {
+  resident: Resident;
+  seq: number;
+  eventType: string;
+  fromState: string | null;
+  toState: string;
+  status: string;
+  effects: Effect[];
+  timers: TimerWrite[];
+}
+
+/** What a publisher is told on its reply subject once the commit has landed. */
+export interface Reply {
+  subject: string;
+  body: string;
+}
+
+/**
+ * What one commit of one shard carries. Steps are added in order; the actor's row is written once, at its newest
+ * step, so a batch is always taken whole.
+ */
+export class Batch {
+  readonly taken: Taken[] = [];
+  readonly messages: LogMessage[] = [];
+  readonly replies: Reply[] = [];
+  readonly outbox: OutboxRow[] = [];
+  readonly #shard: number;
+  readonly #residents = new Set<Resident>();
+  readonly #transitions: TransitionWrite[] = [];
+  readonly #timers = new Map<string, TimerWrite | { type: string; id: string; timerId: string }>();
+  readonly #outboxDone = new Set<string>();
+  readonly #deadLetters: DeadLetterWrite[] = [];
+  #cursor = 0;
+
+  constructor(shard: number) {
+    this.#shard = shard;
+  }
+
+  get isEmpty(): boolean {
+    return (
+      this.#cursor === 0 &&
+      this.#residents.size === 0 &&
+      this.#outboxDone.size === 0 &&
+      this.#timers.size === 0
+    );
+  }
+
+  get size(): number {
+    return this.#transitions.length + this.#deadLetters.length;
+  }
+
+  /** The message has its effect in this batch; the cursor may pass it. */
+  consumed(message: LogMessage): void {
+    this.messages.push(message);
+    this.#cursor = message.seq;
+  }
+
+  /** Where the cursor stands once this has landed; 0: unmoved. */
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  transition(taken: Taken, write: TransitionWrite): void {
+    this.taken.push(taken);
+    this.#transitions.push(write);
+    this.row(taken.resident);
+    for (const timer of taken.timers) this.#timers.set(timerName(timer), timer);
+  }
+
+  /** Writes the actor's row without a transition. */
+  row(resident: Resident): void {
+    this.#residents.add(resident);
+  }
+
+  dropTimer(timer: { type: string; id: string; timerId: string }): void {
+    const { type, id, timerId } = timer;
+    this.#timers.set(timerName(timer), { type, id, timerId });
+  }
+
+  send(row: OutboxWrite): void {
+    this.outbox.push({ ...row, shard: this.#shard });
+  }
+
+  /** An outbox row has reached its end. */
+  delivered(messageId: string): void {
+    this.#outboxDone.add(messageId);
+  }
+
+  deadLetter(letter: DeadLetterWrite): void {
+    this.#deadLetters.push(letter);
+  }
+
+  toCommit(epoch: number, commitNo: number, cursor: number): ShardCommit {
+    const timersArmed: TimerWrite[] = [];
+    const timersDropped: { type: string; id: string; timerId: string }[] = [];
+    for (const timer of this.#timers.values())
+      if ('event' in timer) timersArmed.push(timer);
+      else timersDropped.push(timer);
+    return {
+      shard: this.#shard,
+      epoch,
+      commitNo,
+      cursor: Math.max(cursor, this.#cursor),
+      actors: Array.from(this.#residents, (resident) => resident.write()),
+      transitions: this.#transitions,
+      timersArmed,
+      timersDropped,
+      outboxAdded: this.outbox,
+      outboxDone: [...this.#outboxDone],
+      deadLetters: this.#deadLetters,
+    };
+  }
+
+  get residents(): ReadonlySet<Resident> {
+    return this.#residents;
+  }
+}
+
+const timerName = (timer: { type: string; id: string; timerId: string }): string =>
+  `${timer.type}/${timer.id}/${timer.timerId}`;

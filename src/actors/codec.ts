@@ -1,0 +1,156 @@
+import { PerdureError } from '../errors.ts';
+
+/**
+ * What crosses a process boundary is JSON, plus a few values JSON has no word for, written as
+ * `{"$perdure": kind, "v": …}`: Date, BigInt, Map, Set, Error, NaN and ±Infinity. Everything else (functions,
+ * symbols, class instances, cycles) is refused with its path, rather than turned into something else.
+ */
+const TAG = '$perdure';
+const TAG_IN_TEXT = `"${TAG}"`;
+
+type Tagged = { [TAG]: string; v: unknown };
+
+/**
+ * A JSON-safe equivalent of `value`; the very same object where nothing had to change.
+ * @throws PerdureError `not_serialisable` with the path of the value that cannot be carried.
+ */
+export function encode(value: unknown, path: string, nestingMax: number): unknown {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+    case 'undefined':
+      return value;
+    case 'number':
+      return Number.isFinite(value) ? value : tagged('Number', String(value));
+    case 'bigint':
+      return tagged('BigInt', String(value));
+    case 'object':
+      return value === null ? null : encodeObject(value, path, nestingMax);
+    default:
+      throw refusal(path, `is a ${typeof value}`);
+  }
+}
+
+/** Encodes and writes as JSON text; `undefined` becomes null. @throws PerdureError `not_serialisable`. */
+export function stringify(value: unknown, path: string, nestingMax: number): string {
+  return JSON.stringify(encode(value, path, nestingMax)) ?? 'null';
+}
+
+/** Parses JSON text written by `stringify` (or by anybody). @throws SyntaxError for malformed JSON. */
+export function parse(text: string): unknown {
+  return text.includes(TAG_IN_TEXT) ? JSON.parse(text, revive) : JSON.parse(text);
+}
+
+/** An error as plain data for rows and replies: name, message, code when it has one. */
+export function errorSummary(error: unknown): { name: string; message: string; code?: string } {
+  if (!(error instanceof Error)) return { name: 'Error', message: describe(error) };
+  const code = (error as { code?: unknown }).code;
+  return {
+    name: error.name,
+    message: error.message,
+    ...(typeof code === 'string' ? { code } : {}),
+  };
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return value;
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}
+
+function encodeObject(value: object, path: string, room: number): unknown {
+  if (room <= 0) throw refusal(path, 'is nested too deeply, or contains itself');
+  if (Array.isArray(value)) return encodeArray(value, path, room);
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null) return encodeRecord(value, path, room);
+  if (value instanceof Date)
+    return tagged('Date', Number.isNaN(value.getTime()) ? null : value.toISOString());
+  if (value instanceof Error) return encodeError(value, path, room);
+  if (value instanceof Map)
+    return tagged('Map', encodeArray([...value.entries()], `${path}.entries()`, room));
+  if (value instanceof Set) return tagged('Set', encodeArray([...value], `${path}.values()`, room));
+  throw refusal(path, `is an instance of ${prototype.constructor?.name ?? 'a class'}`);
+}
+
+function encodeArray(value: readonly unknown[], path: string, room: number): unknown[] {
+  let copy: unknown[] | undefined;
+  for (let i = 0; i < value.length; i++) {
+    const item = value[i];
+    const encoded = encode(item, `${path}[${i}]`, room - 1);
+    if (encoded === item) continue;
+    copy ??= value.slice();
+    copy[i] = encoded;
+  }
+  return copy ?? (value as unknown[]);
+}
+
+function encodeRecord(value: object, path: string, room: number): unknown {
+  let copy: Record<string, unknown> | undefined;
+  for (const key in value) {
+    if (key === TAG) throw refusal(path, `has the reserved key ${TAG}`);
+    const item = (value as Record<string, unknown>)[key];
+    // Strings and numbers are most of what there is; they skip building a path.
+    if (typeof item === 'string' || typeof item === 'boolean' || item === null) continue;
+    const encoded = encode(item, `${path}.${key}`, room - 1);
+    if (encoded === item) continue;
+    copy ??= { ...value } as Record<string, unknown>;
+    copy[key] = encoded;
+  }
+  return copy ?? value;
+}
+
+/** An error's own properties ride along when they can; one that cannot is left out, the error still counts. */
+function encodeError(error: Error, path: string, room: number): Tagged {
+  const fields: Record<string, unknown> = { name: error.name, message: error.message };
+  if (error.stack !== undefined) fields.stack = error.stack;
+  for (const key of [...Object.keys(error), 'cause'] as const) {
+    const item = (error as unknown as Record<string, unknown>)[key];
+    if (item === undefined || key === TAG) continue;
+    try {
+      fields[key] = encode(item, `${path}.${key}`, room - 1);
+    } catch (refused) {
+      if (!(refused instanceof PerdureError)) throw refused;
+    }
+  }
+  return tagged('Error', fields);
+}
+
+function tagged(kind: string, v: unknown): Tagged {
+  return { [TAG]: kind, v };
+}
+
+function refusal(path: string, what: string): PerdureError {
+  return new PerdureError(
+    'not_serialisable',
+    `${path} ${what}. An actor keeps only what survives a crash: JSON values, Date, Map, Set, BigInt and Error.`,
+  );
+}
+
+function revive(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !(TAG in value)) return value;
+  const { [TAG]: kind, v } = value as Tagged;
+  switch (kind) {
+    case 'Number':
+      return Number(v);
+    case 'BigInt':
+      return BigInt(v as string);
+    case 'Date':
+      return new Date(v === null ? Number.NaN : (v as string));
+    case 'Map':
+      return new Map(v as [unknown, unknown][]);
+    case 'Set':
+      return new Set(v as unknown[]);
+    case 'Error': {
+      const { name, message, stack, ...rest } = v as Record<string, unknown>;
+      const error = Object.assign(new Error(String(message)), rest);
+      Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
+      Object.defineProperty(error, 'stack', { value: stack, configurable: true, writable: true });
+      return error;
+    }
+    default:
+      return value;
+  }
+}

@@ -1,0 +1,181 @@
+import type { Clock } from '../clock.ts';
+import { backoff } from '../clock.ts';
+import { asError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { type ShardCommit, type Store, StoreUnknown } from '../store/store.ts';
+
+/** A shard as the committer sees it. */
+export interface CommitSource {
+  readonly number: number;
+  /** Somebody else speaks for the shard now; outcomes are of no interest any more. */
+  readonly closed: boolean;
+  /** Transitions that wait. */
+  readonly waiting: number;
+  /** Hands over everything that waits; the source stays untouched until `landed`, `fenced` or `refused`. */
+  take(): ShardCommit | undefined;
+  /** The part is in Postgres. `at`: database time, null when the answer was lost and the deadlines are not known. */
+  landed(commitNo: number, at: number | null): void;
+  /** The part was not landed when it was looked up; it is sent again with this epoch. */
+  resend(epoch: number): ShardCommit;
+  /** Somebody else owns the shard: forget everything. */
+  fenced(): void;
+  /** Postgres refused the statement; nothing landed. */
+  refused(error: Error): void;
+}
+
+/**
+ * Group commit: takes whatever steps are ready from any shard, in one statement, one round trip. While one
+ * statement is in flight the next gathers; up to `inFlightMax` run at once, over disjoint shards.
+ *
+ *  C1  A shard has at most one statement in flight.
+ *  C2  An unknown outcome is never sent again blindly: the epoch is bumped first, behind the old statement's lock
+ *      (S3); then the commit number says whether it landed, and it never can any more if it did not (design §4).
+ *  C3  The committer learns the outcome of every statement it sent before the shard moves on.
+ */
+export class Committer {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #nodeId: string;
+  readonly #commitMax: number;
+  readonly #inFlightMax: number;
+  readonly #dirty = new Set<CommitSource>();
+  readonly #busy = new Set<CommitSource>();
+  #inFlight = 0;
+  #scheduled = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: {
+    store: Store;
+    clock: Clock;
+    log: Logger;
+    nodeId: string;
+    commitMax: number;
+    inFlightMax: number;
+  }) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#nodeId = options.nodeId;
+    this.#commitMax = options.commitMax;
+    this.#inFlightMax = options.inFlightMax;
+  }
+
+  /** The shard has something to commit. */
+  offer(source: CommitSource): void {
+    this.#dirty.add(source);
+    this.#schedule();
+  }
+
+  /** The shard is closed; what is in flight for it is left to land or not. */
+  withdraw(source: CommitSource): void {
+    this.#dirty.delete(source);
+  }
+
+  /** Resolves once nothing is in flight and nothing waits. */
+  idle(): Promise<void> {
+    if (this.#inFlight === 0 && this.#dirty.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#inFlight >= this.#inFlightMax) return;
+    this.#scheduled = true;
+    this.#clock.soon(() => {
+      this.#scheduled = false;
+      while (this.#inFlight < this.#inFlightMax && this.#send());
+    });
+  }
+
+  #send(): boolean {
+    const sources: CommitSource[] = [];
+    let size = 0;
+    for (const source of this.#dirty) {
+      if (this.#busy.has(source)) continue;
+      sources.push(source);
+      size += source.waiting;
+      if (size >= this.#commitMax) break;
+    }
+    const parts: Part[] = [];
+    for (const source of sources) {
+      this.#dirty.delete(source);
+      const commit = source.take();
+      if (commit) parts.push({ source, commit });
+    }
+    if (parts.length === 0) return false;
+    this.#inFlight++;
+    for (const { source } of parts) this.#busy.add(source);
+    void this.#commit(parts).finally(() => {
+      this.#inFlight--;
+      for (const { source } of parts) this.#busy.delete(source);
+      if (this.#dirty.size > 0) this.#schedule();
+      else if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    });
+    return true;
+  }
+
+  async #commit(parts: Part[]): Promise<void> {
+    try {
+      const commits = parts.map(({ commit }) => commit);
+      const { committed, at } = await this.#store.commit(this.#nodeId, commits);
+      for (const { source, commit } of parts)
+        if (committed.has(source.number)) source.landed(commit.commitNo, at);
+        else source.fenced();
+    } catch (error) {
+      if (error instanceof StoreUnknown) return this.#resolve(parts);
+      await this.#refused(parts, asError(error));
+    }
+  }
+
+  async #resolve(all: Part[]): Promise<void> {
+    // A closed shard was opened again since: that bumped the epoch already, and read what has landed.
+    const parts = all.filter(({ source }) => !source.closed);
+    if (parts.length === 0) return;
+    this.#log.warn({ shards: parts.length }, 'commit: outcome unknown, asking Postgres');
+    const opened = await this.#store.reclaim(
+      this.#nodeId,
+      parts.map(({ commit: { shard, epoch } }) => ({ shard, epoch })),
+    );
+    const byShard = new Map(opened.map((shard) => [shard.shard, shard]));
+    const again: Part[] = [];
+    for (const { source, commit } of parts) {
+      const shard = byShard.get(source.number);
+      if (!shard) {
+        source.fenced();
+        continue;
+      }
+      const next = source.resend(shard.epoch);
+      if (shard.commitNo >= commit.commitNo) source.landed(commit.commitNo, null);
+      else again.push({ source, commit: next });
+    }
+    this.#log.info(
+      { landed: parts.length - again.length, again: again.length },
+      'commit: outcome known',
+    );
+    if (again.length > 0) await this.#commit(again);
+  }
+
+  /** One shard's bad part must not hold up the others: each is tried alone before anybody is blamed. */
+  async #refused(all: Part[], error: Error): Promise<void> {
+    const parts = all.filter(({ source }) => !source.closed);
+    if (parts.length > 1) {
+      for (const part of parts) await this.#commit([part]);
+      return;
+    }
+    for (const { source } of parts) {
+      this.#log.error(
+        { shard: source.number, error: error.message },
+        'commit: refused by Postgres',
+      );
+      await new Promise<void>((resolve) =>
+        this.#clock.after(backoff(this.#clock, 2, 250, 1_000), resolve),
+      );
+      source.refused(error);
+    }
+  }
+}
+
+interface Part {
+  source: CommitSource;
+  commit: ShardCommit;
+}

@@ -1,0 +1,211 @@
+import { type AnyStateMachine, StateMachine } from 'xstate';
+import { TOKEN } from '../bus/subjects.ts';
+import { LIMITS } from '../config.ts';
+import { PerdureError } from '../errors.ts';
+import { encode } from './codec.ts';
+import { isPromiseLogic } from './logic.ts';
+
+/** How a failed invoke is tried again. The first try is attempt 1. */
+export interface RetryPolicy {
+  /** Attempts in all, at least 1. */
+  attempts: number;
+  /** Ceiling of the first wait, ms; doubles with each attempt, full jitter. Default 200. */
+  delayMs?: number;
+  /** Largest ceiling of a wait, ms. Default 30,000. */
+  maxDelayMs?: number;
+}
+
+/** What a user says about an actor type. */
+export interface ActorOptions<M extends AnyStateMachine> {
+  machine: M;
+  /** Kept with every snapshot; a node opens a snapshot only with the version that wrote it. Default: the machine's own, else '1'. */
+  version?: string;
+  /**
+   * Retries by the invoke's `src` name, `'*'` for all others. An error with `retryable: false` is not tried
+   * again. When attempts are used up the machine gets `onError`. Default: one attempt.
+   */
+  retry?: Readonly<Record<string, RetryPolicy>>;
+  /** Time for one attempt by the invoke's `src` name, `'*'` for all others, ms. Default: none. */
+  timeout?: Readonly<Record<string, number>>;
+}
+
+/** A machine with its options, registered under a name. Made by `defineActor`. */
+export interface ActorType<
+  TName extends string = string,
+  M extends AnyStateMachine = AnyStateMachine,
+> {
+  readonly name: TName;
+  readonly version: string;
+  /** The machine the engine drives: the user's, with an end to endless loops. */
+  readonly machine: M;
+  readonly retry: Readonly<Record<string, RetryPolicy>>;
+  readonly timeout: Readonly<Record<string, number>>;
+}
+
+type AnyStateNode = AnyStateMachine['root'];
+
+const actorTypes = new WeakSet<object>();
+
+/** True for what `defineActor` returned. */
+export function isActorType(value: unknown): value is ActorType {
+  return typeof value === 'object' && value !== null && actorTypes.has(value);
+}
+
+/**
+ * Registers a machine as an actor type: `defineActor('order', { machine, version: '1' })`. The machine is not
+ * changed and still runs under plain `createActor`.
+ * @throws PerdureError `bad_subject` for a name that is no token, `bad_definition` for a machine that could not
+ *   survive a crash, with the place and the cure.
+ */
+export function defineActor<const TName extends string, M extends AnyStateMachine>(
+  name: TName,
+  options: ActorOptions<M>,
+): ActorType<TName, M> {
+  if (!TOKEN.test(name))
+    throw new PerdureError(
+      'bad_subject',
+      `Actor type ${JSON.stringify(name)} is not allowed: use 1 to 128 of A-Z a-z 0-9 _ and -.`,
+    );
+  if (!(options.machine instanceof StateMachine))
+    throw new PerdureError(
+      'bad_definition',
+      `Actor type ${name} needs a machine made by XState's createMachine or setup().createMachine.`,
+    );
+  const version = options.version ?? options.machine.version ?? '1';
+  if (!/^[\x21-\x7e]{1,64}$/.test(version))
+    throw new PerdureError(
+      'bad_definition',
+      `Version ${JSON.stringify(version)} of ${name} is not allowed: 1 to 64 visible ASCII characters.`,
+    );
+  const machine = options.machine.provide({}) as M;
+  machine.options = {
+    ...machine.options,
+    maxIterations: Math.min(machine.options?.maxIterations ?? Infinity, LIMITS.microstepsMax),
+  };
+  checkContext(name, machine);
+  const sources = checkMachine(name, machine);
+  checkPolicies(name, options, sources);
+  const type: ActorType<TName, M> = Object.freeze({
+    name,
+    version,
+    machine,
+    retry: Object.freeze({ ...options.retry }),
+    timeout: Object.freeze({ ...options.timeout }),
+  });
+  actorTypes.add(type);
+  return type;
+}
+
+function refuse(name: string, place: string, problem: string, cure: string): never {
+  throw new PerdureError('bad_definition', `Actor type ${name}, ${place}: ${problem}. ${cure}`);
+}
+
+function checkContext(name: string, machine: AnyStateMachine): void {
+  const { context } = machine.config;
+  if (typeof context === 'function' || context === undefined) return;
+  try {
+    encode(context, 'context', LIMITS.nestingMax);
+  } catch (error) {
+    refuse(
+      name,
+      'initial context',
+      (error as Error).message,
+      'Keep such values outside of the context.',
+    );
+  }
+}
+
+/** Walks every state; returns the names invokes go by. */
+function checkMachine(name: string, machine: AnyStateMachine): Set<string> {
+  const named = machine.implementations.actors as Record<string, unknown>;
+  const sources = new Set<string>(Object.keys(named));
+  const check = (node: AnyStateNode) => {
+    const place = `state #${node.id}`;
+    for (const [position, invoke] of node.invoke.entries()) {
+      const src = invoke.src as string;
+      sources.add(src);
+      checkLogic(name, place, src, named[src] ?? logicInPlace(node, position));
+    }
+    for (const action of actionsOf(node)) checkAction(name, place, named, action);
+    for (const child of Object.values(node.states)) check(child as AnyStateNode);
+  };
+  check(machine.root);
+  for (const [key, action] of Object.entries(machine.implementations.actions))
+    checkAction(name, `action ${key}`, named, action);
+  return sources;
+}
+
+function actionsOf(node: AnyStateNode): unknown[] {
+  const transitions = [...[...node.transitions.values()].flat(), ...(node.always ?? [])];
+  return [...node.entry, ...node.exit, ...transitions.flatMap((transition) => transition.actions)];
+}
+
+/** An invoke's logic may stand in the machine itself; XState then makes up a `src` from the state's id. */
+function logicInPlace(node: AnyStateNode, position: number): unknown {
+  const { invoke } = node.config;
+  const written = (Array.isArray(invoke) ? invoke[position] : invoke) as
+    | { src?: unknown }
+    | undefined;
+  return typeof written?.src === 'string' ? undefined : written?.src;
+}
+
+function checkAction(
+  name: string,
+  place: string,
+  named: Record<string, unknown>,
+  action: unknown,
+): void {
+  if (typeof action !== 'function' || !('type' in action) || !('src' in action)) return;
+  if (action.type !== 'xstate.spawnChild') return;
+  if (typeof action.src !== 'string')
+    refuse(
+      name,
+      place,
+      'spawnChild is given logic in place, which no other process could find again after a crash',
+      'Give the logic a name in setup({ actors }) and spawn it by that name.',
+    );
+  checkLogic(name, place, action.src, named[action.src]);
+}
+
+function checkLogic(name: string, place: string, src: string, logic: unknown): void {
+  if (logic === undefined)
+    refuse(
+      name,
+      place,
+      `actor ${JSON.stringify(src)} has no implementation`,
+      'Provide it in setup({ actors }) or with machine.provide({ actors }).',
+    );
+  if (!isPromiseLogic(logic))
+    refuse(
+      name,
+      place,
+      `actor ${JSON.stringify(src)} is not made by fromPromise`,
+      'This version of perdure runs invoked and spawned promises; make it a promise, or an actor type of its own reached with sendTo(actorAddress(...)).',
+    );
+}
+
+function checkPolicies(
+  name: string,
+  options: Pick<ActorOptions<AnyStateMachine>, 'retry' | 'timeout'>,
+  sources: Set<string>,
+): void {
+  const allowed = `Known: ${['*', ...sources].join(', ')}.`;
+  for (const [option, policies] of Object.entries({
+    retry: options.retry,
+    timeout: options.timeout,
+  }))
+    for (const src of Object.keys(policies ?? {}))
+      if (src !== '*' && !sources.has(src))
+        refuse(name, option, `there is no invoke with src ${JSON.stringify(src)}`, allowed);
+  for (const [src, policy] of Object.entries(options.retry ?? {}))
+    if (!Number.isInteger(policy.attempts) || policy.attempts < 1)
+      refuse(
+        name,
+        `retry.${src}`,
+        'attempts must be a whole number above 0',
+        'Count the first try.',
+      );
+  for (const [src, ms] of Object.entries(options.timeout ?? {}))
+    if (!(ms > 0 && ms < 2 ** 31))
+      refuse(name, `timeout.${src}`, 'must be above 0 and below 2^31 ms', 'Leave it out for none.');
+}

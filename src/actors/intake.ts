@@ -1,0 +1,135 @@
+import type { LogMessage } from '../bus/bus.ts';
+import { OUTBOX_HEADER, TOKEN } from '../bus/subjects.ts';
+import type { Limits } from '../config.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { Address } from '../store/store.ts';
+import { parse } from './codec.ts';
+import { CANCEL } from './step.ts';
+
+/** A message of the log that says something an actor can be asked. */
+export interface Request {
+  ok: true;
+  kind: 'start' | 'event';
+  address: Address;
+  /** What it is deduplicated by within the actor's life. */
+  eventId: string;
+  /** Set when another actor sent it: its outbox row's id. */
+  outboxId: string | null;
+  /** The body as it stands in the log. */
+  text: string;
+  /** The input, or the event. */
+  value: unknown;
+}
+
+/** A message nobody can act on, and why. */
+export interface Refusal {
+  ok: false;
+  reason: ErrorCode;
+  detail: string;
+  /** Set when another actor sent it: its outbox row's id. */
+  outboxId: string | null;
+}
+
+const EVENT_ID_MAX = 512;
+const EVENT_TYPE_MAX = 256;
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
+
+/** Reads one message. `logTag` makes ids for messages that came without one. Pure. */
+export function readMessage(
+  message: LogMessage,
+  logTag: string,
+  limits: Limits,
+): Request | Refusal {
+  const outboxId = message.header(OUTBOX_HEADER);
+  const refuse = (reason: ErrorCode, detail: string): Refusal => ({
+    ok: false,
+    reason,
+    detail,
+    outboxId,
+  });
+  const [kind, type = '', id = '', ...rest] = message.subject.split('.');
+  if ((kind !== 'jobs' && kind !== 'events') || rest.length > 0)
+    return refuse(
+      'bad_subject',
+      `${message.subject} is neither jobs.<type>.<id> nor events.<type>.<id>.`,
+    );
+  for (const [part, token] of [
+    ['type', type],
+    ['id', id],
+  ])
+    if (!TOKEN.test(token as string))
+      return refuse(
+        'bad_subject',
+        `The ${part} ${JSON.stringify(token)} is not allowed: use 1 to 128 of A-Z a-z 0-9 _ and -.`,
+      );
+  if (message.body.length > limits.bodyMaxBytes)
+    return refuse(
+      'body_too_large',
+      `The body has ${message.body.length} bytes; at most ${limits.bodyMaxBytes} are allowed.`,
+    );
+  const eventId = outboxId ?? message.messageId ?? `${logTag}.${message.seq}`;
+  if (eventId.length > EVENT_ID_MAX || hasControl(eventId))
+    return refuse(
+      'bad_event',
+      `The message id must be at most ${EVENT_ID_MAX} printable characters.`,
+    );
+
+  let text: string;
+  let value: unknown;
+  try {
+    text = decoder.decode(message.body);
+    if (text.includes('"__proto__"'))
+      return refuse('bad_body', 'The body has the key "__proto__", which is not allowed.');
+    value = text === '' && kind === 'jobs' ? undefined : parse(text);
+  } catch (error) {
+    return refuse('bad_body', `The body is not JSON in UTF-8: ${(error as Error).message}`);
+  }
+  if (nesting(value, limits.nestingMax) > limits.nestingMax)
+    return refuse('bad_body', `The body is nested deeper than ${limits.nestingMax} levels.`);
+  if (kind === 'events') {
+    const problem = eventProblem(value);
+    if (problem) return refuse('bad_event', problem);
+  }
+  return {
+    ok: true,
+    kind: kind === 'jobs' ? 'start' : 'event',
+    address: { type, id },
+    eventId,
+    outboxId,
+    text: text === '' ? 'null' : text,
+    value,
+  };
+}
+
+/** Why a value is no event that may come from outside, or undefined. Clients use it before they publish. */
+export function eventProblem(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return 'An event must be a JSON object with a "type".';
+  const { type } = value as { type?: unknown };
+  if (typeof type !== 'string' || type === '')
+    return 'An event needs a "type": a string that is not empty.';
+  if (type.length > EVENT_TYPE_MAX || hasControl(type))
+    return `An event's type must be at most ${EVENT_TYPE_MAX} printable characters.`;
+  if (type === '*' || type.startsWith('xstate.'))
+    return `Event type ${JSON.stringify(type)} is XState's own and cannot come from outside.`;
+  if (type.startsWith('perdure.') && type !== CANCEL)
+    return `Event type ${JSON.stringify(type)} is Perdure's own; only ${CANCEL} can come from outside.`;
+  return undefined;
+}
+
+function hasControl(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 0x20) return true;
+  return false;
+}
+
+function nesting(value: unknown, room: number): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  if (room <= 0) return 1;
+  let deepest = 0;
+  for (const key in value) {
+    const item = (value as Record<string, unknown>)[key];
+    if (typeof item === 'object' && item !== null)
+      deepest = Math.max(deepest, nesting(item, room - 1));
+  }
+  return deepest + 1;
+}

@@ -1,0 +1,41 @@
+import type { LogMessage } from '../bus/bus.ts';
+import type { Address } from '../store/store.ts';
+import type { Outcome } from './invocation.ts';
+
+/** Everything a shard can be told. Only the shard's pump takes it out. */
+export type Item =
+  | { kind: 'message'; message: LogMessage }
+  | { kind: 'settled'; address: Address; invokeId: string; seq: number; outcome: Outcome }
+  | { kind: 'timer'; address: Address; timerId: string; armedSeq: number; event: string }
+  | { kind: 'self'; address: Address; eventId: string; event: { type: string } }
+  | { kind: 'failed'; address: Address; error: Error }
+  | { kind: 'acted'; address: Address; seq: number }
+  | { kind: 'published'; messageId: string };
+
+/**
+ * A shard's mailbox: two lanes, each first in, first out. What the shard's own effects report goes ahead of the log,
+ * so that running actors are never stuck behind a backlog of new ones. The log lane is bounded by the reader
+ * (`shardPendingMax`: the server stops delivering), the other by what this node runs.
+ */
+export class Mailbox {
+  #inner: Item[] = [];
+  #log: Item[] = [];
+
+  push(item: Item): void {
+    (item.kind === 'message' ? this.#log : this.#inner).push(item);
+  }
+
+  /** Takes what waits; leaves the log lane alone unless `withLog`. */
+  take(withLog: boolean): Item[] {
+    const items = this.#inner;
+    this.#inner = [];
+    if (!withLog) return items;
+    const log = this.#log;
+    this.#log = [];
+    return items.length === 0 ? log : items.concat(log);
+  }
+
+  get size(): number {
+    return this.#inner.length + this.#log.length;
+  }
+}

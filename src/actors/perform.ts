@@ -1,0 +1,124 @@
+import { subjects } from '../bus/subjects.ts';
+import { asError, PerdureError } from '../errors.ts';
+import { endAttempt, startAttempt } from './attempts.ts';
+import type { Batch, Taken } from './batch.ts';
+import type { Effect } from './effects.ts';
+import type { Resident } from './resident.ts';
+import type { Ring } from './ring.ts';
+import type { Shard } from './shard.ts';
+
+/**
+ * Everything a landed batch causes, in the order of its steps (G3). `at` is the commit's time on the database clock;
+ * null when the answer was lost, then the deadlines are read back.
+ */
+export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | null): void {
+  let timersUnknown = false;
+  for (const taken of batch.taken) {
+    ring.load.transitions++;
+    taken.resident.uncommitted--;
+    for (const timer of taken.timers) {
+      const { type, id, timerId, armedSeq, event, delayMs } = timer;
+      if (delayMs === 0)
+        shard.post({ kind: 'timer', address: { type, id }, timerId, armedSeq, event });
+      else if (at === null) timersUnknown = true;
+      else if (delayMs <= ring.limits.timerHorizonMs)
+        ring.timers.add({ ...timer, shard: shard.number, fireAt: at + delayMs });
+    }
+    const emitted = runEffects(ring, shard, taken);
+    tell(ring, taken, emitted, at);
+  }
+  for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
+  ring.outbox.relay(batch.outbox);
+  if (timersUnknown) void readTimers(ring, shard);
+}
+
+/** Executes the actions of one transition; its acknowledgement goes through the mailbox behind what they sent. */
+export function runActions(
+  ring: Ring,
+  shard: Shard,
+  resident: Resident,
+  seq: number,
+  actions: readonly Extract<Effect, { kind: 'action' }>[],
+): void {
+  const { address } = resident;
+  const fail = (type: string) => (thrown: unknown) => {
+    const error = asError(thrown);
+    ring.log.error(
+      { actor: resident.key, seq, action: type, error: error.stack },
+      'action: failed',
+    );
+    const told = new PerdureError('action_failed', `Action ${type} failed: ${error.message}`);
+    shard.post({ kind: 'failed', address, error: told });
+  };
+  const running: PromiseLike<unknown>[] = [];
+  actions.forEach(({ type, run }, index) => {
+    resident.acting = { seq, index, sent: 0 };
+    try {
+      const result = run();
+      if (isThenable(result)) running.push(result.then(undefined, fail(type)));
+    } catch (thrown) {
+      fail(type)(thrown);
+    } finally {
+      resident.acting = undefined;
+    }
+  });
+  const acted = () => shard.post({ kind: 'acted', address, seq });
+  if (running.length === 0) acted();
+  else void Promise.all(running).then(acted);
+}
+
+/** Returns what the transition emitted. */
+function runEffects(ring: Ring, shard: Shard, { resident, seq, effects }: Taken): unknown[] {
+  const emitted: unknown[] = [];
+  let actions: Extract<Effect, { kind: 'action' }>[] | undefined;
+  for (const effect of effects)
+    switch (effect.kind) {
+      case 'action':
+        actions ??= [];
+        actions.push(effect);
+        break;
+      case 'invoke':
+        // Skipped when a newer step, already taken, has left the state again.
+        if (resident.live?.started[effect.invokeId] === effect.seq)
+          startAttempt(ring, shard, resident, effect.invokeId, 1, 0);
+        break;
+      case 'stop':
+        endAttempt(ring, resident, effect.invokeId, true);
+        break;
+      case 'emit':
+        emitted.push(effect.event);
+        break;
+      case 'log':
+        ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
+        break;
+      default:
+        effect satisfies never;
+    }
+  if (actions) runActions(ring, shard, resident, seq, actions);
+  return emitted;
+}
+
+/** The live feed: a hint for watchers, complete only for who listens now. */
+function tell(ring: Ring, taken: Taken, emitted: unknown[], at: number | null): void {
+  const { type, id } = taken.resident.address;
+  const from = taken.fromState ?? 'null';
+  const more = emitted.length > 0 ? `,"emitted":${JSON.stringify(emitted)}` : '';
+  ring.bus.broadcast(
+    subjects.transition(ring.namespace, type, id),
+    `{"type":"${type}","id":"${id}","seq":${taken.seq},"event":${JSON.stringify(taken.eventType)},"from":${from},"to":${taken.toState},"status":"${taken.status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
+  );
+}
+
+async function readTimers(ring: Ring, shard: Shard): Promise<void> {
+  const near = await ring.store.nearTimers([shard.number], ring.limits.timerHorizonMs);
+  ring.timers.observe(near.at);
+  if (!shard.closed) for (const timer of near.timers) ring.timers.add(timer);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as PromiseLike<unknown>).then === 'function'
+  );
+}

@@ -1,0 +1,71 @@
+import { subjects } from '../bus/subjects.ts';
+import { addressKey, eventKey } from '../store/store.ts';
+import type { Ring } from './ring.ts';
+
+/** The committed state of one actor, as a query answers it (docs/protocol.md). */
+export interface QueryAnswer {
+  type: string;
+  id: string;
+  status: string;
+  /** XState state value. */
+  state: unknown;
+  version: string;
+  seq: number;
+  shard: number;
+  epoch: number;
+  tags: string[];
+  output: unknown;
+  error: unknown;
+  /** The envelope, as JSON text. */
+  snapshot: string;
+  /** When the question named an `eventId`: whether the actor has taken that event. */
+  applied?: boolean;
+}
+
+/**
+ * Answers `queries.<type>.<id>` with the committed row, whichever node is asked: what is shown is always durable.
+ * Returns the way to stop.
+ */
+export function answerQueries(ring: Ring): () => void {
+  return ring.bus.answer(subjects.query(ring.namespace, '*', '*'), async (subject, body) => {
+    const [type = '', id = ''] = subject.split('.').slice(-2);
+    const found = await ring.loader.load([{ type, id }]);
+    const row = found.get(addressKey({ type, id }));
+    if (!row) {
+      const message = `There is no ${type}/${id}.`;
+      return JSON.stringify({ ok: false, error: { code: 'not_found', message } });
+    }
+    const { status, version, seq, shard, epoch, snapshot } = row;
+    const answer: QueryAnswer = {
+      type,
+      id,
+      status,
+      state: JSON.parse(row.state),
+      version,
+      seq,
+      shard,
+      epoch,
+      tags: JSON.parse(row.tags),
+      output: JSON.parse(row.output ?? 'null'),
+      error: JSON.parse(row.error ?? 'null'),
+      snapshot,
+    };
+    const eventId = eventIdIn(body);
+    if (eventId !== undefined) {
+      const event = { type, id, eventId };
+      answer.applied = (await ring.loader.knownEvents([event])).has(eventKey(event));
+    }
+    return JSON.stringify({ ok: true, actor: answer });
+  });
+}
+
+/** `{"eventId": "…"}`, or nothing; anything else is taken for nothing. */
+function eventIdIn(body: Uint8Array): string | undefined {
+  if (body.length === 0) return undefined;
+  try {
+    const { eventId } = JSON.parse(Buffer.from(body).toString()) as { eventId?: unknown };
+    return typeof eventId === 'string' ? eventId : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,33 @@
+import { invariant } from '../errors.ts';
+import type { Address, TransitionWrite } from '../store/store.ts';
+import { parse } from './codec.ts';
+import type { ActorType } from './define.ts';
+import type { StepScope } from './scope.ts';
+import { firstStep, nextStep, rehydrate, type Step, type StepLimits } from './step.ts';
+
+/**
+ * Computes a recorded transition again: the snapshot before it and its event give the same step, on any node (P1).
+ * That is how actions that were not acknowledged are redone, and how a history is checked.
+ */
+export function stepAgain(
+  type: ActorType,
+  scope: StepScope,
+  transition: TransitionWrite,
+  previousEnvelope: string | undefined,
+  limits: StepLimits,
+): Step {
+  const address: Address = { type: transition.type, id: transition.id };
+  const event = parse(transition.event) as { type: string; input?: unknown };
+  if (transition.seq === 1) return firstStep(type, address, scope, event.input, limits);
+  invariant(previousEnvelope !== undefined, `transition ${transition.seq - 1} is missing`);
+  const live = rehydrate(type, scope, transition.seq - 1, previousEnvelope);
+  const { origin, eventId } = transition;
+  const timerId = origin === 'timer' && eventId !== null ? timerIdOf(eventId) : undefined;
+  return nextStep(type, address, scope, live, { event, origin, timerId }, limits);
+}
+
+/** Event id of a timer's firing: one for each arming. */
+export const timerEventId = (timerId: string, armedSeq: number): string =>
+  `timer:${armedSeq}:${timerId}`;
+
+const timerIdOf = (eventId: string): string => eventId.slice(eventId.indexOf(':', 6) + 1);

@@ -1,0 +1,278 @@
+import { createRequire } from 'node:module';
+import type { AnyActorRef, AnyMachineSnapshot, EventObject, Snapshot } from 'xstate';
+import { asError, PerdureError } from '../errors.ts';
+import type { ActorStatus, Address, Origin } from '../store/store.ts';
+import { encode, errorSummary, parse, stringify } from './codec.ts';
+import type { ActorType } from './define.ts';
+import type { Effect } from './effects.ts';
+import { lowerActions, type Message, type Timer } from './lower.ts';
+import type { StepScope } from './scope.ts';
+
+/**
+ * The pure half of the ring: (snapshot, event) → next snapshot + everything it causes, as data.
+ *
+ *  P1  A step runs no effect and reads no clock: the same snapshot and event give the same step on any node.
+ *  P2  What a step wants is in `Step`; nothing of it has happened until the step is committed.
+ *  P3  A step never throws for what user code did: that ends the actor in status error, as XState does.
+ */
+export interface Live {
+  snapshot: AnyMachineSnapshot;
+  seq: number;
+  /** Counter behind made-up child ids; part of the envelope, so ids stay unique across crashes. */
+  book: number;
+  /** Invokes in flight: invoke id → the transition that started it. */
+  started: Readonly<Record<string, number>>;
+  /** Armed timers: timer id → the transition that armed it. */
+  timers: Readonly<Record<string, number>>;
+}
+
+/** What happened to the actor. `event` is decoded; `origin` says who may have caused it. */
+export interface StepInput {
+  event: EventObject;
+  origin: Origin;
+  /** The timer that fired. */
+  timerId?: string | undefined;
+}
+
+export interface Step {
+  live: Live;
+  status: ActorStatus;
+  /** JSON texts, ready for the row. */
+  state: string;
+  tags: string;
+  output: string | null;
+  error: string | null;
+  envelope: string;
+  edges: string;
+  effects: Effect[];
+  timersArmed: Timer[];
+  timersDropped: string[];
+  messages: Message[];
+}
+
+export interface StepLimits {
+  snapshotMaxBytes: number;
+  nestingMax: number;
+}
+
+/** Event types of the engine's own, never accepted as `xstate.*`. */
+export const CANCEL = 'perdure.cancel';
+export const FAIL = 'perdure.fail';
+export const SEND = 'perdure.send';
+
+const require = createRequire(import.meta.url);
+export const XSTATE_VERSION = (require('xstate/package.json') as { version: string }).version;
+
+/** The actor's first transition, from its input. */
+export function firstStep(
+  type: ActorType,
+  address: Address,
+  scope: StepScope,
+  input: unknown,
+  limits: StepLimits,
+): Step {
+  scope.begin(0, new Map());
+  const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
+  const before: Live = { snapshot, seq: 0, book: 0, started: {}, timers: {} };
+  return finish(type, address, scope, before, undefined, snapshot, limits);
+}
+
+/** The next transition. */
+export function nextStep(
+  type: ActorType,
+  address: Address,
+  scope: StepScope,
+  live: Live,
+  input: StepInput,
+  limits: StepLimits,
+): Step {
+  scope.begin(live.book, systemIds(live.snapshot));
+  try {
+    return finish(type, address, scope, settled(live, input), live, advance(), limits);
+  } catch (thrown) {
+    return failedStep(type, scope, live, asError(thrown), limits);
+  }
+
+  function advance(): AnyMachineSnapshot {
+    const { event } = input;
+    if (input.origin === 'timer' && event.type === SEND) return live.snapshot;
+    if (event.type === FAIL) throw (event as EventObject & { error: unknown }).error;
+    const given = event.type === CANCEL ? { type: 'xstate.stop' } : event;
+    return type.machine.transition(live.snapshot, given, scope.scope) as AnyMachineSnapshot;
+  }
+}
+
+/** An actor from its row. @throws Error when the machine cannot take the stored snapshot. */
+export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelope: string): Live {
+  const stored = parse(envelope) as Envelope;
+  scope.begin(0, new Map());
+  const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
+  return { snapshot, seq, book: stored.book, started: stored.started, timers: stored.timers };
+}
+
+/** A committed snapshot, as it stands in `actor.snapshot` and `transition.snapshot`. */
+export interface Envelope {
+  machine: string;
+  version: string;
+  xstate: string;
+  book: number;
+  started: Record<string, number>;
+  timers: Record<string, number>;
+  /** XState's persisted snapshot. */
+  snapshot: Snapshot<unknown>;
+}
+
+/**
+ * A child here is never started: it stands for what was asked. When its result is taken, it must read as settled,
+ * or a restored actor would run it again.
+ */
+function settled(live: Live, { event, origin, timerId }: StepInput): Live {
+  if (timerId !== undefined) {
+    const { [timerId]: _fired, ...timers } = live.timers;
+    return { ...live, timers };
+  }
+  if (origin !== 'invoke') return live;
+  const { actorId } = event as EventObject & { actorId: string };
+  const child = live.snapshot.children[actorId] as
+    | (AnyActorRef & { _snapshot: Record<string, unknown> })
+    | undefined;
+  if (child)
+    child._snapshot =
+      'error' in event
+        ? { ...child._snapshot, status: 'error', error: event.error, input: undefined }
+        : {
+            ...child._snapshot,
+            status: 'done',
+            output: (event as unknown as { output: unknown }).output,
+            input: undefined,
+          };
+  const { [actorId]: _done, ...started } = live.started;
+  return { ...live, started };
+}
+
+function finish(
+  type: ActorType,
+  address: Address,
+  scope: StepScope,
+  before: Live,
+  previous: Live | undefined,
+  snapshot: AnyMachineSnapshot,
+  limits: StepLimits,
+): Step {
+  const { actions, edges } = scope.collected;
+  try {
+    if (previous === undefined && snapshot.status === 'error') throw snapshot.error;
+    const seq = before.seq + 1;
+    const { started, timers, ...rest } = lowerActions(
+      address,
+      seq,
+      before,
+      previous?.snapshot,
+      snapshot,
+      actions,
+      scope.self,
+      limits.nestingMax,
+    );
+    const live: Live = { snapshot, seq, book: scope.collected.book, started, timers };
+    return { ...rowOf(type, live, limits), ...rest, live, edges: JSON.stringify(edges) };
+  } catch (thrown) {
+    return failedStep(type, scope, previous ?? before, asError(thrown), limits);
+  }
+}
+
+/** User code threw, or made something no row can hold: the actor ends here, with what it had before. */
+function failedStep(
+  type: ActorType,
+  scope: StepScope,
+  before: Live,
+  error: Error,
+  limits: StepLimits,
+): Step {
+  // A stack names lines of this process; kept out, so that replaying the history gives the same snapshot.
+  const kept = Object.assign(new Error(error.message), {
+    code: error instanceof PerdureError ? error.code : 'step_failed',
+  });
+  kept.name = error.name;
+  Reflect.deleteProperty(kept, 'stack');
+  const empty = before.seq === 0;
+  const snapshot = {
+    ...before.snapshot,
+    ...(empty ? { context: {} } : {}),
+    children: {},
+    status: 'error',
+    error: kept,
+  } as AnyMachineSnapshot;
+  const live: Live = {
+    snapshot,
+    seq: before.seq + 1,
+    book: scope.collected.book,
+    started: {},
+    timers: {},
+  };
+  return {
+    ...rowOf(type, live, limits),
+    live,
+    edges: '[]',
+    effects: Object.entries(before.started).map(([invokeId, seq]) => ({
+      kind: 'stop',
+      invokeId,
+      seq,
+    })),
+    timersArmed: [],
+    timersDropped: Object.keys(before.timers),
+    messages: [],
+  };
+}
+
+type Row = Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error' | 'envelope'>;
+
+function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
+  const { snapshot } = live;
+  const { status, value, tags } = snapshot;
+  const envelope = writeEnvelope(type, live, limits);
+  if (Buffer.byteLength(envelope) > limits.snapshotMaxBytes)
+    throw new PerdureError(
+      'snapshot_too_large',
+      `The snapshot of ${type.name} would be ${Buffer.byteLength(envelope)} bytes; at most ${limits.snapshotMaxBytes} are kept. Put large data elsewhere and keep its key.`,
+    );
+  return {
+    status: status as ActorStatus,
+    state: JSON.stringify(value ?? null),
+    tags: tags?.size ? JSON.stringify([...tags]) : '[]',
+    output: status === 'done' ? stringify(snapshot.output, 'output', limits.nestingMax) : null,
+    error: status === 'error' ? JSON.stringify(errorSummary(snapshot.error)) : null,
+    envelope,
+  };
+}
+
+function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits): string {
+  const persisted = type.machine.getPersistedSnapshot(live.snapshot) as Snapshot<unknown> & {
+    context: unknown;
+    children: Record<string, { snapshot: unknown }>;
+  };
+  const written: Record<string, unknown> = {
+    ...persisted,
+    context: encode(persisted.context, 'context', nestingMax),
+    children: encode(persisted.children, 'children', nestingMax),
+  };
+  if (persisted.output !== undefined)
+    written.output = encode(persisted.output, 'output', nestingMax);
+  if (persisted.error !== undefined) written.error = encode(persisted.error, 'error', nestingMax);
+  const envelope: Envelope = {
+    machine: type.machine.id,
+    version: type.version,
+    xstate: XSTATE_VERSION,
+    book: live.book,
+    started: live.started,
+    timers: live.timers,
+    snapshot: written as unknown as Snapshot<unknown>,
+  };
+  return JSON.stringify(envelope);
+}
+
+function systemIds(snapshot: AnyMachineSnapshot): Map<string, AnyActorRef> {
+  const keyed = new Map<string, AnyActorRef>();
+  for (const child of Object.values(snapshot.children) as (AnyActorRef & { systemId?: string })[])
+    if (child?.systemId !== undefined) keyed.set(child.systemId, child);
+  return keyed;
+}

@@ -1,0 +1,365 @@
+import type { EventObject } from 'xstate';
+import type { LogMessage } from '../bus/bus.ts';
+import { REPLY_HEADER } from '../bus/subjects.ts';
+import { asError, type ErrorCode } from '../errors.ts';
+import {
+  addressKey,
+  eventKey,
+  type Origin,
+  type OutboxWrite,
+  type StoredActor,
+} from '../store/store.ts';
+import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
+import type { Batch, Taken } from './batch.ts';
+import { errorSummary, parse, stringify } from './codec.ts';
+import type { Refusal, Request } from './intake.ts';
+import type { Item } from './mailbox.ts';
+import { timerEventId } from './replay.ts';
+import { Resident } from './resident.ts';
+import type { Ring } from './ring.ts';
+import type { Shard } from './shard.ts';
+import { FAIL, firstStep, nextStep, SEND, type Step } from './step.ts';
+
+type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
+
+/** What caused a step, as its transition row tells it. */
+interface Cause {
+  eventType: string;
+  /** Encoded event. */
+  text: string;
+  eventId: string | null;
+  origin: Origin;
+}
+
+/**
+ * Turns one item of the mailbox into a step in the batch, or a dead letter, or nothing (a duplicate, a stale result).
+ * Synchronous: everything it needs has been loaded before.
+ */
+export class Taker {
+  readonly #ring: Ring;
+  readonly #shard: Shard;
+
+  constructor(ring: Ring, shard: Shard) {
+    this.#ring = ring;
+    this.#shard = shard;
+  }
+
+  /** The actor in memory; undefined when this node knows no version that can open it. */
+  rehydrate(row: StoredActor): Resident | undefined {
+    const type = this.#ring.registry.version(row.type, row.version);
+    const actor = addressKey(row);
+    if (!type) {
+      this.#ring.log.warn(
+        { actor, version: row.version },
+        'actor: version unknown here, left alone',
+      );
+      return undefined;
+    }
+    try {
+      return Resident.rehydrated(row, type, this.#shard.deliver);
+    } catch (error) {
+      this.#ring.log.error({ actor, error: asError(error).message }, 'actor: cannot be rehydrated');
+      return undefined;
+    }
+  }
+
+  /** Returns the actor when the message created one. */
+  message(
+    batch: Batch,
+    message: LogMessage,
+    read: Request | Refusal,
+    actor: Resident | StoredActor | undefined,
+    known: Set<string>,
+  ): Resident | undefined {
+    batch.consumed(message);
+    if (read.outboxId !== null) batch.delivered(read.outboxId);
+    if (!read.ok) return this.#refuse(batch, message, read.reason, read.detail);
+    const { address, eventId } = read;
+    const name = addressKey(address);
+    if (actor && (remembers(actor, eventId) || known.has(eventKey({ ...address, eventId }))))
+      return this.#reply(batch, message, { ok: true, ...address, duplicate: true });
+    if (read.kind === 'start') {
+      if (actor)
+        return this.#refuse(
+          batch,
+          message,
+          'actor_exists',
+          `${name} exists already (${actor.status}).`,
+        );
+      return this.#start(batch, message, read);
+    }
+    if (!actor) {
+      const type = this.#ring.registry.newest(address.type);
+      return type
+        ? this.#refuse(batch, message, 'unknown_actor', `There is no ${name}; start it first.`)
+        : this.#unknownType(batch, message, address.type);
+    }
+    if (actor.status !== 'active')
+      return this.#refuse(batch, message, 'actor_finished', `${name} has ended (${actor.status}).`);
+    if (!(actor instanceof Resident))
+      return this.#refuse(
+        batch,
+        message,
+        'version_unknown',
+        `${name} was written by version ${actor.version}, which this node cannot open. It knows ${this.#ring.registry}.`,
+      );
+    const event = read.value as EventObject;
+    const origin = read.outboxId !== null ? 'actor' : 'event';
+    const cause: Cause = { eventType: event.type, text: read.text, eventId, origin };
+    this.#step(batch, actor, event, cause);
+    this.#replyStepped(batch, message, actor);
+    return undefined;
+  }
+
+  settled(
+    batch: Batch,
+    resident: Resident,
+    item: Of<'settled'>,
+    afterCommit: (run: () => void) => void,
+  ): void {
+    const { invokeId, seq, outcome } = item;
+    // The state was left meanwhile, or entered again: the result belongs to nobody.
+    if (resident.live?.started[invokeId] !== seq) return;
+    const attempt = resident.invocations.get(invokeId)?.attempt ?? 1;
+    endAttempt(this.#ring, resident, invokeId, false);
+    if (!outcome.ok) {
+      const { clock, timers } = this.#ring;
+      const child = resident.live.snapshot.children[invokeId];
+      const delayMs = retryDelay(clock, resident.type, child, attempt, outcome.error);
+      if (delayMs !== undefined) {
+        const nextAt = Math.round(timers.databaseTime() + delayMs);
+        resident.retries[invokeId] = {
+          attempt: attempt + 1,
+          nextAt,
+          error: errorSummary(outcome.error),
+        };
+        batch.row(resident);
+        afterCommit(() =>
+          startAttempt(this.#ring, this.#shard, resident, invokeId, attempt + 1, delayMs),
+        );
+        return;
+      }
+    }
+    const text = this.#resultText(invokeId, outcome);
+    const event = parse(text) as EventObject;
+    this.#step(batch, resident, event, {
+      eventType: event.type,
+      text,
+      eventId: null,
+      origin: 'invoke',
+    });
+  }
+
+  timer(batch: Batch, resident: Resident, item: Of<'timer'>): void {
+    if (resident.live?.timers[item.timerId] !== item.armedSeq || resident.finished) return;
+    const event = parse(item.event) as EventObject;
+    // One id for one arming: Postgres itself refuses a second firing (G6).
+    const eventId = timerEventId(item.timerId, item.armedSeq);
+    const cause: Cause = { eventType: event.type, text: item.event, eventId, origin: 'timer' };
+    batch.dropTimer({ ...resident.address, timerId: item.timerId });
+    const seq = this.#step(batch, resident, event, cause, item.timerId);
+    if (event.type === SEND) {
+      const { to, event: sent } = event as unknown as {
+        to: { type: string; id: string };
+        event: unknown;
+      };
+      const body = stringify(sent, 'event', this.#ring.limits.nestingMax);
+      batch.send({ messageId: `${resident.key}/${seq}/timer`, kind: 'send', ...to, body });
+    }
+  }
+
+  self(batch: Batch, resident: Resident, item: Of<'self'>, known: Set<string>): void {
+    const { eventId } = item;
+    if (resident.finished || resident.eventIds.has(eventId)) return;
+    if (known.has(eventKey({ ...item.address, eventId }))) return;
+    const text = stringify(item.event, 'event', this.#ring.limits.nestingMax);
+    const event = parse(text) as EventObject;
+    this.#step(batch, resident, event, { eventType: event.type, text, eventId, origin: 'self' });
+  }
+
+  failed(batch: Batch, resident: Resident, error: Error): void {
+    if (resident.finished) return;
+    const text = stringify({ type: FAIL, error }, 'event', this.#ring.limits.nestingMax);
+    const event = parse(text) as EventObject;
+    this.#step(batch, resident, event, { eventType: FAIL, text, eventId: null, origin: 'engine' });
+  }
+
+  #start(batch: Batch, message: LogMessage, read: Request): Resident | undefined {
+    const { address, eventId } = read;
+    const type = this.#ring.registry.newest(address.type);
+    if (!type) return this.#unknownType(batch, message, address.type);
+    const resident = Resident.created(address, type, this.#shard.deliver);
+    const step = firstStep(type, address, resident.scope, read.value, this.#ring.limits);
+    const text = `{"type":"xstate.init","input":${read.text}}`;
+    this.#record(batch, resident, null, step, {
+      eventType: 'xstate.init',
+      text,
+      eventId,
+      origin: 'start',
+    });
+    this.#replyStepped(batch, message, resident);
+    return resident;
+  }
+
+  #step(
+    batch: Batch,
+    resident: Resident,
+    event: EventObject,
+    cause: Cause,
+    timerId?: string,
+  ): number {
+    const { type, address, scope, live } = resident;
+    const fromState = resident.state;
+    const step = nextStep(
+      type,
+      address,
+      scope,
+      live as NonNullable<typeof live>,
+      { event, origin: cause.origin, timerId },
+      this.#ring.limits,
+    );
+    this.#record(batch, resident, fromState, step, cause);
+    return step.live.seq;
+  }
+
+  #record(
+    batch: Batch,
+    resident: Resident,
+    fromState: string | null,
+    step: Step,
+    cause: Cause,
+  ): void {
+    const { address, key } = resident;
+    const { seq } = step.live;
+    resident.take(step);
+    resident.uncommitted++;
+    resident.touchedAt = this.#ring.clock.monotonic();
+    if (cause.eventId !== null) resident.eventIds.add(cause.eventId);
+    const taken: Taken = {
+      resident,
+      seq,
+      eventType: cause.eventType,
+      fromState,
+      toState: step.state,
+      status: step.status,
+      effects: step.effects,
+      timers: step.timersArmed.map((timer) => ({ ...address, ...timer, armedSeq: seq })),
+    };
+    for (const timerId of step.timersDropped) batch.dropTimer({ ...address, timerId });
+    batch.transition(taken, {
+      type: address.type,
+      id: address.id,
+      seq,
+      eventType: cause.eventType,
+      event: cause.text,
+      eventId: cause.eventId,
+      origin: cause.origin,
+      fromState,
+      toState: step.state,
+      edges: step.edges,
+      actions: step.effects.reduce((n, { kind }) => (kind === 'action' ? n + 1 : n), 0),
+      snapshot: step.envelope,
+    });
+    for (const { index, to, body } of step.messages)
+      batch.send({ messageId: `${key}/${seq}/${index}`, kind: 'send', ...to, body });
+    if (step.status !== 'active') batch.send(outcomeOf(resident, step));
+  }
+
+  #resultText(invokeId: string, outcome: Of<'settled'>['outcome']): string {
+    const { nestingMax, bodyMaxBytes } = this.#ring.limits;
+    const failed = (error: unknown) =>
+      stringify(
+        { type: `xstate.error.actor.${invokeId}`, error, actorId: invokeId },
+        invokeId,
+        nestingMax,
+      );
+    if (!outcome.ok) {
+      try {
+        return failed(outcome.error);
+      } catch (error) {
+        return failed(error);
+      }
+    }
+    try {
+      const done = {
+        type: `xstate.done.actor.${invokeId}`,
+        output: outcome.output,
+        actorId: invokeId,
+      };
+      const text = stringify(done, `output of ${invokeId}`, nestingMax);
+      if (text.length <= bodyMaxBytes) return text;
+      return failed(
+        new Error(
+          `The output of ${invokeId} has ${text.length} bytes; at most ${bodyMaxBytes} are kept.`,
+        ),
+      );
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #unknownType(batch: Batch, message: LogMessage, type: string): undefined {
+    const detail = `No node here knows actor type ${type}; this one knows ${this.#ring.registry}.`;
+    return this.#refuse(batch, message, 'unknown_type', detail);
+  }
+
+  #refuse(batch: Batch, message: LogMessage, reason: ErrorCode, detail: string): undefined {
+    this.#ring.load.deadLetters++;
+    this.#ring.log.warn(
+      { subject: message.subject.slice(0, 300), seq: message.seq, reason, detail },
+      'dead letter',
+    );
+    batch.deadLetter({
+      logId: this.#ring.logId,
+      logSeq: message.seq,
+      reason,
+      detail,
+      subject: message.subject,
+      headers: JSON.stringify(message.headers()),
+      body: message.body,
+      messageId: message.messageId,
+    });
+    return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });
+  }
+
+  #replyStepped(batch: Batch, message: LogMessage, resident: Resident): void {
+    if (message.header(REPLY_HEADER) === null) return;
+    const { address, status, live } = resident;
+    this.#reply(batch, message, {
+      ok: true,
+      ...address,
+      seq: live?.seq,
+      status,
+      state: JSON.parse(resident.state),
+    });
+  }
+
+  #reply(batch: Batch, message: LogMessage, body: object): undefined {
+    const subject = message.header(REPLY_HEADER);
+    if (subject !== null) batch.replies.push({ subject, body: JSON.stringify(body) });
+  }
+}
+
+/** Whether the actor has taken the event; undefined when memory cannot tell. */
+export function remembers(actor: Resident | StoredActor, eventId: string): boolean | undefined {
+  const has =
+    actor instanceof Resident ? actor.eventIds.has(eventId) : actor.eventIds.includes(eventId);
+  return has || (actor.eventIdsComplete ? false : undefined);
+}
+
+function outcomeOf({ key, address }: Resident, step: Step): OutboxWrite {
+  const { status, live, output, error } = step;
+  const told = error ?? (status === 'stopped' ? CANCELLED : 'null');
+  return {
+    messageId: `${key}/${live.seq}/outcome`,
+    kind: 'outcome',
+    ...address,
+    body: `{"type":"${address.type}","id":"${address.id}","seq":${live.seq},"status":"${status}","output":${output},"error":${told}}`,
+  };
+}
+
+const CANCELLED = JSON.stringify({
+  name: 'Cancelled',
+  message: 'The actor was cancelled.',
+  code: 'cancelled',
+});

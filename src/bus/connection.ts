@@ -1,0 +1,255 @@
+import { readFileSync } from 'node:fs';
+import {
+  type ConnectionOptions,
+  connect,
+  credsAuthenticator,
+  errors,
+  type Msg,
+  type NatsConnection,
+  type Subscription,
+} from '@nats-io/transport-node';
+import { backoff, type Clock, sleep } from '../clock.ts';
+import { asError, PerdureError } from '../errors.ts';
+import { type Logger, withoutSecrets } from '../log.ts';
+
+export interface ConnectionSettings {
+  /** `nats://user:password@host:4222`, `tls://…`, several separated by commas. A user without password is a token. */
+  natsUrl: string;
+  /** File with a user JWT and its key, read again at every reconnect. */
+  credentialsFile?: string;
+  /** Name shown in the server's connection list. */
+  name?: string;
+  clock: Clock;
+  log: Logger;
+  /** Stops waiting for a server that was never reached. */
+  signal?: AbortSignal;
+}
+
+/** While nothing answers, a line about it is logged this often, ms. */
+const WAITING_LOG_MS = 5_000;
+/** A stale socket that has not closed by itself after this is destroyed, ms. */
+const STALE_GRACE_MS = 250;
+
+/** What a subscription hears; a permission error ends it. */
+export type OnMessage = (error: Error | null, message: Msg) => void;
+
+/**
+ * One supervised connection to NATS that never gives up. The client's own defaults close it for good after
+ * 20 s, and notice a silent cut only after 6 minutes.
+ */
+export class Connection {
+  readonly #settings: ConnectionSettings;
+  readonly #listeners = new Set<(connected: boolean) => void>();
+  readonly #subscriptions = new Set<{ open(): void }>();
+  #nc: NatsConnection;
+  #connected = true;
+  #closing = false;
+
+  /** Use `openConnection`. */
+  constructor(settings: ConnectionSettings, nc: NatsConnection) {
+    this.#settings = settings;
+    this.#nc = nc;
+    this.#supervise(nc);
+  }
+
+  /** The client's connection. Ask for it each time: another may take its place. */
+  get nc(): NatsConnection {
+    return this.#nc;
+  }
+
+  /** What is published while this is false is lost. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Calls `listener` whenever the connection is lost or back. Returns the way to stop. */
+  onChange(listener: (connected: boolean) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves true once connected, false when `waitMs` have passed first. */
+  async whenConnected(waitMs: number): Promise<boolean> {
+    if (this.#connected || this.#closing) return this.#connected;
+    const back = new AbortController();
+    const stop = this.onChange(() => back.abort());
+    await sleep(this.#settings.clock, waitMs, back.signal);
+    stop();
+    return this.#connected;
+  }
+
+  /** Subscribes for as long as this connection lives, through every reconnect. Returns the way to stop. */
+  subscribe(subject: string, callback: OnMessage, queue?: string): () => void {
+    let current: Subscription | undefined;
+    const entry = {
+      open: () => {
+        current = this.#nc.subscribe(
+          subject,
+          queue === undefined ? { callback } : { callback, queue },
+        );
+      },
+    };
+    if (!this.#closing) entry.open();
+    this.#subscriptions.add(entry);
+    return () => {
+      this.#subscriptions.delete(entry);
+      current?.unsubscribe();
+    };
+  }
+
+  /** Sends what is buffered and closes; gives up waiting after 2 s. */
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    const { clock } = this.#settings;
+    const nc = this.#nc;
+    if (this.#connected) await Promise.race([nc.drain().catch(() => {}), sleep(clock, 2_000)]);
+    if (!nc.isClosed()) await Promise.race([nc.close().catch(() => {}), sleep(clock, 1_000)]);
+    this.#changed(false);
+  }
+
+  #changed(connected: boolean) {
+    if (this.#connected === connected) return;
+    this.#connected = connected;
+    for (const listener of [...this.#listeners]) listener(connected);
+  }
+
+  async #supervise(nc: NatsConnection) {
+    const { log, natsUrl, clock } = this.#settings;
+    const server = withoutSecrets(natsUrl);
+    let lastLine = 0;
+    for await (const status of nc.status()) {
+      if (status.type === 'disconnect') {
+        if (this.#connected && !this.#closing) log.warn({ server }, 'NATS connection lost');
+        lastLine = clock.monotonic();
+        this.#changed(false);
+      } else if (status.type === 'reconnect') {
+        if (!this.#connected) log.info({ server: nc.getServer() }, 'NATS connection is back');
+        this.#changed(true);
+      } else if (status.type === 'staleConnection') {
+        this.#changed(false);
+        this.#destroyStale(nc);
+      } else if (status.type === 'reconnecting') {
+        if (clock.monotonic() - lastLine > WAITING_LOG_MS) {
+          lastLine = clock.monotonic();
+          log.warn({ server }, 'waiting for NATS');
+        }
+      } else if (status.type === 'error') {
+        log.warn({ server, reason: status.error.message }, 'NATS refused something');
+      }
+    }
+    const reason = await nc.closed();
+    this.#changed(false);
+    if (this.#closing) return;
+    // Not expected with these options; but a node without NATS is useless, so start over.
+    log.error({ server, reason: reason?.message }, 'NATS client closed itself; connecting anew');
+    await this.#startOver();
+  }
+
+  async #startOver() {
+    for (;;) {
+      try {
+        const nc = await firstConnect(this.#settings);
+        this.#nc = nc;
+        if (this.#closing) return void (await nc.close());
+        for (const subscription of this.#subscriptions) subscription.open();
+        this.#supervise(nc);
+        this.#changed(true);
+        return;
+      } catch (thrown) {
+        if (this.#closing) return;
+        this.#settings.log.error({ reason: asError(thrown).message }, 'cannot connect to NATS');
+        await sleep(this.#settings.clock, 5_000);
+      }
+    }
+  }
+
+  /**
+   * The client closes a stale socket only after its buffer has been written, which on a cut line can take
+   * the kernel a quarter of an hour. There is no public way to the socket (nats-core 3.4.0,
+   * NodeTransport._closed), hence the look inside.
+   */
+  #destroyStale(nc: NatsConnection) {
+    type Inside = { protocol?: { transport?: { socket?: { destroy(): void } } } };
+    const transport = (nc as unknown as Inside).protocol?.transport;
+    const socket = transport?.socket;
+    this.#settings.clock.after(STALE_GRACE_MS, () => {
+      if (socket !== undefined && transport?.socket === socket) socket.destroy();
+    });
+  }
+}
+
+/**
+ * Connects, waiting for a server as long as it takes.
+ * @throws PerdureError `wrong_credentials` at once; `bad_options` for a URL that is none; `bus_unavailable`
+ * when `signal` aborts.
+ */
+export async function openConnection(settings: ConnectionSettings): Promise<Connection> {
+  return new Connection(settings, await firstConnect(settings));
+}
+
+async function firstConnect(settings: ConnectionSettings): Promise<NatsConnection> {
+  const { clock, log, signal } = settings;
+  const options = clientOptions(settings);
+  const server = withoutSecrets(settings.natsUrl);
+  let lastLine = Number.NEGATIVE_INFINITY;
+  for (;;) {
+    try {
+      return await connect(options);
+    } catch (thrown) {
+      if (
+        thrown instanceof errors.AuthorizationError &&
+        /authorization violation/i.test(thrown.message)
+      )
+        throw new PerdureError('wrong_credentials', `NATS at ${server} refused the credentials.`, {
+          cause: thrown,
+        });
+      if (clock.monotonic() - lastLine > WAITING_LOG_MS) {
+        lastLine = clock.monotonic();
+        log.warn({ server, reason: asError(thrown).message }, 'waiting for NATS');
+      }
+    }
+    await sleep(clock, 250 + backoff(clock, 1, 250, 250), signal);
+    if (signal?.aborted)
+      throw new PerdureError('bus_unavailable', `Gave up waiting for NATS at ${server}.`);
+  }
+}
+
+/** @throws PerdureError `bad_options`. */
+export function clientOptions(settings: ConnectionSettings): ConnectionOptions {
+  const servers: string[] = [];
+  const options: ConnectionOptions = {
+    servers,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    reconnectJitter: 250,
+    reconnectJitterTLS: 250,
+    // A cut line is noticed after 3 intervals: within the 10 s of G7 with room for the takeover.
+    pingInterval: 2_000,
+    maxPingOut: 2,
+    timeout: 4_000,
+    noAsyncTraces: true,
+    // Two equal refusals in a row would end the client; credentials may be on their way.
+    ignoreAuthErrorAbort: true,
+  };
+  if (settings.name !== undefined) options.name = settings.name;
+  for (const part of settings.natsUrl.split(',')) {
+    let url: URL;
+    try {
+      url = new URL(/^[a-z]+:\/\//i.test(part.trim()) ? part.trim() : `nats://${part.trim()}`);
+    } catch {
+      throw new PerdureError('bad_options', `${withoutSecrets(part)} is not a NATS URL.`);
+    }
+    // The client ignores what stands before the @.
+    if (url.password !== '') {
+      options.user = decodeURIComponent(url.username);
+      options.pass = decodeURIComponent(url.password);
+    } else if (url.username !== '') options.token = decodeURIComponent(url.username);
+    if (url.protocol === 'tls:') options.tls = {};
+    servers.push(`${url.hostname}:${url.port || '4222'}`);
+  }
+  const file = settings.credentialsFile;
+  if (file !== undefined)
+    options.authenticator = (nonce) => credsAuthenticator(readFileSync(file))(nonce);
+  return options;
+}

@@ -1,0 +1,99 @@
+import type { Msg } from '@nats-io/transport-node';
+import type { LogMessage } from './bus.ts';
+
+/** What JetStream says about a delivery, in the subject that acknowledges it. */
+export interface Delivery {
+  /** 1 the first time. */
+  count: number;
+  /** Sequence in the stream. */
+  seq: number;
+  /** Sequence of the consumer: every delivery, also a repeated one, has the next number. */
+  consumerSeq: number;
+}
+
+/**
+ * Reads acknowledgement subjects of one consumer. All of them begin alike, so after the first one only
+ * three numbers are parsed.
+ * Source: `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumerSeq>.<ns>.<pending>`, since 2.14 also
+ * `$JS.ACK.<domain>.<account>.<stream>.…` (ADR-15).
+ */
+export class DeliveryParser {
+  #prefix = '';
+
+  /** Null when the subject is no acknowledgement. */
+  parse(reply: string): Delivery | null {
+    if (this.#prefix === '' || !reply.startsWith(this.#prefix)) {
+      const tokens = reply.split('.');
+      const head = tokens.length >= 11 ? 6 : 4;
+      if (tokens[0] !== '$JS' || tokens[1] !== 'ACK' || tokens.length < 9) return null;
+      this.#prefix = `${tokens.slice(0, head).join('.')}.`;
+    }
+    const a = this.#prefix.length;
+    const b = reply.indexOf('.', a) + 1;
+    const c = reply.indexOf('.', b) + 1;
+    const d = reply.indexOf('.', c);
+    return {
+      count: Number(reply.slice(a, b - 1)),
+      seq: Number(reply.slice(b, c - 1)),
+      consumerSeq: Number(reply.slice(c, d)),
+    };
+  }
+}
+
+/** A message of a shard. Everything is decoded when it is asked for, since most of it never is. */
+export class JetStreamMessage implements LogMessage {
+  readonly shard: number;
+  readonly seq: number;
+  /** Keep-alive round in which it arrived; the reader's business. */
+  readonly round: number;
+  readonly #msg: Msg;
+  readonly #settle: (message: JetStreamMessage) => void;
+
+  constructor(
+    shard: number,
+    seq: number,
+    round: number,
+    msg: Msg,
+    settle: (message: JetStreamMessage) => void,
+  ) {
+    this.shard = shard;
+    this.seq = seq;
+    this.round = round;
+    this.#msg = msg;
+    this.#settle = settle;
+  }
+
+  get subject(): string {
+    // Stored as `<shard>.jobs.order.o-1`; the stream's transform has left the namespace out.
+    const stored = this.#msg.subject;
+    return stored.slice(stored.indexOf('.') + 1);
+  }
+
+  get body(): Uint8Array {
+    return this.#msg.data;
+  }
+
+  get messageId(): string | null {
+    return this.header('Nats-Msg-Id');
+  }
+
+  header(name: string): string | null {
+    const headers = this.#msg.headers;
+    return headers?.has(name) ? headers.get(name) : null;
+  }
+
+  headers(): Record<string, string> {
+    const all: Record<string, string> = {};
+    for (const [name, values] of this.#msg.headers ?? []) all[name] = values.join(', ');
+    return all;
+  }
+
+  ack(): void {
+    this.#settle(this);
+  }
+
+  /** Where an acknowledgement of this delivery goes. */
+  get ackSubject(): string {
+    return this.#msg.reply ?? '';
+  }
+}

@@ -1,0 +1,87 @@
+import type { Command } from 'commander';
+import { asError, PerdureError } from '../errors.ts';
+import { createNode, type PerdureNode } from '../node.ts';
+import { loadActorTypes } from './actorFile.ts';
+import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
+
+/** What a node tells the `perdure dev` that started it. */
+export type NodeMessage =
+  | { ready: true; nodeId: string; pid: number; shards: number }
+  | { ready: false; code: string; message: string };
+
+/** `perdure serve FILE`: one node in this process. */
+export function register(program: Command): void {
+  connectionOptions(program.command('serve'))
+    .description('Run one node with every actor type FILE exports.')
+    .argument('<file>', 'TypeScript or JavaScript')
+    .option('--json', 'print one JSON line when ready')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ PERDURE_NATS_URL=nats://127.0.0.1:4222 PERDURE_DATABASE_URL=postgres://… perdure serve actors.ts
+
+SIGTERM or Ctrl-C drains the node: its actors go on elsewhere. The second one ends it at once.`,
+    )
+    .action(serve);
+}
+
+async function serve(file: string, flags: ConnectionFlags & { json?: true }): Promise<void> {
+  try {
+    await run(file, flags);
+  } catch (thrown) {
+    const error = asError(thrown);
+    const code = error instanceof PerdureError ? error.code : 'unexpected';
+    // perdure dev prints it, once.
+    if (!tell({ ready: false, code, message: error.message })) throw thrown;
+    process.exitCode = 1;
+    process.disconnect();
+  }
+}
+
+async function run(file: string, flags: ConnectionFlags & { json?: true }): Promise<void> {
+  const connection = connectionOf(flags);
+  const asked = stopRequested();
+  const actors = await loadActorTypes(file);
+  const node = await createNode({ actors, ...connection });
+  // Starting waits for Postgres and NATS as long as it takes; being asked to stop ends that too.
+  const started = node.start().then(() => announce(node, flags.json));
+  await Promise.race([started.then(() => asked), asked]);
+  await node.stop();
+  if (process.connected) process.disconnect();
+}
+
+function announce(node: PerdureNode, json: true | undefined): void {
+  const { nodeId, shards } = node;
+  if (tell({ ready: true, nodeId, pid: process.pid, shards })) return;
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ ready: true, nodeId, pid: process.pid, shards })}\n`
+      : `node ${nodeId} (pid ${process.pid}) is ready with ${shards} shards\n`,
+  );
+}
+
+/** Resolves at the first SIGTERM, SIGINT or SIGHUP, or when the `perdure dev` that started us is gone; the second signal ends the process. */
+function stopRequested(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const stop = () => {
+      if (asked) process.exit(1);
+      asked = true;
+      resolve();
+    };
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
+    // Its end of the channel closes when it dies, however it dies.
+    process.once('disconnect', () => {
+      asked = true;
+      resolve();
+    });
+  });
+}
+
+/** Sends a message to the `perdure dev` that started us; false when nobody did. */
+function tell(message: NodeMessage): boolean {
+  if (process.send === undefined || !process.connected) return false;
+  process.send(message);
+  return true;
+}

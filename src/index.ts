@@ -1,0 +1,22 @@
+export {
+  type ActorOptions,
+  type ActorType,
+  defineActor,
+  isActorType,
+  type RetryPolicy,
+} from './actors/define.ts';
+export { actorAddress } from './actors/effects.ts';
+export { type InvocationInfo, invocation } from './actors/invocation.ts';
+export {
+  type ActorHandle,
+  type ClientOptions,
+  createClient,
+  type FeedEntry,
+  type Outcome,
+  type PerdureClient,
+  type PublishOptions,
+  type Receipt,
+} from './client.ts';
+export { LIMITS, type Limits } from './config.ts';
+export { ERRORS, type ErrorCode, PerdureError } from './errors.ts';
+export { createNode, type NodeOptions, type NodeStatus, type PerdureNode } from './node.ts';

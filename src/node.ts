@@ -1,0 +1,194 @@
+import { hostname } from 'node:os';
+import { Committer } from './actors/committer.ts';
+import type { ActorType } from './actors/define.ts';
+import { Invocations } from './actors/invocation.ts';
+import { Loader } from './actors/loader.ts';
+import { Outbox } from './actors/outbox.ts';
+import { Ownership } from './actors/ownership.ts';
+import { answerQueries } from './actors/queries.ts';
+import { Registry } from './actors/registry.ts';
+import type { NodeLoad, Ring } from './actors/ring.ts';
+import { Timers } from './actors/timers.ts';
+import { startUpkeep } from './actors/upkeep.ts';
+import type { Bus } from './bus/bus.ts';
+import { openBus } from './bus/nats.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { type Limits, namespace, resolveLimits, SHARDS } from './config.ts';
+import { PerdureError } from './errors.ts';
+import { createLogger, type Logger } from './log.ts';
+import { migrate } from './store/migrate.ts';
+import { openStore } from './store/postgres.ts';
+import type { Store } from './store/store.ts';
+import { VERSION } from './version.ts';
+
+export interface NodeOptions {
+  /** The actor types this node runs; of one name, the last is what new actors start with. */
+  actors: readonly ActorType[];
+  /** `nats://user:password@host:4222`, several separated by commas. Default: PERDURE_NATS_URL. */
+  natsUrl?: string;
+  /** `postgres://user:password@host:5432/database`. Default: PERDURE_DATABASE_URL. */
+  databaseUrl?: string;
+  /** Keeps several installations apart on the same servers. Default: PERDURE_NAMESPACE, else `perdure`. */
+  namespace?: string;
+  /** Name for people in `perdure nodes`. Default: `host/pid`. */
+  name?: string;
+  limits?: Partial<Limits>;
+  /** Copies of each stream; 3 on a cluster. Used when the streams are created. Default 1. */
+  replicas?: number;
+  /** Creates or upgrades the schema at start. Default false: `perdure migrate` does it. */
+  migrate?: boolean;
+  logger?: Logger;
+  clock?: Clock;
+}
+
+/** What a node is doing. */
+export interface NodeStatus extends Readonly<NodeLoad> {
+  nodeId: string;
+  shards: number[];
+}
+
+/** One process's worth of Perdure: owns shards, runs their actors. */
+export interface PerdureNode {
+  readonly nodeId: string;
+  /** Connects (waits for servers that are not there yet), claims shards and opens them. */
+  start(): Promise<void>;
+  /** Gives every shard back; what runs is aborted and runs again elsewhere. */
+  stop(): Promise<void>;
+  status(): NodeStatus;
+}
+
+/**
+ * Builds a node; nothing happens before `start()`. This is the one place that knows the implementations of bus and
+ * store.
+ * @throws PerdureError `bad_options`. From `start()`: `wrong_credentials`, `schema_missing`, `schema_newer`,
+ *   `shards_differ`, `server_too_old`.
+ */
+export function createNode(options: NodeOptions): PerdureNode {
+  const ns = namespace(options.namespace ?? process.env.PERDURE_NAMESPACE);
+  const limits = resolveLimits(options.limits);
+  const registry = new Registry(options.actors);
+  const natsUrl = required('natsUrl', 'PERDURE_NATS_URL', options.natsUrl);
+  const databaseUrl = required('databaseUrl', 'PERDURE_DATABASE_URL', options.databaseUrl);
+  const clock = options.clock ?? systemClock;
+  const nodeId = clock.uuid();
+  const log = (options.logger ?? createLogger()).child({ node: nodeId.slice(0, 8) });
+  const load: NodeLoad = {
+    busyActors: 0,
+    residents: 0,
+    transitions: 0,
+    deadLetters: 0,
+    invokesResumed: 0,
+  };
+  /** What was started, newest last; stopped in reverse. */
+  const started: (() => Promise<void> | void)[] = [];
+  let ownership: Ownership | undefined;
+
+  async function start(): Promise<void> {
+    try {
+      if (options.migrate) await migrate({ databaseUrl, namespace: ns, shards: SHARDS, log });
+      const store = await openStore({
+        databaseUrl,
+        namespace: ns,
+        shards: SHARDS,
+        limits,
+        clock,
+        log,
+      });
+      started.push(() => store.close());
+      const bus = await openBus({
+        natsUrl,
+        namespace: ns,
+        shards: SHARDS,
+        clock,
+        log,
+        ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
+      });
+      started.push(() => bus.close());
+      await startRing(store, bus);
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  }
+
+  async function startRing(store: Store, bus: Bus): Promise<void> {
+    const logId = await bus.logId();
+    const timers = new Timers(clock, (timer) => {
+      const { type, id, timerId, armedSeq, event } = timer;
+      const shard = ownership?.shards.get(timer.shard);
+      shard?.post({ kind: 'timer', address: { type, id }, timerId, armedSeq, event });
+    });
+    const outbox = new Outbox({
+      bus,
+      clock,
+      limits,
+      namespace: ns,
+      log,
+      published: ({ shard, messageId }) =>
+        ownership?.shards.get(shard)?.post({ kind: 'published', messageId }),
+    });
+    const committer = new Committer({
+      store,
+      clock,
+      log,
+      nodeId,
+      commitMax: limits.commitMax,
+      inFlightMax: limits.commitsInFlight,
+    });
+    const ring: Ring = {
+      nodeId,
+      namespace: ns,
+      limits,
+      clock,
+      log,
+      bus,
+      store,
+      registry,
+      loader: new Loader(store, clock, limits.eventIdsInMemory),
+      committer,
+      invocations: new Invocations(clock, limits.invocationsMax),
+      timers,
+      outbox,
+      logId,
+      logTag: tagOf(logId),
+      load,
+      surprise: (shard, reason) => ownership?.surprise(shard, reason),
+    };
+    const name = options.name ?? `${hostname()}/${process.pid}`;
+    const node = { nodeId, name, host: hostname(), pid: process.pid, version: VERSION };
+    ownership = new Ownership(ring, node, SHARDS);
+    started.push(
+      () => timers.stop(),
+      () => outbox.stop(),
+      () => ownership?.stop(),
+    );
+    await ownership.start();
+    started.push(startUpkeep(ring, ownership));
+    started.push(answerQueries(ring));
+    log.info({ shards: ownership.shards.size, types: String(registry) }, 'node: ready');
+  }
+
+  async function stop(): Promise<void> {
+    for (let part = started.pop(); part; part = started.pop()) await part();
+  }
+
+  return {
+    nodeId,
+    start,
+    stop,
+    status: () => ({ nodeId, shards: [...(ownership?.shards.keys() ?? [])], ...load }),
+  };
+}
+
+function required(option: string, variable: string, given: string | undefined): string {
+  const value = given ?? process.env[variable];
+  if (value) return value;
+  throw new PerdureError('bad_options', `${option} is missing: pass it, or set ${variable}.`);
+}
+
+/** Eight hex digits of FNV-1a over the log's identity: enough to tell a recreated stream from the one before. */
+function tagOf(logId: string): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < logId.length; i++) hash = Math.imul(hash ^ logId.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, '0');
+}

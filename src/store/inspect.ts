@@ -1,0 +1,233 @@
+import { PerdureError } from '../errors.ts';
+import type { Lane } from './lane.ts';
+import type {
+  ActorDetail,
+  ActorFilter,
+  ActorSummary,
+  DeadLetterDetail,
+  DeadLetterRow,
+  HistoryRow,
+  NodeRow,
+  ReadStore,
+  ShardRow,
+} from './read.ts';
+
+export const LIST_DEFAULT = 50;
+export const LIST_MAX = 10_000;
+
+/** Rows a list may have: the default when nothing is asked for, never more than the most. */
+export const listLimit = (asked: number | undefined): number =>
+  Math.min(Math.max(Math.floor(asked ?? LIST_DEFAULT), 0), LIST_MAX);
+
+/** Stored JSON text as a value; null stays null. */
+export const parsed = (json: string | null): unknown => (json === null ? null : JSON.parse(json));
+
+/** The context inside an envelope, as stored. */
+export function contextOf(envelope: string): unknown {
+  const value = JSON.parse(envelope) as { snapshot?: { context?: unknown } } | null;
+  return value?.snapshot?.context ?? null;
+}
+
+interface SummaryRow {
+  type: string;
+  id: string;
+  status: string;
+  state: string;
+  version: string;
+  seq: number;
+  shard: number;
+  epoch: number;
+  tags: string;
+  output: string | null;
+  error: string | null;
+  created_at: Date;
+  updated_at: Date;
+}
+
+const SUMMARY = `type, id, status, state, version, seq, shard, epoch, tags, output, error, created_at, updated_at`;
+
+const summary = (row: SummaryRow): ActorSummary => ({
+  ...row,
+  state: parsed(row.state),
+  tags: JSON.parse(row.tags) as string[],
+  output: parsed(row.output),
+  error: parsed(row.error),
+  created_at: row.created_at.toISOString(),
+  updated_at: row.updated_at.toISOString(),
+});
+
+interface DeadLetterDbRow {
+  dead_letter_id: number;
+  reason: string;
+  detail: string;
+  subject: string;
+  message_id: string | null;
+  bytes: number;
+  at: Date;
+  redriven_at: Date | null;
+}
+
+const DEAD_LETTER = `dead_letter_id, reason, detail, subject, message_id, octet_length(body) AS bytes, at, redriven_at`;
+
+const deadLetter = (row: DeadLetterDbRow): DeadLetterRow => ({
+  ...row,
+  dead_letter_id: String(row.dead_letter_id),
+  at: row.at.toISOString(),
+  redriven_at: row.redriven_at?.toISOString() ?? null,
+});
+
+/** Ids are numbers written as text; anything else names nothing. */
+const isDeadLetterId = (id: string) => /^\d{1,15}$/.test(id);
+
+/** Reads on connections of their own, so that no inspector can slow the engine down. */
+export class PostgresReadStore implements ReadStore {
+  readonly #lane: Lane;
+
+  constructor(lane: Lane) {
+    this.#lane = lane;
+  }
+
+  async listActors(filter: ActorFilter): Promise<ActorSummary[]> {
+    const path = filter.state?.split('.');
+    const rows = await this.#lane.ask<SummaryRow>({
+      // The state value at the path but its last part is that part, or an object that has it as a key.
+      text: `SELECT ${SUMMARY} FROM actor
+              WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR status = $2)
+                AND ($4::text IS NULL OR (state::jsonb #> $3::text[]) ? $4)
+              ORDER BY updated_at DESC, type, id LIMIT $5`,
+      values: [
+        filter.type ?? null,
+        filter.status ?? null,
+        path?.slice(0, -1) ?? null,
+        path?.at(-1) ?? null,
+        listLimit(filter.limit),
+      ],
+    });
+    return rows.map(summary);
+  }
+
+  async actor(type: string, id: string): Promise<ActorDetail | undefined> {
+    const [row] = await this.#lane.ask<SummaryRow & { snapshot: string; retries: string | null }>({
+      text: `SELECT ${SUMMARY}, snapshot, retries FROM actor WHERE type = $1 AND id = $2`,
+      values: [type, id],
+    });
+    if (!row) return undefined;
+    const timers = await this.#lane.ask<{ timer_id: string; fire_at: Date; event: string }>({
+      text: `SELECT timer_id, fire_at, event FROM timer WHERE type = $1 AND id = $2 ORDER BY fire_at, timer_id`,
+      values: [type, id],
+    });
+    const { snapshot, retries, ...rest } = row;
+    return {
+      ...summary(rest),
+      context: contextOf(snapshot),
+      snapshot,
+      retries: parsed(retries),
+      timers: timers.map((timer) => ({
+        timer_id: timer.timer_id,
+        fire_at: timer.fire_at.toISOString(),
+        event: parsed(timer.event),
+      })),
+    };
+  }
+
+  async history(
+    type: string,
+    id: string,
+    options: { fromSeq?: number; limit?: number } = {},
+  ): Promise<HistoryRow[]> {
+    const rows = await this.#lane.ask<
+      Omit<HistoryRow, 'event' | 'from_state' | 'to_state' | 'edges' | 'at'> & {
+        event: string;
+        from_state: string | null;
+        to_state: string;
+        edges: string;
+        at: Date;
+      }
+    >({
+      text: `SELECT seq, epoch, node_id, event_type, event, event_id, origin, from_state, to_state, edges, at, snapshot
+               FROM transition WHERE type = $1 AND id = $2 AND seq >= $3 ORDER BY seq LIMIT $4`,
+      values: [type, id, options.fromSeq ?? 1, listLimit(options.limit)],
+    });
+    return rows.map((row) => ({
+      ...row,
+      event: parsed(row.event),
+      from_state: parsed(row.from_state),
+      to_state: parsed(row.to_state),
+      edges: JSON.parse(row.edges) as string[],
+      at: row.at.toISOString(),
+    }));
+  }
+
+  async deadLetters(filter: {
+    reason?: string;
+    pending?: boolean;
+    limit?: number;
+  }): Promise<DeadLetterRow[]> {
+    const rows = await this.#lane.ask<DeadLetterDbRow>({
+      text: `SELECT ${DEAD_LETTER} FROM dead_letter
+              WHERE ($1::text IS NULL OR reason = $1)
+                AND ($2::boolean IS NULL OR (redriven_at IS NULL) = $2)
+              ORDER BY dead_letter_id DESC LIMIT $3`,
+      values: [filter.reason ?? null, filter.pending ?? null, listLimit(filter.limit)],
+    });
+    return rows.map(deadLetter);
+  }
+
+  async deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined> {
+    if (!isDeadLetterId(deadLetterId)) return undefined;
+    const [row] = await this.#lane.ask<DeadLetterDbRow & { headers: string; body: Uint8Array }>({
+      text: `SELECT ${DEAD_LETTER}, headers, body FROM dead_letter WHERE dead_letter_id = $1`,
+      values: [deadLetterId],
+    });
+    if (!row) return undefined;
+    const { headers, body, ...rest } = row;
+    return {
+      ...deadLetter(rest),
+      headers: JSON.parse(headers) as Record<string, string>,
+      body: new Uint8Array(body),
+    };
+  }
+
+  /** @throws PerdureError `not_found` */
+  async markRedriven(deadLetterId: string): Promise<void> {
+    const rows = isDeadLetterId(deadLetterId)
+      ? await this.#lane.ask({
+          text: `UPDATE dead_letter SET redriven_at = now() WHERE dead_letter_id = $1 RETURNING dead_letter_id`,
+          values: [deadLetterId],
+        })
+      : [];
+    if (rows.length === 0)
+      throw new PerdureError('not_found', `There is no dead letter ${deadLetterId}.`);
+  }
+
+  counts(): Promise<{ type: string; status: string; count: number }[]> {
+    return this.#lane.ask({
+      text: `SELECT type, status, count(*) AS count FROM actor GROUP BY type, status ORDER BY type, status`,
+    });
+  }
+
+  async shards(): Promise<ShardRow[]> {
+    const rows = await this.#lane.ask<Omit<ShardRow, 'opened_at'> & { opened_at: Date | null }>({
+      text: `SELECT shard, owner, epoch, cursor, commit_no, opened_at FROM shard ORDER BY shard`,
+    });
+    return rows.map((row) => ({ ...row, opened_at: row.opened_at?.toISOString() ?? null }));
+  }
+
+  async nodes(): Promise<NodeRow[]> {
+    const rows = await this.#lane.ask<
+      Omit<NodeRow, 'started_at' | 'expires_at'> & { started_at: Date; expires_at: Date }
+    >({
+      text: `SELECT node_id, name, host, pid, version, started_at, expires_at, live, shards
+               FROM nodes ORDER BY started_at, node_id`,
+    });
+    return rows.map((row) => ({
+      ...row,
+      started_at: row.started_at.toISOString(),
+      expires_at: row.expires_at.toISOString(),
+    }));
+  }
+
+  close(): Promise<void> {
+    return this.#lane.close(1_000);
+  }
+}

@@ -1,0 +1,247 @@
+import { int4Array, int8Array } from './arrays.ts';
+import type { Session } from './connection.ts';
+import type { Lane } from './lane.ts';
+import type { NodeInfo, OpenedShard, ShardEpoch } from './store.ts';
+
+/** Rows of dead incarnations are shown for this long before another node's registration removes them. */
+const FORGET_AFTER = `interval '1 day'`;
+
+/** Session locks that are held, by their second half; the first is the oid of this namespace's node table. */
+const HELD = `
+  SELECT objid FROM pg_locks
+   WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = 'node'::regclass::oid
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+
+/**
+ * Incarnations not known to be dead: the lease runs and the session lock is held. The lock is what tells of
+ * `kill -9` within moments, since the closed socket ends the session. Both are hints; the epoch is what is safe.
+ */
+const LIVE = `
+  SELECT node_id FROM node
+   WHERE node_id = $1 OR (expires_at > now() AND lock_id::oid IN (${HELD}))`;
+
+interface OpenedRow {
+  shard: number;
+  epoch: number;
+  cursor: number;
+  commit_no: number;
+  previous_owner: string | null;
+}
+
+const opened = (row: OpenedRow): OpenedShard => ({
+  shard: row.shard,
+  epoch: row.epoch,
+  cursor: row.cursor,
+  commitNo: row.commit_no,
+  previousOwner: row.previous_owner,
+});
+
+const byShard = (a: OpenedShard, b: OpenedShard) => a.shard - b.shard;
+
+/** Registration, leases, session locks and shards of the nodes that use this store: one in production. */
+export class Leases {
+  readonly #lease: Lane;
+  readonly #ownership: Lane;
+  /** Whether Postgres has been reachable long enough for owners to have renewed (design §4). */
+  readonly #calm: () => boolean;
+  /** Lock id of each registered node, taken again on every new lease session. */
+  readonly #locks = new Map<string, number>();
+  /** Epochs the engine was told, by node. A shard that is ours at another epoch was claimed by a lost statement. */
+  readonly #told = new Map<string, Map<number, number>>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(lease: Lane, ownership: Lane, calm: () => boolean) {
+    this.#lease = lease;
+    this.#ownership = ownership;
+    this.#calm = calm;
+  }
+
+  async register(node: NodeInfo, leaseMs: number): Promise<void> {
+    let lockId = this.#locks.get(node.nodeId);
+    if (lockId === undefined) {
+      const [row] = await this.#lease.ask<{ lock_id: number }>({
+        text: `SELECT nextval('node_lock')::int4 AS lock_id`,
+      });
+      lockId = row?.lock_id as number;
+      this.#locks.set(node.nodeId, lockId);
+    }
+    // The lock comes before the row: a row without its lock would look dead.
+    await this.#lease.ask({
+      text: `SELECT pg_try_advisory_lock('node'::regclass::oid::int4, $1)`,
+      values: [lockId],
+    });
+    await this.#lease.ask({
+      text: `
+        WITH forgotten AS (
+          DELETE FROM node n WHERE expires_at < now() - ${FORGET_AFTER} AND node_id <> $1
+             AND NOT EXISTS (SELECT FROM shard s WHERE s.owner = n.node_id))
+        INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms')
+        ON CONFLICT (node_id) DO UPDATE SET expires_at = excluded.expires_at, lock_id = excluded.lock_id`,
+      values: [node.nodeId, node.name, node.host, node.pid, node.version, lockId, leaseMs],
+    });
+  }
+
+  /**
+   * On every new lease session, before anything else uses it: takes the locks again and extends the leases, so
+   * that after an outage owners are back before anybody looks for the dead.
+   */
+  async hold(session: Session, leaseMs: number): Promise<void> {
+    for (const [nodeId, lockId] of this.#locks) {
+      await session.client.query(`SELECT pg_try_advisory_lock('node'::regclass::oid::int4, $1)`, [
+        lockId,
+      ]);
+      await session.client.query(
+        `UPDATE node SET expires_at = now() + $2 * interval '1 ms' WHERE node_id = $1`,
+        [nodeId, leaseMs],
+      );
+    }
+  }
+
+  async renew(nodeId: string, leaseMs: number): Promise<boolean> {
+    // The server may not have noticed yet that our last session died, and the lock was not free then: keep at it.
+    const [row] = await this.#lease.ask<{ known: boolean }>({
+      name: 'renew',
+      text: `
+        WITH renewed AS (
+          UPDATE node SET expires_at = now() + $2 * interval '1 ms' WHERE node_id = $1 RETURNING lock_id)
+        SELECT EXISTS (SELECT FROM renewed) AS known,
+               (SELECT pg_try_advisory_lock('node'::regclass::oid::int4, lock_id) FROM renewed
+                 WHERE lock_id::oid NOT IN (${HELD} AND pid = pg_backend_pid())) AS locked`,
+      values: [nodeId, leaseMs],
+    });
+    return row?.known ?? false;
+  }
+
+  async unregister(nodeId: string): Promise<void> {
+    await this.#inTurn(async () => {
+      await this.#ownership.ask({
+        text: `
+          WITH mine AS MATERIALIZED (
+            SELECT shard FROM shard WHERE owner = $1 ORDER BY shard FOR NO KEY UPDATE),
+          freed AS (
+            UPDATE shard s SET owner = NULL, previous_owner = NULL FROM mine WHERE s.shard = mine.shard)
+          DELETE FROM node WHERE node_id = $1`,
+        values: [nodeId],
+      });
+      this.#told.delete(nodeId);
+    });
+    const lockId = this.#locks.get(nodeId);
+    this.#locks.delete(nodeId);
+    // Only if held: unlocking what is not held raises a warning.
+    await this.#lease.ask({
+      text: `SELECT pg_advisory_unlock('node'::regclass::oid::int4, $1)
+              WHERE $1::int4::oid IN (${HELD} AND pid = pg_backend_pid())`,
+      values: [lockId ?? null],
+    });
+  }
+
+  claim(nodeId: string, max: number): Promise<OpenedShard[]> {
+    return this.#inTurn(async () => {
+      const told = [...(this.#told.get(nodeId) ?? [])];
+      // An attempt whose answer was lost may still land, even after the next one: whatever it took is ours at an
+      // epoch the engine was never told, and is claimed once more here, now or by the next call.
+      const rows = await this.#ownership.ask<OpenedRow>({
+        name: 'claim',
+        text: `
+          WITH live AS MATERIALIZED (${LIVE}),
+          told AS MATERIALIZED (SELECT * FROM unnest($3::int4[], $4::int8[]) AS t (shard, epoch)),
+          candidate AS MATERIALIZED (
+            SELECT s.shard, s.owner FROM shard s
+             WHERE EXISTS (SELECT FROM node WHERE node_id = $1)
+               AND (s.owner IS NULL
+                    OR (s.owner = $1 AND NOT EXISTS (
+                          SELECT FROM told t WHERE t.shard = s.shard AND t.epoch = s.epoch))
+                    OR ($5 AND NOT s.owner = ANY (ARRAY(SELECT node_id FROM live))))
+             ORDER BY s.shard LIMIT $2 FOR NO KEY UPDATE OF s)
+          UPDATE shard s
+             SET epoch = s.epoch + 1, claimed_epoch = s.epoch + 1, owner = $1, opened_at = now(),
+                 previous_owner = CASE WHEN c.owner = $1 THEN s.previous_owner ELSE c.owner END
+            FROM candidate c WHERE s.shard = c.shard
+          RETURNING s.shard, s.epoch, s.cursor, s.commit_no, s.previous_owner`,
+        values: [
+          nodeId,
+          max,
+          int4Array(told, ([shard]) => shard),
+          int8Array(told, ([, epoch]) => epoch),
+          this.#calm(),
+        ],
+      });
+      return this.#tell(nodeId, rows.map(opened));
+    });
+  }
+
+  /**
+   * Retried until it is answered, and safe to be: an attempt whose answer was lost has only bumped the epoch. So
+   * any epoch from the given one on will do, as long as the shard has been ours without a break since then
+   * (`claimed_epoch`); otherwise a stranger's commit number could pass for that of the caller's lost commit.
+   */
+  reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]> {
+    return this.#inTurn(async () => {
+      const rows = await this.#ownership.ask<OpenedRow>({
+        name: 'reclaim',
+        text: `
+          WITH mine AS MATERIALIZED (
+            SELECT s.shard FROM unnest($2::int4[], $3::int8[]) AS w (shard, epoch)
+              JOIN shard s ON s.shard = w.shard
+             WHERE s.owner = $1 AND w.epoch BETWEEN s.claimed_epoch AND s.epoch
+             ORDER BY s.shard FOR NO KEY UPDATE OF s)
+          UPDATE shard s SET epoch = s.epoch + 1, opened_at = now()
+            FROM mine WHERE s.shard = mine.shard
+          RETURNING s.shard, s.epoch, s.cursor, s.commit_no, NULL::text AS previous_owner`,
+        values: [
+          nodeId,
+          int4Array(shards, (wanted) => wanted.shard),
+          int8Array(shards, (wanted) => wanted.epoch),
+        ],
+      });
+      const told = this.#told.get(nodeId);
+      for (const { shard } of shards) told?.delete(shard);
+      return this.#tell(nodeId, rows.map(opened));
+    });
+  }
+
+  /** Gives shards back that this node owns at the given epochs; others are left alone. */
+  release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#ownership.ask({
+        text: `
+          WITH mine AS MATERIALIZED (
+            SELECT s.shard FROM unnest($2::int4[], $3::int8[]) AS w (shard, epoch)
+              JOIN shard s ON s.shard = w.shard
+             WHERE s.owner = $1 AND s.epoch = w.epoch
+             ORDER BY s.shard FOR NO KEY UPDATE OF s)
+          UPDATE shard s SET owner = NULL, previous_owner = NULL FROM mine WHERE s.shard = mine.shard`,
+        values: [
+          nodeId,
+          int4Array(shards, (wanted) => wanted.shard),
+          int8Array(shards, (wanted) => wanted.epoch),
+        ],
+      });
+      const told = this.#told.get(nodeId);
+      for (const { shard, epoch } of shards) if (told?.get(shard) === epoch) told.delete(shard);
+    });
+  }
+
+  async liveNodes(): Promise<number> {
+    const [row] = await this.#ownership.ask<{ count: number }>({
+      name: 'live_nodes',
+      text: `SELECT count(*)::int4 AS count FROM (${LIVE.replace('node_id = $1 OR ', '')}) AS live`,
+    });
+    return row?.count ?? 0;
+  }
+
+  #tell(nodeId: string, shards: OpenedShard[]): OpenedShard[] {
+    const told = this.#told.get(nodeId) ?? new Map<number, number>();
+    this.#told.set(nodeId, told);
+    for (const { shard, epoch } of shards) told.set(shard, epoch);
+    return shards.sort(byShard);
+  }
+
+  /** Claims and reclaims one after the other: each must see what the one before it told the engine. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+}

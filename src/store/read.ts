@@ -1,0 +1,110 @@
+/** Reading what is recorded, for the CLI, queries and the inspector. Never used by the engine's own path. */
+export interface ReadStore {
+  listActors(filter: ActorFilter): Promise<ActorSummary[]>;
+  actor(type: string, id: string): Promise<ActorDetail | undefined>;
+  history(
+    type: string,
+    id: string,
+    options?: { fromSeq?: number; limit?: number },
+  ): Promise<HistoryRow[]>;
+  deadLetters(filter: {
+    reason?: string;
+    pending?: boolean;
+    limit?: number;
+  }): Promise<DeadLetterRow[]>;
+  deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined>;
+  /** Marks a dead letter as published again. */
+  markRedriven(deadLetterId: string): Promise<void>;
+  counts(): Promise<{ type: string; status: string; count: number }[]>;
+  shards(): Promise<ShardRow[]>;
+  nodes(): Promise<NodeRow[]>;
+}
+
+export interface ActorFilter {
+  type?: string;
+  status?: string;
+  /** A state value or a prefix of its dotted path: `paying`, `open.waiting`. */
+  state?: string;
+  /** Default 50, at most 10,000. */
+  limit?: number;
+}
+
+export interface ActorSummary {
+  type: string;
+  id: string;
+  status: string;
+  /** XState state value. */
+  state: unknown;
+  version: string;
+  seq: number;
+  shard: number;
+  epoch: number;
+  tags: string[];
+  output: unknown;
+  error: unknown;
+  /** ISO 8601. */
+  created_at: string;
+  updated_at: string;
+}
+
+export interface ActorDetail extends ActorSummary {
+  /** The snapshot's context as stored (encoded JSON). */
+  context: unknown;
+  /** The envelope as stored: JSON text. */
+  snapshot: string;
+  retries: unknown;
+  timers: { timer_id: string; fire_at: string; event: unknown }[];
+}
+
+export interface HistoryRow {
+  seq: number;
+  epoch: number;
+  node_id: string;
+  event_type: string;
+  event: unknown;
+  event_id: string | null;
+  origin: string;
+  from_state: unknown;
+  to_state: unknown;
+  edges: string[];
+  at: string;
+  /** Envelope JSON text after the transition. */
+  snapshot: string;
+}
+
+export interface DeadLetterRow {
+  dead_letter_id: string;
+  reason: string;
+  detail: string;
+  subject: string;
+  message_id: string | null;
+  bytes: number;
+  at: string;
+  redriven_at: string | null;
+}
+
+export interface DeadLetterDetail extends DeadLetterRow {
+  headers: Record<string, string>;
+  body: Uint8Array;
+}
+
+export interface ShardRow {
+  shard: number;
+  owner: string | null;
+  epoch: number;
+  cursor: number;
+  commit_no: number;
+  opened_at: string | null;
+}
+
+export interface NodeRow {
+  node_id: string;
+  name: string;
+  host: string;
+  pid: number;
+  version: string;
+  started_at: string;
+  expires_at: string;
+  live: boolean;
+  shards: number;
+}

@@ -1,0 +1,264 @@
+/**
+ * The record of what happened, as the engine sees it. Intent-level: no SQL leaks out. Two implementations
+ * pass the same contract suite (`test/contract/store.contract.ts`): Postgres and the in-memory twin.
+ *
+ * Safety rests here (design §4–5):
+ *  S1  A commit whose epoch for a shard is not the stored one writes nothing for that shard.
+ *  S2  A commit is one statement: all of a shard's part lands, or none of it.
+ *  S3  `reclaim` waits behind a commit in flight (row lock); after it, an older epoch can never land.
+ *  S4  A transition's (type, id, seq) exists at most once, whatever the epochs say.
+ */
+export interface Store {
+  /** Registers this incarnation of a node and starts holding its session lock. */
+  register(node: NodeInfo, leaseMs: number): Promise<void>;
+  /** Extends the lease on the database's clock; false: this incarnation is no longer known. */
+  renew(nodeId: string, leaseMs: number): Promise<boolean>;
+  /** Gives up every shard of the node, then its registration. */
+  unregister(nodeId: string): Promise<void>;
+
+  /**
+   * Claims up to `max` shards that are free or orphaned (owner's lease over, or its session lock gone),
+   * each with `epoch + 1`. Returns those it got, in shard order.
+   */
+  claim(nodeId: string, max: number): Promise<OpenedShard[]>;
+  /** Opens shards this node owns at the given epochs again with `epoch + 1`; those it lost are absent (S3). */
+  reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]>;
+  /** How many registered nodes have a live lease, this one included. */
+  liveNodes(): Promise<number>;
+
+  /** What a newly opened shard must resume: busy actors, near timers, unapplied outbox. */
+  recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered>;
+  /** Timers due within the horizon, oldest deadline first. */
+  nearTimers(
+    shards: readonly number[],
+    horizonMs: number,
+  ): Promise<{ at: number; timers: StoredTimer[] }>;
+  /** Outbox rows of the shards that are older than `olderThanMs`. */
+  staleOutbox(shards: readonly number[], olderThanMs: number): Promise<OutboxRow[]>;
+
+  /** Loads actors by address, with up to `eventIdsMax` of their event ids. Unknown ones are absent. */
+  load(addresses: readonly Address[], eventIdsMax: number): Promise<StoredActor[]>;
+  /** Which of these event ids their actor has already recorded, as `eventKey()` strings. */
+  knownEvents(events: readonly EventKey[]): Promise<Set<string>>;
+  /** Transitions `fromSeq` and later, ascending. */
+  transitions(address: Address, fromSeq: number, limit: number): Promise<StoredTransition[]>;
+
+  /**
+   * One statement, one round trip.
+   * @throws StoreUnknown when the connection died before the answer: it may have landed.
+   * @throws Error when Postgres refused the statement: nothing landed.
+   */
+  commit(nodeId: string, commits: readonly ShardCommit[]): Promise<CommitResult>;
+
+  /**
+   * Records with the time up to where every shard is done: its cursor, or `passed` for one that has nothing to do
+   * before that sequence. Returns the newest such mark that is older than the window, 0 if none.
+   */
+  markLog(
+    passed: readonly { shard: number; seq: number }[],
+    replayWindowMs: number,
+  ): Promise<number>;
+}
+
+/** The connection died with a statement in flight: it landed, or it never will once the epoch moved on. */
+export class StoreUnknown extends Error {
+  override name = 'StoreUnknown';
+}
+
+export interface NodeInfo {
+  /** This incarnation; a restarted process is a new one. */
+  nodeId: string;
+  /** Name for people. */
+  name: string;
+  host: string;
+  pid: number;
+  /** Version of the perdure package. */
+  version: string;
+}
+
+export interface ShardEpoch {
+  shard: number;
+  epoch: number;
+}
+
+export interface OpenedShard extends ShardEpoch {
+  /** Last log sequence whose effect on the shard is committed. */
+  cursor: number;
+  /** Number of the shard's last landed commit. */
+  commitNo: number;
+  /** Owner before this claim, when it was taken from somebody (or from an earlier incarnation). */
+  previousOwner: string | null;
+}
+
+/** An actor: its type and its id, each `[A-Za-z0-9_-]{1,128}`. */
+export interface Address {
+  type: string;
+  id: string;
+}
+
+/** `type/id`: the actor's name in keys, logs and idempotency keys. */
+export const addressKey = (address: Address): string => `${address.type}/${address.id}`;
+
+export interface EventKey extends Address {
+  eventId: string;
+}
+
+export const eventKey = (event: EventKey): string => `${event.type}/${event.id}/${event.eventId}`;
+
+export type ActorStatus = 'active' | 'done' | 'error' | 'stopped';
+
+/** The actor's row as the engine writes it: always whole, at its newest seq in the batch. */
+export interface ActorWrite extends Address {
+  /** Version of the actor type that wrote the snapshot. */
+  version: string;
+  status: ActorStatus;
+  /** State value as JSON: `"paying"`, `{"a":"b"}`. */
+  state: string;
+  /** JSON array of the active tags. */
+  tags: string;
+  seq: number;
+  /** Envelope JSON: machine, version, XState version and snapshot (`actors/envelope`). */
+  snapshot: string;
+  /** Output JSON once done. */
+  output: string | null;
+  /** Error JSON `{name,message,…}` once failed. */
+  error: string | null;
+  /** Something runs for it that a crash would cut short: load it when its shard is opened. */
+  busy: boolean;
+  /** Custom actions of transitions up to this seq have been executed. */
+  actedSeq: number;
+  /** JSON of invokes that wait for another attempt: `{invokeId: {attempt, nextAt, error}}`. */
+  retries: string | null;
+}
+
+export interface StoredActor extends ActorWrite {
+  shard: number;
+  epoch: number;
+  /** Event ids already recorded; all of them when `eventIdsComplete`. */
+  eventIds: string[];
+  eventIdsComplete: boolean;
+}
+
+/** Who caused a transition. */
+export type Origin =
+  | 'start'
+  | 'event'
+  | 'actor'
+  | 'invoke'
+  | 'timer'
+  | 'self'
+  | 'cancel'
+  | 'engine';
+
+export interface TransitionWrite extends Address {
+  seq: number;
+  eventType: string;
+  /** The event as encoded JSON; for the first transition `{"type":"xstate.init","input":…}`. */
+  event: string;
+  /** Id the event is deduplicated by within the actor's life; null for what only the owner can cause. */
+  eventId: string | null;
+  origin: Origin;
+  fromState: string | null;
+  toState: string;
+  /** JSON array of the edges taken: `["#order.idle|PAY|#order.paying"]`. */
+  edges: string;
+  /** How many custom actions the transition has to execute. */
+  actions: number;
+  /** Envelope JSON after the transition. */
+  snapshot: string;
+}
+
+export interface StoredTransition extends TransitionWrite {
+  epoch: number;
+  nodeId: string;
+  /** Commit time on the database clock, ms since 1970. */
+  at: number;
+}
+
+export interface TimerKey extends Address {
+  timerId: string;
+}
+
+export interface TimerWrite extends TimerKey {
+  /** Deadline = the commit's time on the database clock + delay (G6). */
+  delayMs: number;
+  /** The transition that armed it; with the id it names one arming. */
+  armedSeq: number;
+  /** Order among timers of one transition with the same deadline. */
+  position: number;
+  /** Encoded event to deliver. */
+  event: string;
+}
+
+export interface StoredTimer extends TimerKey {
+  shard: number;
+  armedSeq: number;
+  position: number;
+  /** Deadline on the database clock, ms since 1970. */
+  fireAt: number;
+  event: string;
+}
+
+/** Something committed that still has to reach JetStream. */
+export interface OutboxWrite {
+  /** `type/id/seq/index` of the sender: the target's event id, the same on every attempt. */
+  messageId: string;
+  /** `send`: stays until the target's shard applied it. `outcome`: stays until JetStream acknowledged it. */
+  kind: 'send' | 'outcome';
+  /** The target. */
+  type: string;
+  id: string;
+  body: string;
+}
+
+export interface OutboxRow extends OutboxWrite {
+  /** Sender's shard. */
+  shard: number;
+}
+
+export interface DeadLetterWrite {
+  /** Which stream (name and creation time) and sequence: one dead letter for each. */
+  logId: string;
+  logSeq: number;
+  /** Error code (`src/errors.ts`). */
+  reason: string;
+  detail: string;
+  subject: string;
+  /** JSON object of the message's headers. */
+  headers: string;
+  body: Uint8Array;
+  messageId: string | null;
+}
+
+export interface ShardCommit {
+  shard: number;
+  epoch: number;
+  /** The shard's last landed commit number + 1. */
+  commitNo: number;
+  cursor: number;
+  /** At most one for each actor. */
+  actors: ActorWrite[];
+  transitions: TransitionWrite[];
+  /** Armed and dropped never name the same timer. */
+  timersArmed: TimerWrite[];
+  timersDropped: TimerKey[];
+  outboxAdded: OutboxWrite[];
+  /** Message ids, of any shard's rows. Never names one of `outboxAdded`. */
+  outboxDone: string[];
+  deadLetters: DeadLetterWrite[];
+}
+
+export interface CommitResult {
+  /** Shards whose part landed; the others were fenced (S1). */
+  committed: Set<number>;
+  /** The statement's time on the database clock, ms since 1970; base of the armed deadlines. */
+  at: number;
+}
+
+export interface Recovered {
+  /** Time on the database clock, ms since 1970. */
+  at: number;
+  actors: StoredActor[];
+  timers: StoredTimer[];
+  outbox: OutboxRow[];
+}

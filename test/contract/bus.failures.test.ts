@@ -1,0 +1,371 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type BusSettings, type NatsBus, openBus } from '../../src/bus/nats.ts';
+import { shardOf, subjects } from '../../src/bus/subjects.ts';
+import { systemClock } from '../../src/clock.ts';
+import { type Namespace, namespace } from '../../src/config.ts';
+import { type RunningNats, startNats } from '../../src/dev/natsServer.ts';
+import { createLogger } from '../../src/log.ts';
+import { eventually, freshNamespace, natsUrl } from '../support/services.ts';
+import { record } from './bus.contract.ts';
+
+const log = createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'silent' });
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function open(url: string, ns: Namespace, more: Partial<BusSettings> = {}): Promise<NatsBus> {
+  return openBus({ natsUrl: url, namespace: ns, shards: 64, clock: systemClock, log, ...more });
+}
+
+/** Milliseconds until `check` holds. */
+async function timed(what: string, check: () => boolean | Promise<boolean>): Promise<number> {
+  const from = performance.now();
+  await eventually(check, { what, timeoutMs: 20_000, everyMs: 5 });
+  return Math.round(performance.now() - from);
+}
+
+describe('NATS only', () => {
+  let nc: NatsConnection;
+  beforeAll(async () => {
+    nc = await connect({ servers: natsUrl() });
+  });
+  afterAll(() => nc?.close());
+
+  test.each([64, 1, 7, 256])(
+    'shardOf computes what the server computes, %i shards',
+    async (shards) => {
+      for (const name of [freshNamespace(), ...(shards === 64 ? ['perdure'] : [])]) {
+        const ns = namespace(name);
+        const bus = await open(natsUrl(), ns, { shards });
+        const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-';
+        const token = () =>
+          Array.from(
+            { length: 1 + Math.floor(Math.random() ** 3 * 127) },
+            () => letters[Math.floor(Math.random() * 64)],
+          ).join('');
+        const addresses = Array.from({ length: 400 }, () => [token(), token()] as const);
+        const acks = await Promise.all(
+          addresses.map(([type, id], i) =>
+            bus.publish((i % 2 ? subjects.start : subjects.event)(ns, type, id), ''),
+          ),
+        );
+        const jsm = await jetstreamManager(nc);
+        for (const [i, [type, id]] of addresses.entries()) {
+          const stored = await jsm.streams.getMessage(ns.jobsStream, { seq: acks[i]?.seq ?? 0 });
+          expect(stored?.subject).toBe(
+            `${shardOf(type, id, shards)}.${i % 2 ? 'jobs' : 'events'}.${type}.${id}`,
+          );
+        }
+        await bus.close();
+        if (name !== 'perdure') await jsm.streams.delete(ns.jobsStream);
+      }
+    },
+  );
+
+  test('namespaces on one server do not see each other', async () => {
+    const [a, b] = [namespace(freshNamespace()), namespace(freshNamespace())];
+    const busA = await open(natsUrl(), a);
+    const busB = await open(natsUrl(), b);
+    const shard = shardOf('order', 'o-1', 64);
+    const seenA = await record(busA, { shard });
+    const seenB = await record(busB, { shard });
+    await busA.publish(subjects.start(a, 'order', 'o-1'), 'a');
+    await busB.publish(subjects.start(b, 'order', 'o-1'), 'b');
+    await eventually(() => seenA.messages.length + seenB.messages.length === 2, { what: 'both' });
+    await pause(100);
+    expect(seenA.messages.map((m) => String.fromCharCode(...m.body))).toEqual(['a']);
+    expect(seenB.messages.map((m) => String.fromCharCode(...m.body))).toEqual(['b']);
+    await busA.close();
+    await busB.close();
+  });
+
+  test('a consumer deleted behind our back is a surprise', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(natsUrl(), ns);
+    const seen = await record(bus, { shard: 0 });
+    const jsm = await jetstreamManager(nc);
+    const [consumer] = await jsm.consumers.list(ns.jobsStream).next();
+    expect(consumer?.name).toMatch(/^s0-e1-/);
+    await jsm.consumers.delete(ns.jobsStream, consumer?.name ?? '');
+    const ms = await timed('a surprise', () => seen.surprises.length === 1);
+    expect(ms).toBeLessThan(3_000);
+    await bus.close();
+  });
+
+  test('a reader leaves no consumer behind, and removes those of earlier epochs', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(natsUrl(), ns);
+    const jsm = await jetstreamManager(nc);
+    const names = async () =>
+      (await jsm.consumers.list(ns.jobsStream).next()).map((info) =>
+        info.name.replace(/-\w+$/, ''),
+      );
+    await Promise.all([record(bus, { shard: 1, epoch: 9 }), record(bus, { shard: 11, epoch: 2 })]);
+    const seen = await record(bus, { shard: 1, epoch: 10 });
+    expect((await names()).sort()).toEqual(['s1-e10', 's11-e2']);
+    await seen.reader.stop();
+    expect(await names()).toEqual(['s11-e2']);
+    await bus.close();
+    expect(await names()).toEqual([]);
+  });
+
+  test('a stream that was deleted is made again by who wants to read or publish', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(natsUrl(), ns);
+    const jsm = await jetstreamManager(nc);
+    const seen = await record(bus, { shard: 0 });
+    const before = await bus.logId();
+    await jsm.streams.delete(ns.jobsStream);
+    await eventually(() => seen.surprises.length === 1, { what: 'a surprise' });
+    await bus.publish(subjects.start(ns, 'order', 'o-1'), 'x');
+    expect(await bus.logId()).not.toBe(before);
+    await jsm.streams.delete(ns.jobsStream);
+    await record(bus, { shard: 0 });
+    await bus.close();
+  });
+
+  test('another number of shards, or a stream of somebody else, is refused', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(natsUrl(), ns);
+    await expect(open(natsUrl(), ns, { shards: 32 })).rejects.toMatchObject({
+      code: 'shards_differ',
+    });
+    // Limits an operator tuned stay; limits that are given are applied.
+    const jsm = await jetstreamManager(nc);
+    await jsm.streams.update(ns.jobsStream, { max_bytes: 50_000_000 });
+    await (await open(natsUrl(), ns)).close();
+    expect((await jsm.streams.info(ns.jobsStream)).config.max_bytes).toBe(50_000_000);
+    await (await open(natsUrl(), ns, { jobsMaxBytes: 60_000_000 })).close();
+    expect((await jsm.streams.info(ns.jobsStream)).config.max_bytes).toBe(60_000_000);
+    expect((await jsm.streams.info(ns.outcomesStream)).config.max_bytes).toBe(-1);
+    await bus.close();
+    const other = namespace(freshNamespace());
+    await jsm.streams.add({ name: other.jobsStream, subjects: [`${other.name}.foreign`] });
+    await expect(open(natsUrl(), other)).rejects.toMatchObject({ code: 'bad_options' });
+    const third = namespace(freshNamespace());
+    await jsm.streams.add({ name: `mine_${third.name}`, subjects: [`${third.name}.jobs.>`] });
+    await expect(open(natsUrl(), third)).rejects.toMatchObject({ code: 'bad_options' });
+  });
+
+  test('a full log says so', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(natsUrl(), ns, { jobsMaxBytes: 20_000 });
+    const subject = subjects.start(ns, 'order', 'o-1');
+    const from = performance.now();
+    await expect(
+      (async () => {
+        for (let i = 0; i < 100; i++) await bus.publish(subject, new Uint8Array(1_000));
+      })(),
+    ).rejects.toMatchObject({ code: 'log_full' });
+    expect(performance.now() - from).toBeLessThan(2_000);
+    const end = await bus.logEnd();
+    await bus.trimLog(end);
+    await bus.publish(subject, new Uint8Array(1_000));
+    await bus.close();
+  });
+
+  test('more publishes than may be in flight all arrive', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(natsUrl(), ns);
+    const acks = await Promise.all(
+      Array.from({ length: 5_000 }, (_, i) =>
+        bus.publish(subjects.start(ns, 'order', `o-${i}`), '', { messageId: `m-${i}` }),
+      ),
+    );
+    expect(new Set(acks.map((ack) => ack.seq)).size).toBe(5_000);
+    await bus.close();
+  });
+
+  test('an outage the process sits out: publishing goes on, reading is taken up again', async () => {
+    // A proxy that cuts the line and leaves the server alone.
+    const line = await flakyLine(natsUrl());
+    const ns = namespace(freshNamespace());
+    const bus = await open(line.url, ns);
+    const shard = shardOf('order', 'o-1', 64);
+    const subject = subjects.start(ns, 'order', 'o-1');
+    const seen = await record(bus, { shard }, (message) => message.ack());
+    await bus.publish(subject, '1');
+    await eventually(() => seen.messages.length === 1, { what: 'the first' });
+    line.cut();
+    await timed('it notices', () => !bus.connected);
+    await expect(bus.publish(subject, 'x', { timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'bus_unavailable',
+    });
+    await expect(bus.request('a.b', '', 100)).rejects.toMatchObject({ code: 'bus_unavailable' });
+    await expect(bus.logEnd()).rejects.toMatchObject({ code: 'bus_unavailable' });
+    const waits = bus.publish(subject, '2', { messageId: 'two', timeoutMs: 10_000 });
+    line.mend();
+    await timed('it is back', () => bus.connected);
+    expect(await waits).toMatchObject({ duplicate: false });
+    const ms = await timed('the second', () => seen.messages.length === 2);
+    expect(ms).toBeLessThan(2_000);
+    expect(seen.surprises).toEqual([]);
+    await bus.close();
+    line.close();
+  });
+});
+
+describe('a server of its own', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'perdure-bus-'));
+  let server: RunningNats;
+  beforeAll(async () => {
+    server = await startNats({ dir: join(dir, 'a') });
+  });
+  afterAll(async () => {
+    await server?.stop('SIGKILL');
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  test('kill -9 and a restart: nothing accepted is lost, publishing goes on by itself', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(server.url, ns);
+    const shard = shardOf('order', 'o-1', 64);
+    const subject = subjects.start(ns, 'order', 'o-1');
+    const seen = await record(bus, { shard });
+    const accepted: number[] = [];
+    for (let i = 0; i < 20; i++) accepted.push((await bus.publish(subject, `${i}`)).seq);
+    await eventually(() => seen.messages.length === 20, { what: 'twenty messages' });
+    for (const message of seen.messages.slice(0, 5)) message.ack();
+    const before = await bus.logId();
+    const inFlight = Array.from({ length: 200 }, (_, i) =>
+      bus.publish(subject, `f${i}`, { messageId: `f${i}`, timeoutMs: 20_000 }),
+    );
+    await server.stop('SIGKILL');
+    await timed('it notices', () => !bus.connected);
+    seen.messages[5]?.ack(); // into the void
+    server = await startNats({ dir: join(dir, 'a'), port: server.port });
+    const back = await timed('connected again', () => bus.connected);
+    const surprised = await timed('the lost consumer shows', () => seen.surprises.length === 1);
+    const acks = await Promise.all(inFlight);
+    const last = await bus.publish(subject, 'last');
+    console.log(
+      `    connected after ${back} ms, surprise ${surprised} ms later: ${seen.surprises}`,
+    );
+    expect(surprised).toBeLessThan(2_000);
+    expect(await bus.logId()).toBe(before);
+    const next = await record(bus, { shard, epoch: 2, startSeq: accepted[5] ?? 0 });
+    await eventually(() => next.seqs().includes(last.seq), { what: 'the last message' });
+    const expected = [...accepted.slice(5), ...new Set(acks.map((ack) => ack.seq)), last.seq];
+    expect(next.seqs()).toEqual(expected.sort((x, y) => x - y));
+    await bus.close();
+  });
+
+  test('a server that hangs is noticed, also with a full socket', async () => {
+    const ns = namespace(freshNamespace());
+    const bus = await open(server.url, ns);
+    const seen = await record(bus, { shard: 0 });
+    process.kill(server.pid, 'SIGSTOP');
+    const heavy = setInterval(() => {
+      if (bus.connected)
+        for (let i = 0; i < 20; i++) bus.broadcast('noise', new Uint8Array(500_000));
+    }, 100);
+    const ms = await timed('it notices', () => !bus.connected);
+    clearInterval(heavy);
+    process.kill(server.pid, 'SIGCONT');
+    const back = await timed('connected again', () => bus.connected);
+    console.log(`    noticed after ${ms} ms, connected ${back} ms after it went on`);
+    expect(ms).toBeLessThan(8_000);
+    await bus.publish(subjects.start(ns, 'order', 'o-1'), 'x');
+    await pause(1_000);
+    expect(seen.surprises.length).toBeLessThanOrEqual(1);
+    await bus.close();
+  });
+
+  test('a server that is not there yet is waited for', async () => {
+    const holder = createServer();
+    const port = await new Promise<number>((resolve) =>
+      holder.listen(0, '127.0.0.1', () => resolve((holder.address() as { port: number }).port)),
+    );
+    await new Promise((resolve) => holder.close(resolve));
+    const opening = open(`nats://127.0.0.1:${port}`, namespace(freshNamespace()));
+    await pause(600);
+    const late = await startNats({ dir: join(dir, 'late'), port });
+    const bus = await opening;
+    expect(bus.connected).toBe(true);
+    await bus.close();
+    await late.stop('SIGKILL');
+    const stop = new AbortController();
+    const waiting = open(late.url, namespace(freshNamespace()), { signal: stop.signal });
+    setTimeout(() => stop.abort(), 100);
+    await expect(waiting).rejects.toMatchObject({ code: 'bus_unavailable' });
+  });
+
+  test('wrong credentials are told at once, and no password is', async () => {
+    const guarded = await startNats({
+      dir: join(dir, 'auth'),
+      configText: 'authorization { user: ann, password: "s3cret" }\n',
+    });
+    const ns = namespace(freshNamespace());
+    const from = performance.now();
+    const refused = open(guarded.url.replace('//', '//ann:wrong@'), ns);
+    await expect(refused).rejects.toMatchObject({ code: 'wrong_credentials' });
+    await expect(refused).rejects.not.toThrow(/wrong@/);
+    await expect(open(guarded.url, ns)).rejects.toMatchObject({ code: 'wrong_credentials' });
+    expect(performance.now() - from).toBeLessThan(3_000);
+    const bus = await open(guarded.url.replace('//', '//ann:s3cret@'), ns);
+    await bus.close();
+    await guarded.stop('SIGKILL');
+  });
+
+  test('a client needs no more than to publish', async () => {
+    const guarded = await startNats({
+      dir: join(dir, 'perms'),
+      configText: `authorization { users: [
+        { user: node, password: n },
+        { user: client, password: c, permissions: {
+          publish: ["jobs.>", "events.>", "queries.>"], subscribe: ["_INBOX.>", "outcomes.>"] } }
+      ] }\n`,
+    });
+    const ns = namespace();
+    const node = await open(guarded.url.replace('//', '//node:n@'), ns);
+    const client = await open(guarded.url.replace('//', '//client:c@'), ns, {
+      ensureStreams: false,
+    });
+    expect(await client.publish('jobs.order.o-1', '{}')).toMatchObject({ seq: 1 });
+    await client.close();
+    await node.close();
+    await guarded.stop('SIGKILL');
+  });
+});
+
+/** A line to the server that can be cut. */
+async function flakyLine(target: string) {
+  const { hostname, port } = new URL(target);
+  const { connect: dial } = await import('node:net');
+  const sockets = new Set<{ destroy(): void }>();
+  let whole = true;
+  const server = createServer((inside) => {
+    if (!whole) return void inside.destroy();
+    const outside = dial(Number(port), hostname);
+    for (const socket of [inside, outside]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        inside.destroy();
+        outside.destroy();
+        sockets.delete(socket);
+      });
+    }
+    inside.pipe(outside);
+    outside.pipe(inside);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `nats://127.0.0.1:${(server.address() as { port: number }).port}`,
+    cut() {
+      whole = false;
+      for (const socket of sockets) socket.destroy();
+    },
+    mend() {
+      whole = true;
+    },
+    close() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
