@@ -28,11 +28,20 @@ export const TIDY_MS = 1_000;
 /** A follower has certainly caught up with what the log held this long ago, ms. */
 const FOLLOWER_LAG_MS = 10_000;
 
+/**
+ * A cluster without a leader does not answer at all; asking again soon beats waiting. Creating and purging
+ * streams may really take long.
+ */
+const QUICK_MS = 2_000;
+const SLOW_MS = 10_000;
+
+type Manager = Promise<JetStreamManager>;
+
 /** The calls to JetStream's own API, with errors of ours. */
 export class JetStreamApi {
   readonly #connection: Connection;
   readonly #settings: BusSettings;
-  #manager: { nc: NatsConnection; jsm: Promise<JetStreamManager> } | null = null;
+  #managers: { nc: NatsConnection; quick: Manager; slow: Manager } | null = null;
   #ensuring: Promise<void> | null = null;
   #naming: Promise<string[]> | null = null;
   #sampling: Promise<LogSample> | null = null;
@@ -49,11 +58,14 @@ export class JetStreamApi {
   }
 
   /** One call to JetStream's API; a stream that is gone is made again. @throws PerdureError */
-  async call<T>(run: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
+  async call<T>(
+    run: (jsm: JetStreamManager) => Promise<T>,
+    speed: 'quick' | 'slow' = 'quick',
+  ): Promise<T> {
     if (!this.#connection.connected)
       throw new PerdureError('bus_unavailable', 'Not connected to NATS.');
     try {
-      const jsm = await this.#jsm();
+      const jsm = await this.#jsm(speed);
       try {
         return await run(jsm);
       } catch (thrown) {
@@ -70,17 +82,21 @@ export class JetStreamApi {
     }
   }
 
-  #jsm(): Promise<JetStreamManager> {
+  #jsm(speed: 'quick' | 'slow'): Manager {
     const { nc } = this.#connection;
-    if (this.#manager?.nc !== nc)
-      this.#manager = { nc, jsm: jetstreamManager(nc, { checkAPI: false }) };
-    return this.#manager.jsm;
+    if (this.#managers?.nc !== nc)
+      this.#managers = {
+        nc,
+        quick: jetstreamManager(nc, { checkAPI: false, timeout: QUICK_MS }),
+        slow: jetstreamManager(nc, { checkAPI: false, timeout: SLOW_MS }),
+      };
+    return this.#managers[speed];
   }
 
   /** Makes missing streams again, for those who may. */
   ensure(): Promise<void> {
     if (this.#settings.ensureStreams === false) return Promise.resolve();
-    this.#ensuring ??= this.#jsm()
+    this.#ensuring ??= this.#jsm('slow')
       .then((jsm) => ensureTopology(jsm, this.#settings.namespace, this.#settings))
       .finally(() => {
         this.#ensuring = null;
@@ -96,7 +112,7 @@ export class JetStreamApi {
       for (;;) {
         // The client lists consumers only with their whole state, which the server has to count first.
         const reply = await this.#connection.nc.request(subject, `{"offset":${names.length}}`, {
-          timeout: 5_000,
+          timeout: QUICK_MS,
         });
         const page = reply.json<{
           error?: { code: number; err_code: number; description: string };
@@ -116,7 +132,7 @@ export class JetStreamApi {
   /** Best effort: the server forgets an idle consumer by itself. */
   async deleteConsumer(name: string): Promise<void> {
     if (!this.#connection.connected) return;
-    const gone = this.#jsm()
+    const gone = this.#jsm('quick')
       .then((jsm) => jsm.consumers.delete(this.#settings.namespace.jobsStream, name))
       .catch(() => false);
     await Promise.race([gone, sleep(this.#settings.clock, TIDY_MS)]);

@@ -31,7 +31,7 @@ const WAITING_LOG_MS = 5_000;
 const STALE_GRACE_MS = 250;
 
 /** What a subscription hears; a permission error ends it. */
-export type OnMessage = (error: Error | null, message: Msg) => void;
+type OnMessage = (error: Error | null, message: Msg) => void;
 
 /**
  * One supervised connection to NATS that never gives up. The client's own defaults close it for good after

@@ -2,7 +2,7 @@ import type { Msg } from '@nats-io/transport-node';
 import type { LogMessage } from './bus.ts';
 
 /** What JetStream says about a delivery, in the subject that acknowledges it. */
-export interface Delivery {
+interface Delivery {
   /** 1 the first time. */
   count: number;
   /** Sequence in the stream. */

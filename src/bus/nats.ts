@@ -85,8 +85,9 @@ export class NatsBus implements Bus {
 
   async trimLog(seq: number): Promise<void> {
     if (seq < 1) return;
-    await this.#api.call((jsm) =>
-      jsm.streams.purge(this.#settings.namespace.jobsStream, { seq: seq + 1 }),
+    await this.#api.call(
+      (jsm) => jsm.streams.purge(this.#settings.namespace.jobsStream, { seq: seq + 1 }),
+      'slow',
     );
   }
 

@@ -15,7 +15,7 @@ const HEARTBEAT_MS = 1_000;
  * Beats of silence after which the reader pulls anew, and after which it gives up: later than the connection
  * notices a cut line, which is the better answer to that.
  */
-const SILENT_REPULL = 3;
+const SILENT_REPULL = 2;
 const SILENT_SURPRISE = 8;
 /** Pause before pulling again when the server turned a pull down, ms. */
 const REPULL_MS = 250;

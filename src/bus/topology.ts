@@ -17,7 +17,7 @@ import { PerdureError } from '../errors.ts';
 import type { ReaderOptions } from './bus.ts';
 
 /** Oldest nats-server with stream subject transforms, on which the shards rest. */
-export const SERVER_MIN = '2.10.0';
+const SERVER_MIN = '2.10.0';
 
 export interface TopologyOptions {
   /** Shards of the namespace: the modulus of the stream's subject transform. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { asError, PerdureError } from '../errors.ts';
+import { VERSION } from '../version.ts';
 
 /** What a command file exports. */
 interface CommandFile {
@@ -25,8 +25,6 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 asked in a wrong way.`;
 
-const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
-
 /** Parses `argv` (without node and script), runs the command and returns the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
   try {
@@ -42,7 +40,7 @@ async function main(argv: readonly string[]): Promise<number> {
 async function build(argv: readonly string[]): Promise<Command> {
   const program = new Command('perdure')
     .description('Durable, clustered XState actors on NATS JetStream and Postgres.')
-    .version(version, '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .addHelpText('after', EXAMPLES)
     .showSuggestionAfterError()

@@ -42,17 +42,22 @@ async function serve(file: string, flags: ConnectionFlags & { json?: true }): Pr
 async function run(file: string, flags: ConnectionFlags & { json?: true }): Promise<void> {
   const connection = connectionOf(flags);
   const asked = stopRequested();
-  const actors = await loadActorTypes(file);
-  const node = await createNode({ actors, ...connection });
-  // Starting waits for Postgres and NATS as long as it takes; being asked to stop ends that too.
-  const started = node.start().then(() => announce(node, flags.json));
+  const node = createNode({ actors: await loadActorTypes(file), ...connection });
+  let ready = false;
+  const started = node.start().then(() => {
+    ready = true;
+    announce(node, flags.json);
+  });
   await Promise.race([started.then(() => asked), asked]);
   await node.stop();
+  // Starting waits for Postgres and NATS as long as it takes, and would go on waiting.
+  if (!ready) process.exit(0);
   if (process.connected) process.disconnect();
 }
 
 function announce(node: PerdureNode, json: true | undefined): void {
-  const { nodeId, shards } = node;
+  const { nodeId } = node;
+  const shards = node.status().shards.length;
   if (tell({ ready: true, nodeId, pid: process.pid, shards })) return;
   process.stdout.write(
     json
@@ -61,7 +66,10 @@ function announce(node: PerdureNode, json: true | undefined): void {
   );
 }
 
-/** Resolves at the first SIGTERM, SIGINT or SIGHUP, or when the `perdure dev` that started us is gone; the second signal ends the process. */
+/**
+ * Resolves at the first SIGTERM, SIGINT or SIGHUP, or when the `perdure dev` that started us is gone; the second
+ * signal ends the process.
+ */
 function stopRequested(): Promise<void> {
   return new Promise((resolve) => {
     let asked = false;

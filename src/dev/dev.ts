@@ -2,10 +2,11 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { namespace, SHARDS } from '../config.ts';
 import { asError, invariant, PerdureError } from '../errors.ts';
-import { startInspectServer } from '../inspect/server.ts';
+
 import { createLogger } from '../log.ts';
 import { migrate } from '../store/migrate.ts';
 import { type DevFile, readStaleDevFile, removeDevFile, writeDevFile } from './devFile.ts';
+import { startInspector } from './inspector.ts';
 import { tryLock } from './lock.ts';
 import { startNats } from './natsServer.ts';
 import { type NodeProcess, startNode } from './nodeProcess.ts';
@@ -67,8 +68,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
 
 async function startAll(options: DevOptions, data: string, undo: UndoStack): Promise<Dev> {
   const { log, keep, signal } = options;
-  const last = readStaleDevFile(data);
-  await stopLeftOver(last?.nodes ?? [], log);
+  await stopLeftOver(readStaleDevFile(data)?.nodes ?? [], log);
 
   let changed = () => {};
   const start = async <S extends Service>(name: string, run: () => Promise<S>, stays = false) => {
@@ -84,7 +84,6 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
       startPostgres({
         dir: join(data, 'postgres'),
         port: portPostgres,
-        preferredPort: portOf(last?.databaseUrl),
         keep,
         log,
       }),
@@ -99,7 +98,6 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
       startNats({
         dir: join(data, 'nats'),
         port: portNats,
-        preferredPort: portOf(last?.natsUrl),
         keep,
         log,
       }),
@@ -115,7 +113,7 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
   await migrate({ databaseUrl, namespace: space, shards: SHARDS, log: quiet });
   signal.throwIfAborted();
 
-  const inspector = await startInspectServer({ databaseUrl, namespace: space.name });
+  const inspector = await startInspector({ databaseUrl, namespace: space.name });
   undo.push(() => inspector.close());
 
   const nodes: Supervised<NodeProcess>[] = [];
@@ -145,6 +143,8 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
   });
 
   const env = {
+    // What dev itself says is enough for the eye.
+    PERDURE_LOG_LEVEL: process.env.PERDURE_LOG_LEVEL ?? 'warn',
     PERDURE_NATS_URL: natsUrl,
     PERDURE_DATABASE_URL: databaseUrl,
     PERDURE_NAMESPACE: space.name,
@@ -199,9 +199,6 @@ async function stopLeftOver(
     }),
   );
 }
-
-const portOf = (url: string | undefined) =>
-  url === undefined ? undefined : Number(new URL(url).port);
 
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {

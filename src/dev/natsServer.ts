@@ -3,17 +3,15 @@ import { join, resolve } from 'node:path';
 import { PerdureError } from '../errors.ts';
 import { type Daemon, startDaemon, stopStale, tail } from './daemon.ts';
 import { dockerCommand, findNatsServer, type NatsCommand } from './natsBinary.ts';
-import { commandLine, freePort, isAlive, pause } from './process.ts';
+import { commandLine, freePort, isAlive, lastPort, pause, rememberPort } from './process.ts';
 
 export { findNatsServer } from './natsBinary.ts';
 
 export interface NatsOptions {
   /** Holds everything of this server: its streams, its configuration and its log. Created when missing. */
   dir: string;
-  /** A free one when absent. */
+  /** Default: the one of the last start in `dir` when it is free, else any free one. */
   port?: number | undefined;
-  /** Taken when it is free and no `port` is given. */
-  preferredPort?: number | undefined;
   /** Leaves the server running when this process ends without `stop`. */
   keep?: boolean | undefined;
   /** Told what takes time. */
@@ -50,12 +48,14 @@ export async function startNats(options: NatsOptions): Promise<RunningNats> {
   await stopLeftOver(dir, options.log);
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (let attempt = 0; ; ) {
-    const port =
-      options.port ?? (await freePort(attempt++ === 0 ? options.preferredPort : undefined));
+    const port = options.port ?? (await freePort(attempt++ === 0 ? lastPort(dir) : undefined));
     const monitorPort = await freePort();
     const daemon = await launch(dir, command, { ...options, port, monitorPort });
     const trouble = await ready(daemon, `http://127.0.0.1:${monitorPort}`, deadline);
-    if (trouble === undefined) return running(daemon, port, monitorPort);
+    if (trouble === undefined) {
+      rememberPort(dir, port);
+      return running(daemon, port, monitorPort);
+    }
     await daemon.stop(['SIGKILL'], STOP_GRACE_MS);
     const words = tail(logFile(dir));
     const taken = /address already in use/i.test(words);

@@ -5,15 +5,22 @@ import { asError, PerdureError } from '../errors.ts';
 import { type Daemon, startDaemon, stopStale, tail } from './daemon.ts';
 import { type PostgresBinaries, postgresBinaries, type RunAs } from './postgresBinaries.ts';
 import { dataDir, ensureCluster, spawnAs } from './postgresCluster.ts';
-import { childrenOf, commandLine, freePort, isAlive, pause, signal } from './process.ts';
+import {
+  childrenOf,
+  commandLine,
+  freePort,
+  isAlive,
+  lastPort,
+  pause,
+  rememberPort,
+  signal,
+} from './process.ts';
 
 export interface PostgresOptions {
   /** Holds everything of this server: its data, its password and its log. Created when missing. */
   dir: string;
-  /** A free one when absent. */
+  /** Default: the one of the last start in `dir` when it is free, else any free one. */
   port?: number | undefined;
-  /** Taken when it is free and no `port` is given. */
-  preferredPort?: number | undefined;
   /** Leaves the server running when this process ends without `stop`. */
   keep?: boolean | undefined;
   /** Told what takes time. */
@@ -69,12 +76,14 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   const { as, password } = await ensureCluster(dir, binaries, options.log);
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (let attempt = 0; ; ) {
-    const port =
-      options.port ?? (await freePort(attempt++ === 0 ? options.preferredPort : undefined));
+    const port = options.port ?? (await freePort(attempt++ === 0 ? lastPort(dir) : undefined));
     const daemon = await launch(dir, binaries, as, port, options.keep);
     const url = `postgres://perdure:${password}@127.0.0.1:${port}/perdure`;
     const trouble = await ready(daemon, url, deadline);
-    if (trouble === undefined) return running(daemon, url, port);
+    if (trouble === undefined) {
+      rememberPort(dir, port);
+      return running(daemon, url, port);
+    }
     await daemon.stop(['SIGKILL'], STOP_GRACE_MS);
     const words = tail(logFile(dir));
     // Children of a killed postmaster still hold its shared memory for a moment.

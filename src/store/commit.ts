@@ -2,7 +2,7 @@ import { invariant } from '../errors.ts';
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
 import type { Lane, Statement } from './lane.ts';
 import { ConnectionLost, isTransient } from './pgErrors.ts';
-import { type CommitResult, type ShardCommit, StoreUnknown, type TimerWrite } from './store.ts';
+import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */
 const AT = `(date_trunc('milliseconds', now()) + interval '1 ms')`;
@@ -152,7 +152,7 @@ const PARTS: Part[] = [
       const { rows, of } = all;
       return [
         int4Array(of, shardOf),
-        int8Array(rows, wholeDelay),
+        int8Array(rows, (row) => wholeDelay(row.delayMs)),
         int8Array(rows, (row) => row.armedSeq),
         int4Array(rows, (row) => row.position),
         textArray(rows, (row) => row.type),
@@ -239,11 +239,12 @@ const PARTS: Part[] = [
   },
 ];
 
-/** Delays end where timestamptz does (year 294276): some 260,000 years from now is as good as never. */
-export const DELAY_MAX_MS = 2 ** 53 - 1;
+/** Delays end where timestamptz does (year 294276): 285,000 years from now is as good as never. */
+const DELAY_MAX_MS = 2 ** 53 - 1;
 
-const wholeDelay = (timer: TimerWrite): number =>
-  Math.min(Math.max(Math.ceil(timer.delayMs), 0), DELAY_MAX_MS);
+/** A delay as it is stored: whole milliseconds, rounded up so that no timer is early. */
+export const wholeDelay = (delayMs: number): number =>
+  Math.min(Math.max(Math.ceil(delayMs), 0), DELAY_MAX_MS);
 
 const texts = new Map<number, string>();
 

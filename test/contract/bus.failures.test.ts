@@ -1,5 +1,6 @@
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, connect as dial, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
@@ -9,15 +10,18 @@ import { type BusSettings, type NatsBus, openBus } from '../../src/bus/nats.ts';
 import { shardOf, subjects } from '../../src/bus/subjects.ts';
 import { systemClock } from '../../src/clock.ts';
 import { type Namespace, namespace } from '../../src/config.ts';
-import { type RunningNats, startNats } from '../../src/dev/natsServer.ts';
+import { findNatsServer, type RunningNats, startNats } from '../../src/dev/natsServer.ts';
 import { createLogger } from '../../src/log.ts';
-import { eventually, freshNamespace, natsUrl } from '../support/services.ts';
+import { eventually, freshNamespace, natsUrl, seed } from '../support/services.ts';
 import { record } from './bus.contract.ts';
 
 const log = createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'silent' });
+/** Of the shared server; their streams go when the file is done. */
+const used: Namespace[] = [];
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function open(url: string, ns: Namespace, more: Partial<BusSettings> = {}): Promise<NatsBus> {
+  if (url === natsUrl()) used.push(ns);
   return openBus({ natsUrl: url, namespace: ns, shards: 64, clock: systemClock, log, ...more });
 }
 
@@ -33,37 +37,17 @@ describe('NATS only', () => {
   beforeAll(async () => {
     nc = await connect({ servers: natsUrl() });
   });
-  afterAll(() => nc?.close());
+  afterAll(async () => {
+    if (nc === undefined) return;
+    const jsm = await jetstreamManager(nc);
+    for (const ns of used)
+      for (const stream of [ns.jobsStream, ns.outcomesStream])
+        await jsm.streams.delete(stream).catch(() => {}); // some tests did so themselves
+    await nc.close();
+  });
 
-  test.each([64, 1, 7, 256])(
-    'shardOf computes what the server computes, %i shards',
-    async (shards) => {
-      for (const name of [freshNamespace(), ...(shards === 64 ? ['perdure'] : [])]) {
-        const ns = namespace(name);
-        const bus = await open(natsUrl(), ns, { shards });
-        const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-';
-        const token = () =>
-          Array.from(
-            { length: 1 + Math.floor(Math.random() ** 3 * 127) },
-            () => letters[Math.floor(Math.random() * 64)],
-          ).join('');
-        const addresses = Array.from({ length: 400 }, () => [token(), token()] as const);
-        const acks = await Promise.all(
-          addresses.map(([type, id], i) =>
-            bus.publish((i % 2 ? subjects.start : subjects.event)(ns, type, id), ''),
-          ),
-        );
-        const jsm = await jetstreamManager(nc);
-        for (const [i, [type, id]] of addresses.entries()) {
-          const stored = await jsm.streams.getMessage(ns.jobsStream, { seq: acks[i]?.seq ?? 0 });
-          expect(stored?.subject).toBe(
-            `${shardOf(type, id, shards)}.${i % 2 ? 'jobs' : 'events'}.${type}.${id}`,
-          );
-        }
-        await bus.close();
-        if (name !== 'perdure') await jsm.streams.delete(ns.jobsStream);
-      }
-    },
+  test.each([64, 1, 7, 256])('shardOf computes what the server computes, %i shards', (shards) =>
+    compareShards(natsUrl(), namespace(freshNamespace()), shards),
   );
 
   test('namespaces on one server do not see each other', async () => {
@@ -184,6 +168,7 @@ describe('NATS only', () => {
     // A proxy that cuts the line and leaves the server alone.
     const line = await flakyLine(natsUrl());
     const ns = namespace(freshNamespace());
+    used.push(ns);
     const bus = await open(line.url, ns);
     const shard = shardOf('order', 'o-1', 64);
     const subject = subjects.start(ns, 'order', 'o-1');
@@ -219,6 +204,9 @@ describe('a server of its own', () => {
     await server?.stop('SIGKILL');
     rmSync(dir, { recursive: true, force: true });
   });
+
+  test('shardOf computes what the server computes, default namespace', () =>
+    compareShards(server.url, namespace(), 64));
 
   test('kill -9 and a restart: nothing accepted is lost, publishing goes on by itself', async () => {
     const ns = namespace(freshNamespace());
@@ -276,11 +264,7 @@ describe('a server of its own', () => {
   });
 
   test('a server that is not there yet is waited for', async () => {
-    const holder = createServer();
-    const port = await new Promise<number>((resolve) =>
-      holder.listen(0, '127.0.0.1', () => resolve((holder.address() as { port: number }).port)),
-    );
-    await new Promise((resolve) => holder.close(resolve));
+    const port = await freePort();
     const opening = open(`nats://127.0.0.1:${port}`, namespace(freshNamespace()));
     await pause(600);
     const late = await startNats({ dir: join(dir, 'late'), port });
@@ -311,6 +295,30 @@ describe('a server of its own', () => {
     await guarded.stop('SIGKILL');
   });
 
+  test('a server without JetStream is told at once', async () => {
+    const port = await freePort();
+    const plain = spawn(await findNatsServer(), ['-a', '127.0.0.1', '-p', String(port)], {
+      stdio: 'ignore',
+    });
+    const refused = open(`nats://127.0.0.1:${port}`, namespace(freshNamespace()));
+    await expect(refused).rejects.toMatchObject({ code: 'bad_options' });
+    await expect(refused).rejects.toThrow(/without JetStream/);
+    plain.kill('SIGKILL');
+  });
+
+  test('a server that is too old is told at once', async () => {
+    const old = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.on('data', (data) => String(data).includes('PING') && socket.write('PONG\r\n'));
+      socket.write('INFO {"version":"2.9.25","headers":true,"max_payload":1048576}\r\n');
+    });
+    const port = await listen(old);
+    const refused = open(`nats://127.0.0.1:${port}`, namespace(freshNamespace()));
+    await expect(refused).rejects.toMatchObject({ code: 'server_too_old' });
+    await expect(refused).rejects.toThrow(/2\.9\.25.*2\.10\.0/);
+    old.close();
+  });
+
   test('a client needs no more than to publish', async () => {
     const guarded = await startNats({
       dir: join(dir, 'perms'),
@@ -332,10 +340,61 @@ describe('a server of its own', () => {
   });
 });
 
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve) =>
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)),
+  );
+}
+
+async function freePort(): Promise<number> {
+  const holder = createServer();
+  const port = await listen(holder);
+  await new Promise((resolve) => holder.close(resolve));
+  return port;
+}
+
+/** Publishes to 400 random addresses and compares where the server stored them with `shardOf`. */
+async function compareShards(url: string, ns: Namespace, shards: number): Promise<void> {
+  const bus = await open(url, ns, { shards });
+  const nc = await connect({ servers: url });
+  const jsm = await jetstreamManager(nc);
+  const random = randomFrom(seed());
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-';
+  const token = () =>
+    Array.from(
+      { length: 1 + Math.floor(random() ** 3 * 128) },
+      () => letters[Math.floor(random() * 64)],
+    ).join('');
+  const addresses = Array.from({ length: 400 }, () => [token(), token()] as const);
+  const acks = await Promise.all(
+    addresses.map(([type, id], i) =>
+      bus.publish((i % 2 ? subjects.start : subjects.event)(ns, type, id), ''),
+    ),
+  );
+  for (const [i, [type, id]] of addresses.entries()) {
+    const stored = await jsm.streams.getMessage(ns.jobsStream, { seq: acks[i]?.seq ?? 0 });
+    expect(stored?.subject).toBe(
+      `${shardOf(type, id, shards)}.${i % 2 ? 'jobs' : 'events'}.${type}.${id}`,
+    );
+  }
+  await bus.close();
+  await nc.close();
+}
+
+/** Mulberry32: the same numbers for the same seed. */
+function randomFrom(start: number): () => number {
+  let state = start | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
 /** A line to the server that can be cut. */
 async function flakyLine(target: string) {
   const { hostname, port } = new URL(target);
-  const { connect: dial } = await import('node:net');
   const sockets = new Set<{ destroy(): void }>();
   let whole = true;
   const server = createServer((inside) => {
@@ -353,9 +412,9 @@ async function flakyLine(target: string) {
     inside.pipe(outside);
     outside.pipe(inside);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const ownPort = await listen(server);
   return {
-    url: `nats://127.0.0.1:${(server.address() as { port: number }).port}`,
+    url: `nats://127.0.0.1:${ownPort}`,
     cut() {
       whole = false;
       for (const socket of sockets) socket.destroy();

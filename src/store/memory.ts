@@ -1,0 +1,330 @@
+import type { Clock } from '../clock.ts';
+import { LIMITS, SHARDS } from '../config.ts';
+import { invariant } from '../errors.ts';
+import { wholeDelay } from './commit.ts';
+import { type ActorState, byText, MemoryReadStore, type ShardState } from './memoryRead.ts';
+import type { ReadStore } from './read.ts';
+import {
+  type Address,
+  addressKey,
+  type CommitResult,
+  type EventKey,
+  eventKey,
+  type NodeInfo,
+  type OpenedShard,
+  type OutboxRow,
+  type Recovered,
+  type ShardCommit,
+  type ShardEpoch,
+  type Store,
+  type StoredActor,
+  type StoredTimer,
+  type StoredTransition,
+  type TimerKey,
+} from './store.ts';
+
+const MARK_EVERY_MS = 30_000;
+
+export interface MemoryStoreOptions {
+  /** Stands in for the database's clock. */
+  clock: Clock;
+  shards?: number;
+  /** Event ids that `recover` returns for each actor. */
+  eventIdsMax?: number;
+}
+
+/** The in-memory twin of the Postgres store, for simulation; one instance is shared by all nodes. */
+export function createMemoryStore(options: MemoryStoreOptions): MemoryStore {
+  return new MemoryStore(options);
+}
+
+export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
+  readonly #eventIdsMax: number;
+  #deadLetterId = 0;
+
+  constructor({
+    clock,
+    shards = SHARDS,
+    eventIdsMax = LIMITS.eventIdsInMemory,
+  }: MemoryStoreOptions) {
+    super(clock, {
+      shards: Array.from({ length: shards }, (_, shard) => freeShard(shard)),
+      nodes: new Map(),
+      actors: new Map(),
+      transitions: new Map(),
+      eventIds: new Map(),
+      timers: new Map(),
+      outbox: new Map(),
+      deadLetters: new Map(),
+      marks: [],
+    });
+    this.#eventIdsMax = eventIdsMax;
+  }
+
+  /** What a killed process does: its session lock is gone, its lease still runs. */
+  dropSession(nodeId: string): void {
+    const node = this.tables.nodes.get(nodeId);
+    if (node) node.session = false;
+  }
+
+  async register(node: NodeInfo, leaseMs: number): Promise<void> {
+    const now = this.clock.now();
+    this.tables.nodes.set(node.nodeId, {
+      ...node,
+      startedAt: this.tables.nodes.get(node.nodeId)?.startedAt ?? now,
+      expiresAt: now + leaseMs,
+      session: true,
+    });
+  }
+
+  async renew(nodeId: string, leaseMs: number): Promise<boolean> {
+    const node = this.tables.nodes.get(nodeId);
+    if (!node) return false;
+    node.expiresAt = this.clock.now() + leaseMs;
+    node.session = true;
+    return true;
+  }
+
+  async unregister(nodeId: string): Promise<void> {
+    for (const shard of this.tables.shards) if (shard.owner === nodeId) give(shard);
+    this.tables.nodes.delete(nodeId);
+  }
+
+  async claim(nodeId: string, max: number): Promise<OpenedShard[]> {
+    if (!this.tables.nodes.has(nodeId)) return [];
+    const orphaned = (owner: string) => owner !== nodeId && !this.#isLive(owner);
+    return this.tables.shards
+      .filter((shard) => shard.owner === null || orphaned(shard.owner))
+      .slice(0, max)
+      .map((shard) => {
+        shard.previousOwner = shard.owner;
+        shard.owner = nodeId;
+        shard.claimedEpoch = shard.epoch + 1;
+        return this.#open(shard, shard.previousOwner);
+      });
+  }
+
+  async reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]> {
+    const opened: OpenedShard[] = [];
+    for (const { shard: number, epoch } of shards) {
+      const shard = this.tables.shards[number];
+      if (shard?.owner !== nodeId || epoch < shard.claimedEpoch || epoch > shard.epoch) continue;
+      opened.push(this.#open(shard, null));
+    }
+    return opened.sort((a, b) => a.shard - b.shard);
+  }
+
+  /** Gives shards back that this node owns at the given epochs; others are left alone. */
+  async release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void> {
+    for (const { shard: number, epoch } of shards) {
+      const shard = this.tables.shards[number];
+      if (shard?.owner === nodeId && shard.epoch === epoch) give(shard);
+    }
+  }
+
+  async liveNodes(): Promise<number> {
+    return [...this.tables.nodes.keys()].filter((nodeId) => this.#isLive(nodeId)).length;
+  }
+
+  async recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered> {
+    const { at, timers } = await this.nearTimers(shards, timerHorizonMs);
+    const actors = [...this.tables.actors.values()]
+      .filter((actor) => actor.busy && shards.includes(actor.shard))
+      .map((actor) => this.#stored(actor, this.#eventIdsMax));
+    return { at, actors, timers, outbox: this.#outboxOf(shards, Number.POSITIVE_INFINITY) };
+  }
+
+  async nearTimers(
+    shards: readonly number[],
+    horizonMs: number,
+  ): Promise<{ at: number; timers: StoredTimer[] }> {
+    const now = this.clock.now();
+    const timers = [...this.tables.timers.values()]
+      .filter((timer) => shards.includes(timer.shard) && timer.fireAt <= now + horizonMs)
+      .sort(
+        (a, b) =>
+          a.fireAt - b.fireAt ||
+          byText(a.type, b.type) ||
+          byText(a.id, b.id) ||
+          a.armedSeq - b.armedSeq ||
+          a.position - b.position,
+      )
+      .map((timer) => ({ ...timer }));
+    return { at: Math.floor(now), timers };
+  }
+
+  async staleOutbox(shards: readonly number[], olderThanMs: number): Promise<OutboxRow[]> {
+    return this.#outboxOf(shards, this.clock.now() - olderThanMs);
+  }
+
+  async load(addresses: readonly Address[], eventIdsMax: number): Promise<StoredActor[]> {
+    return addresses.flatMap((address) => {
+      const actor = this.tables.actors.get(addressKey(address));
+      return actor ? [this.#stored(actor, eventIdsMax)] : [];
+    });
+  }
+
+  async knownEvents(events: readonly EventKey[]): Promise<Set<string>> {
+    const known = events.filter((event) =>
+      this.tables.eventIds.get(addressKey(event))?.has(event.eventId),
+    );
+    return new Set(known.map(eventKey));
+  }
+
+  async transitions(address: Address, fromSeq: number, limit: number): Promise<StoredTransition[]> {
+    return (this.tables.transitions.get(addressKey(address)) ?? [])
+      .filter((row) => row.seq >= fromSeq)
+      .slice(0, limit)
+      .map((row) => ({ ...row }));
+  }
+
+  async commit(nodeId: string, commits: readonly ShardCommit[]): Promise<CommitResult> {
+    invariant(
+      new Set(commits.map(({ shard }) => shard)).size === commits.length,
+      'a shard appears twice in one commit',
+    );
+    const at = Math.ceil(this.clock.now());
+    const passed = commits.filter((part) => {
+      const shard = this.tables.shards[part.shard];
+      return shard?.owner === nodeId && shard.epoch === part.epoch;
+    });
+    // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
+    this.#refuseDuplicates(passed);
+    for (const part of passed) this.#apply(nodeId, part, at);
+    return { committed: new Set(passed.map(({ shard }) => shard)), at };
+  }
+
+  async markLog(
+    passed: readonly { shard: number; seq: number }[],
+    replayWindowMs: number,
+  ): Promise<number> {
+    for (const { shard, seq } of passed) {
+      const row = this.tables.shards[shard];
+      if (row) row.passed = Math.max(row.passed, seq);
+    }
+    const now = this.clock.now();
+    const older = this.tables.marks.filter((mark) => mark.at < now - replayWindowMs);
+    const newest = older.at(-1);
+    this.tables.marks = this.tables.marks.filter((mark) => !newest || mark.at >= newest.at);
+    if (!this.tables.marks.some((mark) => mark.at > now - MARK_EVERY_MS))
+      this.tables.marks.push({
+        at: now,
+        seq: Math.min(...this.tables.shards.map((row) => Math.max(row.cursor, row.passed))),
+      });
+    return newest?.seq ?? 0;
+  }
+
+  #isLive(nodeId: string): boolean {
+    const node = this.tables.nodes.get(nodeId);
+    return node?.session === true && node.expiresAt > this.clock.now();
+  }
+
+  #open(shard: ShardState, previousOwner: string | null): OpenedShard {
+    shard.epoch++;
+    shard.openedAt = this.clock.now();
+    const { epoch, cursor, commitNo } = shard;
+    return { shard: shard.shard, epoch, cursor, commitNo, previousOwner };
+  }
+
+  #stored(actor: ActorState, eventIdsMax: number): StoredActor {
+    const { createdAt: _created, updatedAt: _updated, ...row } = actor;
+    const eventIds = [...(this.tables.eventIds.get(addressKey(actor)) ?? [])].sort(byText);
+    return {
+      ...row,
+      eventIds: eventIds.slice(0, eventIdsMax),
+      eventIdsComplete: eventIds.length <= eventIdsMax,
+    };
+  }
+
+  #outboxOf(shards: readonly number[], before: number): OutboxRow[] {
+    return [...this.tables.outbox.values()]
+      .filter((row) => shards.includes(row.shard) && row.createdAt < before)
+      .sort((a, b) => a.createdAt - b.createdAt || byText(a.messageId, b.messageId))
+      .map(({ createdAt: _created, ...row }) => row);
+  }
+
+  #refuseDuplicates(parts: readonly ShardCommit[]): void {
+    const seen = new Set<string>();
+    for (const part of parts)
+      for (const row of part.transitions) {
+        const key = addressKey(row);
+        const earlier = this.tables.transitions.get(key);
+        const stored =
+          row.seq <= (earlier?.at(-1)?.seq ?? 0) && earlier?.some(({ seq }) => seq === row.seq);
+        if (stored || seen.has(`${key}/${row.seq}`))
+          throw new Error(`duplicate transition ${key}/${row.seq}`);
+        seen.add(`${key}/${row.seq}`);
+        if (row.eventId === null) continue;
+        const event = `${key} ${row.eventId}`;
+        if (seen.has(event) || this.tables.eventIds.get(key)?.has(row.eventId))
+          throw new Error(`duplicate event ${event}`);
+        seen.add(event);
+      }
+  }
+
+  #apply(nodeId: string, part: ShardCommit, at: number): void {
+    const { tables } = this;
+    const shard = tables.shards[part.shard] as ShardState;
+    shard.cursor = Math.max(shard.cursor, part.cursor);
+    shard.commitNo = part.commitNo;
+    for (const row of part.actors) {
+      const earlier = tables.actors.get(addressKey(row));
+      tables.actors.set(addressKey(row), {
+        ...row,
+        shard: earlier?.shard ?? part.shard,
+        epoch: part.epoch,
+        createdAt: earlier?.createdAt ?? at,
+        updatedAt: at,
+      });
+    }
+    for (const row of part.transitions) {
+      const key = addressKey(row);
+      const rows = tables.transitions.get(key) ?? [];
+      const last = rows.at(-1)?.seq ?? 0;
+      rows.push({ ...row, epoch: part.epoch, nodeId, at });
+      if (row.seq < last) rows.sort((a, b) => a.seq - b.seq);
+      tables.transitions.set(key, rows);
+      if (row.eventId === null) continue;
+      const ids = tables.eventIds.get(key) ?? new Set();
+      tables.eventIds.set(key, ids.add(row.eventId));
+    }
+    for (const key of part.timersDropped) tables.timers.delete(timerKey(key));
+    for (const { delayMs, ...row } of part.timersArmed)
+      tables.timers.set(timerKey(row), {
+        ...row,
+        shard: tables.timers.get(timerKey(row))?.shard ?? part.shard,
+        fireAt: at + wholeDelay(delayMs),
+      });
+    for (const messageId of part.outboxDone) tables.outbox.delete(messageId);
+    for (const row of part.outboxAdded)
+      if (!tables.outbox.has(row.messageId))
+        tables.outbox.set(row.messageId, { ...row, shard: part.shard, createdAt: at });
+    for (const row of part.deadLetters) {
+      const key = `${row.logId}/${row.logSeq}`;
+      if (tables.deadLetters.has(key)) continue;
+      const id = ++this.#deadLetterId;
+      const { shard: number } = part;
+      const body = row.body.slice();
+      tables.deadLetters.set(key, { ...row, body, id, shard: number, at, redrivenAt: null });
+    }
+  }
+}
+
+const timerKey = (timer: TimerKey) => `${addressKey(timer)}/${timer.timerId}`;
+
+function give(shard: ShardState): void {
+  shard.owner = null;
+  shard.previousOwner = null;
+}
+
+const freeShard = (shard: number): ShardState => ({
+  shard,
+  owner: null,
+  previousOwner: null,
+  epoch: 0,
+  claimedEpoch: 0,
+  cursor: 0,
+  passed: 0,
+  commitNo: 0,
+  openedAt: null,
+});

@@ -1,0 +1,255 @@
+import type { Clock } from '../clock.ts';
+import { PerdureError } from '../errors.ts';
+import { contextOf, listLimit, parsed } from './inspect.ts';
+import type {
+  ActorDetail,
+  ActorFilter,
+  ActorSummary,
+  DeadLetterDetail,
+  DeadLetterRow,
+  HistoryRow,
+  NodeRow,
+  ReadStore,
+  ShardRow,
+} from './read.ts';
+import {
+  type ActorWrite,
+  addressKey,
+  type DeadLetterWrite,
+  type NodeInfo,
+  type OutboxRow,
+  type StoredTimer,
+  type StoredTransition,
+} from './store.ts';
+
+export interface ShardState {
+  shard: number;
+  owner: string | null;
+  previousOwner: string | null;
+  epoch: number;
+  /** Epoch of the claim since which the owner has not changed. */
+  claimedEpoch: number;
+  cursor: number;
+  passed: number;
+  commitNo: number;
+  openedAt: number | null;
+}
+
+export interface ActorState extends ActorWrite {
+  shard: number;
+  epoch: number;
+  createdAt: number;
+  updatedAt: number;
+}
+
+export interface DeadLetterState extends DeadLetterWrite {
+  id: number;
+  shard: number;
+  at: number;
+  redrivenAt: number | null;
+}
+
+/** What the tables are in Postgres. */
+export interface Tables {
+  shards: ShardState[];
+  nodes: Map<string, NodeInfo & { startedAt: number; expiresAt: number; session: boolean }>;
+  /** By `type/id`. */
+  actors: Map<string, ActorState>;
+  /** By `type/id`, in the order of seq. */
+  transitions: Map<string, StoredTransition[]>;
+  /** Event ids recorded, by `type/id`. */
+  eventIds: Map<string, Set<string>>;
+  /** By `type/id/timerId`. */
+  timers: Map<string, StoredTimer>;
+  /** By message id. */
+  outbox: Map<string, OutboxRow & { createdAt: number }>;
+  /** By `logId/logSeq`. */
+  deadLetters: Map<string, DeadLetterState>;
+  marks: { at: number; seq: number }[];
+}
+
+const iso = (ms: number) => new Date(ms).toISOString();
+const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms));
+
+/** Like `<` in the database: byte by byte, which for what is compared here is JavaScript's order. */
+export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** The reading half of the in-memory twin. */
+export class MemoryReadStore implements ReadStore {
+  protected readonly clock: Clock;
+  protected readonly tables: Tables;
+
+  constructor(clock: Clock, tables: Tables) {
+    this.clock = clock;
+    this.tables = tables;
+  }
+
+  async listActors(filter: ActorFilter): Promise<ActorSummary[]> {
+    return [...this.tables.actors.values()]
+      .filter((actor) => filter.type === undefined || actor.type === filter.type)
+      .filter((actor) => filter.status === undefined || actor.status === filter.status)
+      .filter((actor) => filter.state === undefined || isIn(parsed(actor.state), filter.state))
+      .sort((a, b) => b.updatedAt - a.updatedAt || byText(a.type, b.type) || byText(a.id, b.id))
+      .slice(0, listLimit(filter.limit))
+      .map(summary);
+  }
+
+  async actor(type: string, id: string): Promise<ActorDetail | undefined> {
+    const row = this.tables.actors.get(addressKey({ type, id }));
+    if (!row) return undefined;
+    return {
+      ...summary(row),
+      context: contextOf(row.snapshot),
+      snapshot: row.snapshot,
+      retries: parsed(row.retries),
+      timers: [...this.tables.timers.values()]
+        .filter((timer) => timer.type === type && timer.id === id)
+        .sort((a, b) => a.fireAt - b.fireAt || byText(a.timerId, b.timerId))
+        .map((timer) => ({
+          timer_id: timer.timerId,
+          fire_at: iso(timer.fireAt),
+          event: parsed(timer.event),
+        })),
+    };
+  }
+
+  async history(
+    type: string,
+    id: string,
+    options: { fromSeq?: number; limit?: number } = {},
+  ): Promise<HistoryRow[]> {
+    return (this.tables.transitions.get(addressKey({ type, id })) ?? [])
+      .filter((row) => row.seq >= (options.fromSeq ?? 1))
+      .slice(0, listLimit(options.limit))
+      .map((row) => ({
+        seq: row.seq,
+        epoch: row.epoch,
+        node_id: row.nodeId,
+        event_type: row.eventType,
+        event: parsed(row.event),
+        event_id: row.eventId,
+        origin: row.origin,
+        from_state: parsed(row.fromState),
+        to_state: parsed(row.toState),
+        edges: JSON.parse(row.edges) as string[],
+        at: iso(row.at),
+        snapshot: row.snapshot,
+      }));
+  }
+
+  async deadLetters(filter: {
+    reason?: string;
+    pending?: boolean;
+    limit?: number;
+  }): Promise<DeadLetterRow[]> {
+    return [...this.tables.deadLetters.values()]
+      .filter((row) => filter.reason === undefined || row.reason === filter.reason)
+      .filter((row) => filter.pending === undefined || (row.redrivenAt === null) === filter.pending)
+      .sort((a, b) => b.id - a.id)
+      .slice(0, listLimit(filter.limit))
+      .map(deadLetterRow);
+  }
+
+  async deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined> {
+    const row = this.#deadLetter(deadLetterId);
+    if (!row) return undefined;
+    return {
+      ...deadLetterRow(row),
+      headers: JSON.parse(row.headers) as Record<string, string>,
+      body: row.body.slice(),
+    };
+  }
+
+  /** @throws PerdureError `not_found` */
+  async markRedriven(deadLetterId: string): Promise<void> {
+    const row = this.#deadLetter(deadLetterId);
+    if (!row) throw new PerdureError('not_found', `There is no dead letter ${deadLetterId}.`);
+    row.redrivenAt = this.clock.now();
+  }
+
+  async counts(): Promise<{ type: string; status: string; count: number }[]> {
+    const counts = new Map<string, { type: string; status: string; count: number }>();
+    for (const { type, status } of this.tables.actors.values()) {
+      const key = `${type} ${status}`;
+      const entry = counts.get(key) ?? { type, status, count: 0 };
+      entry.count++;
+      counts.set(key, entry);
+    }
+    return [...counts.values()].sort(
+      (a, b) => byText(a.type, b.type) || byText(a.status, b.status),
+    );
+  }
+
+  async shards(): Promise<ShardRow[]> {
+    return this.tables.shards.map((row) => ({
+      shard: row.shard,
+      owner: row.owner,
+      epoch: row.epoch,
+      cursor: row.cursor,
+      commit_no: row.commitNo,
+      opened_at: isoOrNull(row.openedAt),
+    }));
+  }
+
+  async nodes(): Promise<NodeRow[]> {
+    return [...this.tables.nodes.values()]
+      .sort((a, b) => a.startedAt - b.startedAt || byText(a.nodeId, b.nodeId))
+      .map((node) => ({
+        node_id: node.nodeId,
+        name: node.name,
+        host: node.host,
+        pid: node.pid,
+        version: node.version,
+        started_at: iso(node.startedAt),
+        expires_at: iso(node.expiresAt),
+        live: node.session && node.expiresAt > this.clock.now(),
+        shards: this.tables.shards.filter((shard) => shard.owner === node.nodeId).length,
+      }));
+  }
+
+  #deadLetter(deadLetterId: string): DeadLetterState | undefined {
+    for (const row of this.tables.deadLetters.values())
+      if (String(row.id) === deadLetterId) return row;
+    return undefined;
+  }
+}
+
+/** Whether the dotted path names an active state of the state value or a prefix of one. */
+function isIn(state: unknown, path: string): boolean {
+  const parts = path.split('.');
+  const last = parts.pop() as string;
+  let value = state;
+  for (const part of parts) {
+    if (typeof value !== 'object' || value === null) return false;
+    value = (value as Record<string, unknown>)[part];
+  }
+  if (typeof value === 'string') return value === last;
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, last);
+}
+
+const summary = (row: ActorState): ActorSummary => ({
+  type: row.type,
+  id: row.id,
+  status: row.status,
+  state: parsed(row.state),
+  version: row.version,
+  seq: row.seq,
+  shard: row.shard,
+  epoch: row.epoch,
+  tags: JSON.parse(row.tags) as string[],
+  output: parsed(row.output),
+  error: parsed(row.error),
+  created_at: iso(row.createdAt),
+  updated_at: iso(row.updatedAt),
+});
+
+const deadLetterRow = (row: DeadLetterState): DeadLetterRow => ({
+  dead_letter_id: String(row.id),
+  reason: row.reason,
+  detail: row.detail,
+  subject: row.subject,
+  message_id: row.messageId,
+  bytes: row.body.byteLength,
+  at: iso(row.at),
+  redriven_at: isoOrNull(row.redrivenAt),
+});

@@ -1,0 +1,55 @@
+import { type Clock, sleep, systemClock } from '../../src/clock.ts';
+import { LIMITS, namespace } from '../../src/config.ts';
+import { createLogger } from '../../src/log.ts';
+import { createMemoryStore } from '../../src/store/memory.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { openReadStore, openStore, type PostgresStore } from '../../src/store/postgres.ts';
+import { CONTRACT_SHARDS } from './store.contract.ts';
+import { nodeInfo, type StoreCluster } from './storeFixtures.ts';
+
+const log = createLogger({ level: 'silent' });
+const LEASE_MS = 60_000;
+let namespaces = 0;
+
+/** A cluster whose time only moves when told to. */
+export async function memoryCluster(): Promise<StoreCluster> {
+  let now = 1_700_000_000_000;
+  const clock: Clock = { ...systemClock, now: () => now };
+  const store = createMemoryStore({ clock, shards: CONTRACT_SHARDS });
+  return {
+    reads: store,
+    async node(leaseMs = LEASE_MS) {
+      const nodeId = crypto.randomUUID();
+      await store.register(nodeInfo(nodeId), leaseMs);
+      return { nodeId, store, kill: async () => store.dropSession(nodeId) };
+    },
+    async wait(ms) {
+      now += ms;
+    },
+    async close() {},
+  };
+}
+
+/** A cluster in a schema of its own. */
+export async function postgresCluster(databaseUrl: string): Promise<StoreCluster> {
+  const space = namespace(`n${++namespaces}`);
+  const shards = CONTRACT_SHARDS;
+  const options = { databaseUrl, namespace: space, limits: LIMITS, log };
+  await migrate({ databaseUrl, namespace: space, shards, log });
+  const reads = await openReadStore(options);
+  const stores = new Set<PostgresStore>();
+  return {
+    reads,
+    async node(leaseMs = LEASE_MS) {
+      const nodeId = crypto.randomUUID();
+      const store = await openStore({ ...options, shards });
+      stores.add(store);
+      await store.register(nodeInfo(nodeId), leaseMs);
+      return { nodeId, store, kill: async () => store.destroy() };
+    },
+    wait: (ms) => sleep(systemClock, ms),
+    async close() {
+      await Promise.all([reads, ...stores].map((store) => store.close()));
+    },
+  };
+}
