@@ -18,8 +18,7 @@ export async function memoryCluster(): Promise<StoreCluster> {
   const store = createMemoryStore({ clock, shards: CONTRACT_SHARDS });
   return {
     reads: store,
-    async node(leaseMs = LEASE_MS) {
-      const nodeId = crypto.randomUUID();
+    async node(leaseMs = LEASE_MS, nodeId = crypto.randomUUID()) {
       await store.register(nodeInfo(nodeId), leaseMs);
       return { nodeId, store, kill: async () => store.dropSession(nodeId) };
     },
@@ -40,8 +39,7 @@ export async function postgresCluster(databaseUrl: string): Promise<StoreCluster
   const stores = new Set<PostgresStore>();
   return {
     reads,
-    async node(leaseMs = LEASE_MS) {
-      const nodeId = crypto.randomUUID();
+    async node(leaseMs = LEASE_MS, nodeId = crypto.randomUUID()) {
       const store = await openStore({ ...options, shards });
       stores.add(store);
       await store.register(nodeInfo(nodeId), leaseMs);

@@ -23,8 +23,8 @@ export interface StoreNode {
 
 /** A fresh, empty namespace and the nodes on it. */
 export interface StoreCluster {
-  /** Registers a node; `leaseMs` is one minute unless told. */
-  node(leaseMs?: number): Promise<StoreNode>;
+  /** Registers a node; `leaseMs` is one minute unless told, and the id a new one. */
+  node(leaseMs?: number, nodeId?: string): Promise<StoreNode>;
   reads: ReadStore;
   /** Lets time pass on the database's clock. */
   wait(ms: number): Promise<void>;

@@ -1,0 +1,14 @@
+import { loadActorTypes } from '../../src/cli/actorFile.ts';
+import { createLogger } from '../../src/log.ts';
+import { createNode } from '../../src/node.ts';
+
+// One node in this process: `node clusterNode.ts FILE`, the rest by environment. Prints its id when it is ready.
+const actors = await loadActorTypes(process.argv[2] as string);
+const node = createNode({
+  actors,
+  limits: JSON.parse(process.env.PERDURE_TEST_LIMITS ?? '{}'),
+  logger: createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'info' }),
+});
+process.once('SIGTERM', () => void node.stop());
+await node.start();
+process.stdout.write(`${node.nodeId}\n`);
