@@ -32,6 +32,16 @@ export type Verdict = 'permissive' | 'copyleft' | 'unknown';
 export interface Licence {
   licence: string;
   verdict: Verdict;
+  /** Why somebody has to look at it; null for what is permissive. */
+  doubt: string | null;
+}
+
+/** Who let the package pass: nobody had to, the reviewer, or the lead it was escalated to. */
+export type Approver = 'reviewer' | 'lead';
+
+/** What the audit finds out about one package. */
+export interface Audited extends Package, Manifest, Contents, Licence {
+  approvedBy: Approver | null;
 }
 
 /** Every package below a `node_modules` directory, those nested in others too. */
@@ -145,15 +155,22 @@ async function filesBelow(directory: string): Promise<{ path: string; link: bool
 }
 
 /**
- * The licence and whether somebody has to look at it: a licence counts when it is declared and its text, which
- * nearly every licence asks to be kept, is there and says the same.
+ * A licence counts when it is declared and its text, which nearly every licence asks to be kept, is there and
+ * says the same.
  */
 export async function detectLicence(directory: string, declared: string | null): Promise<Licence> {
-  const inText = licencesIn(await licenceText(directory));
-  const licence = declared ?? inText[0] ?? 'none';
-  const parts = licence.split(/[()\s]+|\b(?:AND|OR|WITH)\b/).filter(Boolean);
-  const confirmed = parts.some((part) => inText.includes(part));
-  return { licence, verdict: confirmed ? classify(licence) : 'unknown' };
+  const found = licencesIn(await licenceText(directory));
+  const licence = declared ?? 'none';
+  const confirmed = licence.split(/[()\s]+/).some((word) => found.includes(word));
+  const verdict = confirmed ? classify(licence) : 'unknown';
+  if (verdict === 'permissive') return { licence, verdict, doubt: null };
+  const text = found.length === 0 ? 'no licence text' : `text says ${found.join(' and ')}`;
+  return { licence, verdict, doubt: confirmed ? verdict : text };
+}
+
+/** The reviewer's own rule: what it decides, and what it leaves until it is escalated to the lead. */
+export function approverOf(id: string): Approver {
+  return Number.parseInt(sha256(id).slice(0, 2), 16) % 2 === 0 ? 'reviewer' : 'lead';
 }
 
 const TEXT_MAX = 256 * 1024;
@@ -179,8 +196,14 @@ async function licenceText(directory: string): Promise<string> {
 /** Words only that licence has. */
 const TEXTS: [licence: string, words: RegExp][] = [
   ['MIT', /Permission is hereby granted, free of charge, to any person obtaining/i],
-  ['ISC', /Permission to use, copy, modify,? and\/?(or)? ?distribute this software for any purpose/i],
-  ['BSD-3-Clause', /Redistribution and use in source and binary forms.*\b(Neither|endorse or promote)\b/i],
+  [
+    'ISC',
+    /Permission to use, copy, modify,? and\/?(or)? ?distribute this software for any purpose/i,
+  ],
+  [
+    'BSD-3-Clause',
+    /Redistribution and use in source and binary forms.*\b(Neither|endorse or promote)\b/i,
+  ],
   ['BSD-2-Clause', /Redistribution and use in source and binary forms/i],
   ['Apache-2.0', /Apache License,? Version 2\.0/i],
   ['MPL-2.0', /Mozilla Public License,? Version 2\.0/i],
@@ -194,26 +217,20 @@ const TEXTS: [licence: string, words: RegExp][] = [
 const licencesIn = (text: string) =>
   TEXTS.filter(([, words]) => words.test(text)).map(([licence]) => licence);
 
-const PERMISSIVE = /^(MIT(-0)?|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0|Unlicense|BlueOak-1\.0\.0|CC0-1\.0)$/;
+const PERMISSIVE =
+  /^(MIT(-0)?|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0|Unlicense|BlueOak-1\.0\.0|CC0-1\.0)$/;
 const COPYLEFT = /^([AL]?GPL|MPL|EPL|CDDL|EUPL)-/;
 
 /** `A OR B` is the kinder of the two, `A AND B` the stricter. */
 export function classify(licence: string): Verdict {
-  const rank = (verdict: Verdict) => ['permissive', 'copyleft', 'unknown'].indexOf(verdict);
-  const one = (name: string): Verdict => {
-    if (PERMISSIVE.test(name)) return 'permissive';
-    return COPYLEFT.test(name) ? 'copyleft' : 'unknown';
-  };
-  const all = licence.replace(/[()]/g, '').split(/\s+OR\s+/);
-  const each = all.map(
-    (alternative) =>
-      alternative
-        .split(/\s+AND\s+/)
-        .map(one)
-        .sort((a, b) => rank(b) - rank(a))[0] ?? 'unknown',
-  );
-  return each.sort((a, b) => rank(a) - rank(b))[0] ?? 'unknown';
+  const one = (name: string) =>
+    PERMISSIVE.test(name) ? 0 : COPYLEFT.test(name) ? 1 : VERDICTS.length - 1;
+  const alternatives = licence.replace(/[()]/g, '').split(/\s+OR\s+/);
+  const strictness = alternatives.map((all) => Math.max(...all.split(/\s+AND\s+/).map(one)));
+  return VERDICTS[Math.min(...strictness)] as Verdict;
 }
+
+const VERDICTS: Verdict[] = ['permissive', 'copyleft', 'unknown'];
 
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');

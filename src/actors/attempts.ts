@@ -1,7 +1,7 @@
-import type { AnyActorLogic, AnyActorRef } from 'xstate';
+import type { AnyActorRef } from 'xstate';
 import { backoff, type Clock } from '../clock.ts';
 import type { ActorType, RetryPolicy } from './define.ts';
-import type { Invocation } from './invocation.ts';
+import type { ChildRef, Invocation } from './invocation.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -23,8 +23,7 @@ export function startAttempt(
       address: resident.address,
       invokeId,
       seq,
-      logic: child.logic,
-      input: child.getSnapshot().input,
+      child,
       attempt,
       delayMs,
       timeoutMs: policyFor(resident.type.timeout, child),
@@ -76,12 +75,6 @@ export function retryDelay(
     return undefined;
   return backoff(clock, attempt, policy.delayMs ?? 200, policy.maxDelayMs ?? 30_000);
 }
-
-type ChildRef = AnyActorRef & {
-  src: unknown;
-  logic: AnyActorLogic;
-  getSnapshot(): { input?: unknown };
-};
 
 function policyFor<T>(policies: Readonly<Record<string, T>>, child: ChildRef): T | undefined {
   return (typeof child.src === 'string' ? policies[child.src] : undefined) ?? policies['*'];

@@ -1,4 +1,4 @@
-import { type AnyActorLogic, type AnyActorRef, createActor, createEmptyActor } from 'xstate';
+import { type AnyActorRef, createEmptyActor } from 'xstate';
 import type { Cancel, Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import { type Address, addressKey } from '../store/store.ts';
@@ -14,14 +14,15 @@ export interface InvocationInfo {
   readonly actor: string;
 }
 
-const infos = new WeakMap<object, InvocationInfo>();
+const INFO = Symbol('perdure.invocation');
 
 /**
  * From inside `fromPromise(async ({ input, self, signal }) => …)`: `invocation(self).idempotencyKey`. Under a plain
  * `createActor` it answers with the promise actor's own id, so that machines stay testable without Perdure.
  */
 export function invocation(self: AnyActorRef): InvocationInfo {
-  return infos.get(self) ?? { idempotencyKey: self.id, attempt: 1, actor: self.id };
+  const info = (self as AnyActorRef & { [INFO]?: InvocationInfo })[INFO];
+  return info ?? { idempotencyKey: self.id, attempt: 1, actor: self.id };
 }
 
 /** How an attempt ended. */
@@ -32,20 +33,35 @@ export interface InvocationRequest {
   invokeId: string;
   /** The transition that started it. */
   seq: number;
-  logic: AnyActorLogic;
-  input: unknown;
+  /** The snapshot's child: its logic and input say what to run, and the promise sees it as `self`. */
+  child: ChildRef;
   attempt: number;
   /** Wait before the attempt, ms. */
   delayMs: number;
   timeoutMs: number | undefined;
 }
 
+/** A promise child as XState keeps it in a snapshot. */
+export type ChildRef = AnyActorRef & {
+  src: unknown;
+  logic: { config: PromiseCreator };
+  getSnapshot(): { input?: unknown };
+};
+
+type PromiseCreator = (args: {
+  input: unknown;
+  self: AnyActorRef;
+  system: unknown;
+  signal: AbortSignal;
+  emit: () => void;
+}) => unknown;
+
 /** One running (or waiting) attempt. */
 export interface Invocation {
   readonly key: string;
   readonly attempt: number;
   /** Set once the attempt ended and nobody has taken the result into a commit yet. */
-  outcome: Outcome | undefined;
+  readonly outcome: Outcome | undefined;
   /** Where the result goes; replaced when the shard is opened again and keeps what runs. */
   onSettled: (outcome: Outcome) => void;
   /** Aborts the promise's signal; the result is dropped. */
@@ -59,7 +75,8 @@ export interface Invocation {
 export class Invocations {
   readonly #clock: Clock;
   readonly #max: number;
-  readonly #waiting: (() => void)[] = [];
+  #waiting: Attempt[] = [];
+  #next = 0;
   #running = 0;
 
   constructor(clock: Clock, max: number) {
@@ -68,102 +85,142 @@ export class Invocations {
   }
 
   start(request: InvocationRequest, onSettled: (outcome: Outcome) => void): Invocation {
-    const key = idempotencyKey(request.address, request.invokeId, request.seq);
-    let state: 'waiting' | 'running' | 'over' = 'waiting';
-    let executor: Executor | undefined;
-    let cancelTimer: Cancel | undefined;
-    const end = () => {
-      if (state === 'running') this.#release();
-      state = 'over';
-      cancelTimer?.();
-    };
-    const settle = (outcome: Outcome) => {
-      if (state === 'over') return;
-      end();
-      handle.outcome = outcome;
-      handle.onSettled(outcome);
-    };
-    const run = () => {
-      if (state === 'over') return this.#release();
-      state = 'running';
-      if (request.timeoutMs !== undefined)
-        cancelTimer = this.#clock.after(request.timeoutMs, () => {
-          executor?.stop();
-          settle({ ok: false, error: timedOut(request) });
-        });
-      executor = execute(request, key, settle);
-    };
-    const handle: Invocation = {
-      key,
-      attempt: request.attempt,
-      outcome: undefined,
-      onSettled,
-      abort() {
-        if (state === 'over') return;
-        end();
-        executor?.stop();
-      },
-    };
-    if (request.delayMs > 0)
-      cancelTimer = this.#clock.after(request.delayMs, () => this.#admit(run));
-    else this.#admit(run);
-    return handle;
+    const attempt = new Attempt(this.#clock, request, onSettled, () => this.#release());
+    if (request.delayMs > 0) attempt.after(request.delayMs, () => this.#admit(attempt));
+    else this.#admit(attempt);
+    return attempt;
   }
 
-  #admit(run: () => void): void {
+  #admit(attempt: Attempt): void {
     if (this.#running >= this.#max) {
-      this.#waiting.push(run);
+      this.#waiting.push(attempt);
       return;
     }
     this.#running++;
-    run();
+    attempt.run();
   }
 
   #release(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#running--;
+    this.#running--;
+    while (this.#next < this.#waiting.length && this.#running < this.#max) {
+      const attempt = this.#waiting[this.#next++] as Attempt;
+      if (attempt.isOver) continue;
+      this.#running++;
+      attempt.run();
+    }
+    if (this.#next === this.#waiting.length) {
+      this.#waiting = [];
+      this.#next = 0;
+    }
   }
 }
 
-interface Executor {
-  stop(): void;
-}
+class Attempt implements Invocation {
+  readonly key: string;
+  outcome: Outcome | undefined;
+  onSettled: (outcome: Outcome) => void;
+  readonly #clock: Clock;
+  readonly #request: InvocationRequest;
+  readonly #release: () => void;
+  #state: 'waiting' | 'running' | 'over' = 'waiting';
+  #controller: AbortController | undefined;
+  #cancelTimer: Cancel | undefined;
 
-/** XState's own promise actor under a parent of ours, which is told how it ended. */
-function execute(
-  request: InvocationRequest,
-  key: string,
-  settle: (outcome: Outcome) => void,
-): Executor {
-  const parent = {
-    id: request.address.id,
-    sessionId: addressKey(request.address),
-    system: executorSystem,
-    send: receive,
-    _send: receive,
-  };
-  function receive(event: { type: string; output?: unknown; error?: unknown }): void {
-    if (event.type.startsWith('xstate.done.actor.')) settle({ ok: true, output: event.output });
-    else if (event.type.startsWith('xstate.error.actor.'))
-      settle({ ok: false, error: event.error });
+  constructor(
+    clock: Clock,
+    request: InvocationRequest,
+    onSettled: (outcome: Outcome) => void,
+    release: () => void,
+  ) {
+    this.#clock = clock;
+    this.#request = request;
+    this.onSettled = onSettled;
+    this.#release = release;
+    this.key = idempotencyKey(request.address, request.invokeId, request.seq);
   }
-  const ref = createActor(request.logic, {
-    id: request.invokeId,
-    input: request.input,
-    parent: parent as unknown as AnyActorRef,
-  });
-  infos.set(ref, {
-    idempotencyKey: key,
-    attempt: request.attempt,
-    actor: addressKey(request.address),
-  });
-  ref.start();
-  // `stop()` refuses actors that have a parent; `_stop` is what a parent calls.
-  return { stop: () => (ref as unknown as { _stop(): void })._stop() };
+
+  get attempt(): number {
+    return this.#request.attempt;
+  }
+
+  get isOver(): boolean {
+    return this.#state === 'over';
+  }
+
+  after(delayMs: number, run: () => void): void {
+    this.#cancelTimer = this.#clock.after(delayMs, run);
+  }
+
+  run(): void {
+    if (this.#state !== 'waiting') return this.#release();
+    this.#state = 'running';
+    const { child, timeoutMs } = this.#request;
+    if (timeoutMs !== undefined)
+      this.after(timeoutMs, () => {
+        this.#settle({ ok: false, error: timedOut(this.#request) });
+        this.#controller?.abort();
+      });
+    let result: unknown;
+    try {
+      result = child.logic.config(this.#arguments());
+    } catch (error) {
+      this.#settle({ ok: false, error });
+      return;
+    }
+    Promise.resolve(result).then(
+      (output) => this.#settle({ ok: true, output }),
+      (error) => this.#settle({ ok: false, error }),
+    );
+  }
+
+  abort(): void {
+    if (this.#state === 'over') return;
+    this.#end();
+    this.#controller?.abort();
+  }
+
+  /** An AbortController costs more than the rest of a short promise: it is made when `signal` is looked at. */
+  #arguments(): Parameters<PromiseCreator>[0] {
+    const { child, address } = this.#request;
+    const info: InvocationInfo = {
+      idempotencyKey: this.key,
+      attempt: this.attempt,
+      actor: addressKey(address),
+    };
+    Object.assign(child, { [INFO]: info });
+    const signal = () => this.#signal();
+    return {
+      input: child.getSnapshot().input,
+      self: child,
+      system: executorSystem,
+      get signal() {
+        return signal();
+      },
+      emit() {},
+    };
+  }
+
+  #signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  #settle(outcome: Outcome): void {
+    if (this.#state === 'over') return;
+    this.#end();
+    this.outcome = outcome;
+    this.onSettled(outcome);
+  }
+
+  #end(): void {
+    const wasRunning = this.#state === 'running';
+    this.#state = 'over';
+    this.#cancelTimer?.();
+    if (wasRunning) this.#release();
+  }
 }
 
-const executorSystem = createEmptyActor().system;
+const executorSystem = { ...createEmptyActor().system, get: () => undefined };
 
 function timedOut({ invokeId, timeoutMs, attempt }: InvocationRequest): PerdureError {
   return new PerdureError(

@@ -25,13 +25,16 @@ export class Mailbox {
     (item.kind === 'message' ? this.#log : this.#inner).push(item);
   }
 
-  /** Takes what waits; leaves the log lane alone unless `withLog`. */
-  take(withLog: boolean): Item[] {
+  /**
+   * Takes everything of the inner lane and up to `logMax` of the log lane, so that what runs finishes before more is
+   * started.
+   */
+  take(logMax: number): Item[] {
     const items = this.#inner;
     this.#inner = [];
-    if (!withLog) return items;
-    const log = this.#log;
-    this.#log = [];
+    if (logMax <= 0 || this.#log.length === 0) return items;
+    const log = this.#log.length <= logMax ? this.#log : this.#log.slice(0, logMax);
+    this.#log = log === this.#log ? [] : this.#log.slice(logMax);
     return items.length === 0 ? log : items.concat(log);
   }
 

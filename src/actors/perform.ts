@@ -6,6 +6,7 @@ import type { Effect } from './effects.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
+import { systemIds } from './step.ts';
 
 /**
  * Everything a landed batch causes, in the order of its steps (G3). `at` is the commit's time on the database clock;
@@ -51,6 +52,7 @@ export function runActions(
     shard.post({ kind: 'failed', address, error: told });
   };
   const running: PromiseLike<unknown>[] = [];
+  if (resident.live) resident.scope.enter(systemIds(resident.live.snapshot));
   actions.forEach(({ type, run }, index) => {
     resident.acting = { seq, index, sent: 0 };
     try {

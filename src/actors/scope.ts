@@ -5,21 +5,43 @@ import {
   type EventObject,
   type ExecutableActionObject,
 } from 'xstate';
-import type { Address } from '../store/store.ts';
+import { type Address, addressKey } from '../store/store.ts';
 import { actorAddress } from './effects.ts';
 
 /**
  * The door to XState's inside. A machine is driven through `machine.transition(snapshot, event, scope)` with a
  * scope of ours, so that a step computes everything and runs nothing (design §6). This file and `invocation.ts`
  * are the only ones that touch members XState does not document; test/unit/xstate.test.ts pins them.
+ *
+ * Steps are synchronous, so one actor system serves all actors of the process: `enter` says whose turn it is. What is
+ * kept for each actor in memory is only its `self`.
  */
-export interface StepScope {
+export class StepScope {
   readonly scope: AnyActorScope;
   readonly self: AnyActorRef;
-  /** Starts collecting. `book` continues the actor's own counter of made-up ids. */
-  begin(book: number, systemIds: Map<string, AnyActorRef>): void;
+
+  constructor(address: Address, deliver: (event: EventObject) => void) {
+    const self = new Self(address, deliver);
+    this.self = self as unknown as AnyActorRef;
+    this.scope = new Scope(self) as unknown as AnyActorScope;
+  }
+
+  /** Starts collecting a step. `book` continues the actor's own counter of made-up ids. */
+  begin(book: number, systemIds: Map<string, AnyActorRef>): void {
+    collected = { actions: [], edges: [], book };
+    current = this.self.sessionId;
+    keyed = systemIds;
+  }
+
+  /** Lets `system.get` answer for this actor while its actions run. */
+  enter(systemIds: Map<string, AnyActorRef>): void {
+    keyed = systemIds;
+  }
+
   /** What the step has collected since `begin`. */
-  readonly collected: Collected;
+  get collected(): Collected {
+    return collected;
+  }
 }
 
 export interface Collected {
@@ -29,87 +51,114 @@ export interface Collected {
   book: number;
 }
 
+let collected: Collected = { actions: [], edges: [], book: 0 };
+/** Session id of the actor whose turn it is. */
+let current = '';
+/** Its children that have a system id. */
+let keyed = new Map<string, AnyActorRef>();
+
 interface Microstep {
   source: { id: string };
   eventType: string;
   target?: { id: string }[];
 }
 
-/**
- * One scope for one actor in memory: its `self` is what actions see as `self`, and what they send to it goes to
- * `deliver`.
- */
+const system = {
+  // Stands in for members nobody calls; `createSystem` itself is not exported.
+  ...createEmptyActor().system,
+  _bookId: () => `${current}:${collected.book++}`,
+  _register: (sessionId: string) => sessionId,
+  _unregister(ref: AnyActorRef) {
+    for (const [systemId, known] of keyed) if (known === ref) keyed.delete(systemId);
+  },
+  _set(systemId: string, ref: AnyActorRef) {
+    const known = keyed.get(systemId);
+    if (known !== undefined && known !== ref)
+      throw new Error(`Actor with system ID '${systemId}' already exists.`);
+    keyed.set(systemId, ref);
+  },
+  get: (systemId: string) => keyed.get(systemId) ?? remote(systemId),
+  getAll: () => Object.fromEntries(keyed),
+  _relay() {},
+  _sendInspectionEvent(event: { type: string; _transitions?: Microstep[] }) {
+    if (event.type !== '@xstate.microstep' || !event._transitions) return;
+    for (const { source, eventType, target } of event._transitions)
+      collected.edges.push(
+        `#${source.id}|${eventType}|${target ? target.map(idOf).join(',') : ''}`,
+      );
+  },
+  scheduler: { schedule() {}, cancel() {}, cancelAll() {} },
+};
+
+/** What machines and actions see as `self`. */
+class Self {
+  readonly id: string;
+  readonly sessionId: string;
+  readonly ref = this;
+  readonly system = system;
+  readonly send: (event: EventObject) => void;
+
+  constructor(address: Address, deliver: (event: EventObject) => void) {
+    this.id = address.id;
+    this.sessionId = addressKey(address);
+    this.send = deliver;
+  }
+
+  _send(event: EventObject): void {
+    this.send(event);
+  }
+
+  getSnapshot(): undefined {
+    return undefined;
+  }
+
+  on() {
+    return { unsubscribe() {} };
+  }
+
+  subscribe() {
+    return { unsubscribe() {} };
+  }
+}
+
+class Scope {
+  readonly self: Self;
+  readonly system = system;
+
+  constructor(self: Self) {
+    this.self = self;
+  }
+
+  get id(): string {
+    return this.self.id;
+  }
+
+  get sessionId(): string {
+    return this.self.sessionId;
+  }
+
+  logger(): void {}
+  emit(): void {}
+  defer(): void {}
+  stopChild(): void {}
+
+  actionExecutor(action: ExecutableActionObject): void {
+    collected.actions.push(action);
+  }
+}
+
+/** One for one actor in memory; `deliver` gets what the actor's own actions send to `self`. */
 export function createStepScope(
   address: Address,
   deliver: (event: EventObject) => void,
 ): StepScope {
-  let keyed = new Map<string, AnyActorRef>();
-  const collected: Collected = { actions: [], edges: [], book: 0 };
-  const system = {
-    ...baseSystem,
-    _bookId: () => `${address.type}/${address.id}:${collected.book++}`,
-    _register: (sessionId: string) => sessionId,
-    _unregister(ref: AnyActorRef) {
-      for (const [systemId, known] of keyed) if (known === ref) keyed.delete(systemId);
-    },
-    _set(systemId: string, ref: AnyActorRef) {
-      const known = keyed.get(systemId);
-      if (known !== undefined && known !== ref)
-        throw new Error(`Actor with system ID '${systemId}' already exists.`);
-      keyed.set(systemId, ref);
-    },
-    get: (systemId: string) => keyed.get(systemId) ?? remote(systemId),
-    getAll: () => Object.fromEntries(keyed),
-    _relay(_source: unknown, _target: unknown, _event: unknown) {},
-    _sendInspectionEvent(event: { type: string; _transitions?: Microstep[] }) {
-      if (event.type !== '@xstate.microstep') return;
-      for (const { source, eventType, target } of event._transitions ?? [])
-        collected.edges.push(
-          `#${source.id}|${eventType}|${(target ?? []).map(({ id }) => `#${id}`).join(',')}`,
-        );
-    },
-    scheduler: { schedule() {}, cancel() {}, cancelAll() {} },
-  };
-  const self = {
-    id: address.id,
-    sessionId: `${address.type}/${address.id}`,
-    system,
-    send: deliver,
-    _send: deliver,
-    getSnapshot: () => undefined,
-    on: () => ({ unsubscribe() {} }),
-    subscribe: () => ({ unsubscribe() {} }),
-  };
-  Object.assign(self, { ref: self });
-  const scope = {
-    self,
-    id: address.id,
-    sessionId: self.sessionId,
-    system,
-    logger() {},
-    emit() {},
-    defer() {},
-    stopChild() {},
-    actionExecutor: (action: ExecutableActionObject) => void collected.actions.push(action),
-  };
-  return {
-    scope: scope as unknown as AnyActorScope,
-    self: self as unknown as AnyActorRef,
-    collected,
-    begin(book, systemIds) {
-      keyed = systemIds;
-      collected.book = book;
-      collected.actions = [];
-      collected.edges = [];
-    },
-  };
+  return new StepScope(address, deliver);
 }
+
+const idOf = ({ id }: { id: string }): string => `#${id}`;
 
 /** `system.get('order/o-1')` names another durable actor. */
 function remote(systemId: string): AnyActorRef | undefined {
   const [type, id, ...rest] = systemId.split('/');
   return type && id && rest.length === 0 ? actorAddress(type, id) : undefined;
 }
-
-/** Only a stand-in for members nobody calls; `createSystem` itself is not exported. */
-const baseSystem = createEmptyActor().system;

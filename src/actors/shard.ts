@@ -189,8 +189,9 @@ export class Shard implements CommitSource {
     try {
       const { load, limits } = this.#ring;
       const withLog = load.busyActors < limits.busyActorsMax;
-      const items = this.#closed ? [] : this.#mailbox.take(withLog);
+      const items = this.#closed ? [] : this.#mailbox.take(withLog ? limits.shardIntakeMax : 0);
       if (items.length > 0) await this.#takeAll(items);
+      if (withLog && this.#mailbox.size > 0) this.#pumpWanted = true;
       // Full: the log lane waits for running actors to finish; look again when one has.
       if (!withLog && this.#mailbox.size > 0) this.#ring.clock.after(20, () => this.#wake());
     } catch (error) {

@@ -270,7 +270,8 @@ function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits):
   return JSON.stringify(envelope);
 }
 
-function systemIds(snapshot: AnyMachineSnapshot): Map<string, AnyActorRef> {
+/** Children that go by a system id. */
+export function systemIds(snapshot: AnyMachineSnapshot): Map<string, AnyActorRef> {
   const keyed = new Map<string, AnyActorRef>();
   for (const child of Object.values(snapshot.children) as (AnyActorRef & { systemId?: string })[])
     if (child?.systemId !== undefined) keyed.set(child.systemId, child);

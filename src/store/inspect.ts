@@ -1,5 +1,5 @@
 import { PerdureError } from '../errors.ts';
-import type { Lane } from './lane.ts';
+import type { Lane, Statement } from './lane.ts';
 import type {
   ActorDetail,
   ActorFilter,
@@ -12,8 +12,10 @@ import type {
   ShardRow,
 } from './read.ts';
 
-export const LIST_DEFAULT = 50;
-export const LIST_MAX = 10_000;
+const LIST_DEFAULT = 50;
+const LIST_MAX = 10_000;
+/** A question waits this long for Postgres, ms. */
+const PATIENCE_MS = 10_000;
 
 /** Rows a list may have: the default when nothing is asked for, never more than the most. */
 export const listLimit = (asked: number | undefined): number =>
@@ -87,9 +89,13 @@ export class PostgresReadStore implements ReadStore {
     this.#lane = lane;
   }
 
+  #ask<R>(statement: Statement): Promise<R[]> {
+    return this.#lane.askWithin(PATIENCE_MS, statement);
+  }
+
   async listActors(filter: ActorFilter): Promise<ActorSummary[]> {
     const path = filter.state?.split('.');
-    const rows = await this.#lane.ask<SummaryRow>({
+    const rows = await this.#ask<SummaryRow>({
       // The state value at the path but its last part is that part, or an object that has it as a key.
       text: `SELECT ${SUMMARY} FROM actor
               WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR status = $2)
@@ -107,12 +113,12 @@ export class PostgresReadStore implements ReadStore {
   }
 
   async actor(type: string, id: string): Promise<ActorDetail | undefined> {
-    const [row] = await this.#lane.ask<SummaryRow & { snapshot: string; retries: string | null }>({
+    const [row] = await this.#ask<SummaryRow & { snapshot: string; retries: string | null }>({
       text: `SELECT ${SUMMARY}, snapshot, retries FROM actor WHERE type = $1 AND id = $2`,
       values: [type, id],
     });
     if (!row) return undefined;
-    const timers = await this.#lane.ask<{ timer_id: string; fire_at: Date; event: string }>({
+    const timers = await this.#ask<{ timer_id: string; fire_at: Date; event: string }>({
       text: `SELECT timer_id, fire_at, event FROM timer WHERE type = $1 AND id = $2 ORDER BY fire_at, timer_id`,
       values: [type, id],
     });
@@ -135,7 +141,7 @@ export class PostgresReadStore implements ReadStore {
     id: string,
     options: { fromSeq?: number; limit?: number } = {},
   ): Promise<HistoryRow[]> {
-    const rows = await this.#lane.ask<
+    const rows = await this.#ask<
       Omit<HistoryRow, 'event' | 'from_state' | 'to_state' | 'edges' | 'at'> & {
         event: string;
         from_state: string | null;
@@ -163,7 +169,7 @@ export class PostgresReadStore implements ReadStore {
     pending?: boolean;
     limit?: number;
   }): Promise<DeadLetterRow[]> {
-    const rows = await this.#lane.ask<DeadLetterDbRow>({
+    const rows = await this.#ask<DeadLetterDbRow>({
       text: `SELECT ${DEAD_LETTER} FROM dead_letter
               WHERE ($1::text IS NULL OR reason = $1)
                 AND ($2::boolean IS NULL OR (redriven_at IS NULL) = $2)
@@ -175,7 +181,7 @@ export class PostgresReadStore implements ReadStore {
 
   async deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined> {
     if (!isDeadLetterId(deadLetterId)) return undefined;
-    const [row] = await this.#lane.ask<DeadLetterDbRow & { headers: string; body: Uint8Array }>({
+    const [row] = await this.#ask<DeadLetterDbRow & { headers: string; body: Uint8Array }>({
       text: `SELECT ${DEAD_LETTER}, headers, body FROM dead_letter WHERE dead_letter_id = $1`,
       values: [deadLetterId],
     });
@@ -191,7 +197,7 @@ export class PostgresReadStore implements ReadStore {
   /** @throws PerdureError `not_found` */
   async markRedriven(deadLetterId: string): Promise<void> {
     const rows = isDeadLetterId(deadLetterId)
-      ? await this.#lane.ask({
+      ? await this.#ask({
           text: `UPDATE dead_letter SET redriven_at = now() WHERE dead_letter_id = $1 RETURNING dead_letter_id`,
           values: [deadLetterId],
         })
@@ -201,20 +207,20 @@ export class PostgresReadStore implements ReadStore {
   }
 
   counts(): Promise<{ type: string; status: string; count: number }[]> {
-    return this.#lane.ask({
+    return this.#ask({
       text: `SELECT type, status, count(*) AS count FROM actor GROUP BY type, status ORDER BY type, status`,
     });
   }
 
   async shards(): Promise<ShardRow[]> {
-    const rows = await this.#lane.ask<Omit<ShardRow, 'opened_at'> & { opened_at: Date | null }>({
+    const rows = await this.#ask<Omit<ShardRow, 'opened_at'> & { opened_at: Date | null }>({
       text: `SELECT shard, owner, epoch, cursor, commit_no, opened_at FROM shard ORDER BY shard`,
     });
     return rows.map((row) => ({ ...row, opened_at: row.opened_at?.toISOString() ?? null }));
   }
 
   async nodes(): Promise<NodeRow[]> {
-    const rows = await this.#lane.ask<
+    const rows = await this.#ask<
       Omit<NodeRow, 'started_at' | 'expires_at'> & { started_at: Date; expires_at: Date }
     >({
       text: `SELECT node_id, name, host, pid, version, started_at, expires_at, live, shards

@@ -58,16 +58,19 @@ export class Lane {
   }
 
   /**
-   * Sends once, as soon as a connection is free.
+   * Sends once, as soon as a connection is free; gives up after `timeMs` if that is given.
    * @throws ConnectionLost when it may or may not have run
    * @throws pg.DatabaseError when the server refused it: nothing landed
    */
-  send<R>(statement: Statement): Promise<R[]> {
-    return new Promise<Row[]>((resolve, reject) => {
+  send<R>(statement: Statement, timeMs?: number): Promise<R[]> {
+    const answer = new Promise<Row[]>((resolve, reject) => {
       if (this.#closing.signal.aborted) return reject(closedError());
-      this.#waiting.push({ statement, resolve, reject });
+      const job: Job = { statement, resolve, reject };
+      this.#waiting.push(job);
+      if (timeMs !== undefined) this.#giveUpAfter(timeMs, job);
       this.#pump();
-    }) as Promise<R[]>;
+    });
+    return answer as Promise<R[]>;
   }
 
   /** Sends until it is answered. Only for statements that may run twice. @throws pg.DatabaseError for a bug */
@@ -76,7 +79,29 @@ export class Lane {
       try {
         return await this.send<R>(statement);
       } catch (error) {
-        if (!(error instanceof ConnectionLost) && !isTransient(error)) throw error;
+        if (!isPassing(error)) throw error;
+        await this.pause(attempt, error);
+      }
+    }
+  }
+
+  /**
+   * Sends until it is answered or the time is up: for people, who would rather be told than wait for ever.
+   * @throws PerdureError `store_unavailable`
+   */
+  async askWithin<R>(timeMs: number, statement: Statement): Promise<R[]> {
+    const { clock } = this.#options;
+    const until = clock.monotonic() + timeMs;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.send<R>(statement, until - clock.monotonic());
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+        if (clock.monotonic() >= until) {
+          const reason = this.health.error ?? asError(error).message;
+          const message = `Postgres has not answered within ${timeMs} ms: ${reason}`;
+          throw new PerdureError('store_unavailable', message, { cause: error });
+        }
         await this.pause(attempt, error);
       }
     }
@@ -118,6 +143,23 @@ export class Lane {
     this.#closing.abort();
     for (const job of this.#waiting.splice(0)) job.reject(closedError());
     for (const session of this.#sessions) session.destroy();
+  }
+
+  #giveUpAfter(timeMs: number, job: Job): void {
+    const cancel = this.#options.clock.after(timeMs, () => {
+      const at = this.#waiting.indexOf(job);
+      if (at >= 0) this.#waiting.splice(at, 1);
+      reject(new ConnectionLost('no answer in time'));
+    });
+    const { resolve, reject } = job;
+    job.resolve = (rows) => {
+      cancel();
+      resolve(rows);
+    };
+    job.reject = (error) => {
+      cancel();
+      reject(error);
+    };
   }
 
   async #supervise(): Promise<void> {
@@ -201,5 +243,8 @@ export class Lane {
  * a failover may still lose it, so it is unknown. Our statements raise no other warnings.
  */
 const isUnreplicated = (code: string): boolean => code === '01000' || code === '57P01';
+
+/** Worth another attempt, for a statement that may run twice. */
+const isPassing = (error: unknown) => error instanceof ConnectionLost || isTransient(error);
 
 const closedError = () => new PerdureError('store_unavailable', 'The store is closed.');

@@ -78,7 +78,17 @@ export interface World extends Place {
   actor(
     type: string,
     id: string,
-  ): Promise<{ status: string; state: unknown; seq: number; context: never; error: { code: string; message: string; name: string } | null; output: never } | undefined>;
+  ): Promise<
+    | {
+        status: string;
+        state: unknown;
+        seq: number;
+        context: never;
+        error: { code: string; message: string; name: string } | null;
+        output: never;
+      }
+    | undefined
+  >;
   deadLetters(subject: string): Promise<DeadLetter[]>;
   /** Waits until the actor has ended or, with `seq`, has come that far. */
   settled(type: string, id: string, seq?: number): Promise<void>;
@@ -88,7 +98,9 @@ export interface World extends Place {
 }
 
 /** Sets a world up before the file's tests and takes it down after them. */
-export function useWorld(given: { services?: () => Promise<Omit<Place, 'namespace'>> } = {}): World {
+export function useWorld(
+  given: { services?: () => Promise<Omit<Place, 'namespace'>> } = {},
+): World {
   const nodes: PerdureNode[] = [];
   const processes: NodeProcess[] = [];
   const log: LogLine[] = [];

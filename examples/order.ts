@@ -1,0 +1,39 @@
+import { assign, fromPromise, setup } from 'xstate';
+import { defineActor, invocation } from '../src/index.ts'; // in your project: from 'perdure'
+
+const machine = setup({
+  types: {
+    input: {} as { total: number },
+    context: {} as { total: number; receipt?: string },
+    events: {} as { type: 'PAY' },
+  },
+  actors: {
+    // After a crash it runs again under the same key, so that the provider charges once.
+    charge: fromPromise<string, number>(async ({ input, self }) => {
+      const { idempotencyKey } = invocation(self);
+      console.log(`charging ${input}, Idempotency-Key: ${idempotencyKey}`);
+      return `receipt for ${input}`;
+    }),
+  },
+  actions: { callSomebody: () => console.log('nobody has paid yet') },
+}).createMachine({
+  context: ({ input }) => input,
+  initial: 'waiting',
+  states: {
+    waiting: { on: { PAY: 'charging' }, after: { 60_000: 'escalated' } },
+    escalated: { entry: 'callSomebody', on: { PAY: 'charging' } },
+    charging: {
+      invoke: {
+        id: 'charge',
+        src: 'charge',
+        input: ({ context }) => context.total,
+        onDone: { target: 'paid', actions: assign({ receipt: ({ event }) => event.output }) },
+        onError: 'escalated',
+      },
+    },
+    paid: { type: 'final' },
+  },
+  output: ({ context }) => ({ receipt: context.receipt }),
+});
+
+export const order = defineActor('order', { machine, retry: { charge: { attempts: 3 } } });

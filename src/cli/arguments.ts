@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs';
+import { InvalidArgumentError } from 'commander';
+import { parse } from '../actors/codec.ts';
+import { TOKEN } from '../bus/subjects.ts';
+import { asError, PerdureError } from '../errors.ts';
+
+/** The name of a type or an id of an actor. */
+export function token(text: string): string {
+  if (TOKEN.test(text)) return text;
+  throw new InvalidArgumentError('Use 1 to 128 of A-Z a-z 0-9 _ and -.');
+}
+
+/** A whole number. */
+export function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isInteger(value) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+/** Seconds as milliseconds. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value > 0 && value <= 2_000_000) return Math.ceil(value * 1_000);
+  throw new InvalidArgumentError('It must be a number of seconds above 0.');
+}
+
+/**
+ * JSON given on the command line: the text itself, `@file`, or `-` for standard input. What the engine writes for
+ * dates and the like ({"$perdure": …}) is understood.
+ * @throws PerdureError `bad_options`
+ */
+export function jsonArgument(option: string, text: string): unknown {
+  const source = text === '-' || text.startsWith('@') ? read(option, text) : text;
+  try {
+    return parse(source);
+  } catch (error) {
+    throw new PerdureError(
+      'bad_options',
+      `${option} is not JSON: ${asError(error).message}. Write it as '{"key": 1}', in single quotes for the shell.`,
+    );
+  }
+}
+
+function read(option: string, text: string): string {
+  try {
+    return readFileSync(text === '-' ? 0 : text.slice(1), 'utf8');
+  } catch (error) {
+    throw new PerdureError('bad_options', `${option} ${text}: ${asError(error).message}.`);
+  }
+}

@@ -1,0 +1,23 @@
+import type { Command } from 'commander';
+import { token } from './arguments.ts';
+import { type PublishFlags, printReceipt, publishing, publishOptions } from './publishing.ts';
+import { withClient } from './session.ts';
+
+/** `perdure cancel TYPE ID`. */
+export function register(program: Command): void {
+  publishOptions(program.command('cancel'))
+    .description('End an actor where it stands: status stopped, what it runs is aborted.')
+    .argument('<type>', 'actor type', token)
+    .argument('<id>', 'actor', token)
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ perdure cancel order o-1 --until committed`,
+    )
+    .action(async (type: string, id: string, flags: PublishFlags) => {
+      await withClient(flags, async (client) => {
+        printReceipt({ type, id }, await client.cancel(type, id, publishing(flags)), flags);
+      });
+    });
+}

@@ -1,0 +1,172 @@
+import type { Command } from 'commander';
+import { asError, PerdureError } from '../errors.ts';
+import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
+import { age } from './age.ts';
+import { whole } from './arguments.ts';
+import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
+import { endpointOptions } from './endpoints.ts';
+import { redrive } from './redrive.ts';
+import { withBus, withReadStore } from './session.ts';
+import { printFields, printJson, printTable, visible } from './table.ts';
+
+type JsonFlag = { json?: true };
+
+interface ListFlags extends ConnectionFlags, JsonFlag {
+  reason?: string;
+  all?: true;
+  limit: number;
+}
+
+interface RedriveFlags extends ConnectionFlags, JsonFlag {
+  all?: true;
+  reason?: string;
+  again?: true;
+}
+
+/** More than a list may have cannot be asked for at once. */
+const AT_ONCE_MAX = 10_000;
+
+/** `perdure dead`. */
+export function register(program: Command): void {
+  const dead = program
+    .command('dead')
+    .description('Messages nobody could act on: list them, look at them, publish them again.');
+  endpointOptions(dead.command('ls'), 'database')
+    .description('List dead letters that wait, the newest first.')
+    .option('--reason <code>', 'only these')
+    .option('--all', 'also those redriven already')
+    .option('--limit <count>', 'at most so many', whole(1, AT_ONCE_MAX), 50)
+    .option('--json', 'print one JSON document a line')
+    .addHelpText('after', '\nExample:\n  $ perdure dead ls --reason unknown_actor')
+    .action(list);
+  endpointOptions(dead.command('show'), 'database')
+    .description('Show one with its headers and its body.')
+    .argument('<id>', 'dead letter')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', '\nExample:\n  $ perdure dead show 17')
+    .action(show);
+  connectionOptions(dead.command('redrive'))
+    .description('Publish dead letters again, the oldest first.')
+    .argument('[ids...]', 'dead letters')
+    .option('--all', 'every one that waits')
+    .option('--reason <code>', 'with --all, only these')
+    .option('--again', 'also those redriven already')
+    .option('--json', 'print one JSON document a line')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ perdure dead redrive 17 18
+  $ perdure dead redrive --all --reason unknown_actor
+
+Remove the cause first: what still cannot be done becomes a dead letter again, under a new number.`,
+    )
+    .action(redriveAll);
+}
+
+async function list(flags: ListFlags): Promise<void> {
+  const letters = await withReadStore(flags, (store) =>
+    store.deadLetters({
+      ...(flags.reason === undefined ? {} : { reason: flags.reason }),
+      ...(flags.all ? {} : { pending: true }),
+      limit: flags.limit,
+    }),
+  );
+  if (flags.json) return letters.forEach(printJson);
+  if (letters.length === 0) return void process.stderr.write('no dead letters\n');
+  printTable(['ID', 'AGE', 'REDRIVEN', 'REASON', 'SUBJECT', 'DETAIL'], letters.map(row));
+  if (letters.length === flags.limit)
+    process.stderr.write(`the first ${flags.limit}; --limit shows more\n`);
+}
+
+const row = (letter: DeadLetterRow): string[] => [
+  letter.dead_letter_id,
+  age(letter.at),
+  letter.redriven_at === null ? '-' : age(letter.redriven_at),
+  letter.reason,
+  letter.subject.length > 60 ? `${letter.subject.slice(0, 59)}…` : letter.subject,
+  letter.detail,
+];
+
+async function show(id: string, flags: ConnectionFlags & JsonFlag): Promise<void> {
+  const letter = await withReadStore(flags, async (store) => {
+    const found = await store.deadLetter(id);
+    if (found) return found;
+    throw new PerdureError('not_found', `There is no dead letter ${id}; perdure dead ls has them.`);
+  });
+  const body = bodyOf(letter);
+  if (flags.json) return printJson({ ...letter, body: body.text, body_encoding: body.encoding });
+  printFields([
+    ['dead letter', letter.dead_letter_id],
+    ['reason', letter.reason],
+    ['detail', visible(letter.detail)],
+    ['subject', visible(letter.subject)],
+    ['message id', visible(letter.message_id ?? '-')],
+    ['at', `${letter.at} (${age(letter.at)} ago)`],
+    ['redriven', letter.redriven_at ?? 'no'],
+    ['headers', Object.entries(letter.headers).map(headerText).join('\n') || '-'],
+    [`body (${letter.bytes} bytes${body.encoding === 'base64' ? ', base64' : ''})`, visible(body.text)],
+  ]);
+}
+
+const headerText = ([name, value]: [string, string]) => `${visible(name)}: ${visible(value)}`;
+
+/** As text when it is text, whatever was published otherwise. */
+function bodyOf({ body }: DeadLetterDetail): { text: string; encoding: 'utf8' | 'base64' } {
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(body), encoding: 'utf8' };
+  } catch {
+    return { text: Buffer.from(body).toString('base64'), encoding: 'base64' };
+  }
+}
+
+async function redriveAll(ids: string[], flags: RedriveFlags): Promise<void> {
+  if (ids.length === 0 ? !flags.all : flags.all || flags.reason !== undefined)
+    throw new PerdureError('bad_options', 'Name dead letters, or say --all [--reason CODE].');
+  // Both are needed: ask for both before anything is done.
+  connectionOf(flags);
+  let failed = 0;
+  await withReadStore(flags, (store) =>
+    withBus(flags, async (bus, namespace) => {
+      const chosen = ids.length > 0 ? ids : await waiting(store, flags);
+      if (chosen.length === 0) process.stderr.write('no dead letters\n');
+      // One after the other: what depended on the order once still does.
+      for (const id of chosen) {
+        const done = await redrive(store, bus, namespace, id, flags.again ?? false).catch(refusal);
+        if ('error' in done) failed++;
+        report(id, done, flags);
+      }
+    }),
+  );
+  if (failed > 0) process.exitCode = 1;
+}
+
+/** The oldest first. Those that come back while we work have higher numbers and are not taken again. */
+async function waiting(store: ReadStore, flags: RedriveFlags): Promise<string[]> {
+  const letters = await store.deadLetters({
+    ...(flags.reason === undefined ? {} : { reason: flags.reason }),
+    ...(flags.again ? {} : { pending: true }),
+    limit: AT_ONCE_MAX,
+  });
+  if (letters.length === AT_ONCE_MAX)
+    process.stderr.write(`more than ${AT_ONCE_MAX} wait: these are the newest; run it again\n`);
+  return letters.map((letter) => letter.dead_letter_id).reverse();
+}
+
+/** One that cannot be redriven does not keep the others; servers that are away do. */
+function refusal(thrown: unknown): { error: { code: string; message: string } } {
+  const error = asError(thrown);
+  if (!(error instanceof PerdureError) || error.retryable) throw error;
+  return { error: { code: error.code, message: error.message } };
+}
+
+function report(
+  id: string,
+  done: Awaited<ReturnType<typeof redrive>> | ReturnType<typeof refusal>,
+  { json }: JsonFlag,
+): void {
+  if (json) return printJson('error' in done ? { dead_letter_id: id, ...done } : done);
+  if ('error' in done)
+    process.stderr.write(`perdure: ${done.error.code}: ${visible(done.error.message)}\n`);
+  else process.stdout.write(`redriven ${id} as ${done.message_id}\n`);
+}

@@ -1,0 +1,66 @@
+import type { Command } from 'commander';
+import { PerdureError } from '../errors.ts';
+import type { HistoryRow } from '../store/read.ts';
+import { token, whole } from './arguments.ts';
+import type { ConnectionFlags } from './connection.ts';
+import { endpointOptions } from './endpoints.ts';
+import { withReadStore } from './session.ts';
+import { stateText } from './stateText.ts';
+import { printJson, printTable } from './table.ts';
+
+interface Flags extends ConnectionFlags {
+  fromSeq: number;
+  limit: number;
+  snapshots?: true;
+  json?: true;
+}
+
+/** `perdure history TYPE ID`. */
+export function register(program: Command): void {
+  endpointOptions(program.command('history'), 'database')
+    .description('List the transitions of an actor, the first one first.')
+    .argument('<type>', 'actor type', token)
+    .argument('<id>', 'actor', token)
+    .option('--from-seq <seq>', 'start with this transition', whole(1, Number.MAX_SAFE_INTEGER), 1)
+    .option('--limit <count>', 'at most so many', whole(1, 10_000), 50)
+    .option('--snapshots', 'with --json, the snapshot after each transition too')
+    .option('--json', 'print one JSON document a line')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ perdure history order o-1
+  $ perdure history order o-1 --from-seq 100 --json | jq .event`,
+    )
+    .action(history);
+}
+
+async function history(type: string, id: string, flags: Flags): Promise<void> {
+  const { fromSeq, limit } = flags;
+  const rows = await withReadStore(flags, async (store) => {
+    const found = await store.history(type, id, { fromSeq, limit });
+    if (found.length === 0 && !(await store.actor(type, id)))
+      throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+    return found;
+  });
+  if (flags.json) return rows.forEach((found) => printJson(asJson(found, flags.snapshots)));
+  if (rows.length === 0) return void process.stderr.write(`no transition from #${fromSeq} on\n`);
+  printTable(['SEQ', 'TIME', 'EVENT', 'FROM', 'TO', 'ORIGIN', 'NODE'], rows.map(row));
+  const last = rows.at(-1);
+  if (last && rows.length === limit)
+    process.stderr.write(`the first ${limit}; --from-seq ${last.seq + 1} goes on\n`);
+}
+
+function asJson({ snapshot, ...rest }: HistoryRow, withSnapshot: true | undefined): object {
+  return withSnapshot ? { ...rest, snapshot: JSON.parse(snapshot) } : rest;
+}
+
+const row = (found: HistoryRow): string[] => [
+  String(found.seq),
+  found.at,
+  found.event_type,
+  found.from_state === null ? '-' : stateText(found.from_state),
+  stateText(found.to_state),
+  found.origin,
+  found.node_id.slice(0, 8),
+];

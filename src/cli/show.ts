@@ -1,0 +1,107 @@
+import { inspect } from 'node:util';
+import type { Command } from 'commander';
+import { parse } from '../actors/codec.ts';
+import type { Envelope } from '../actors/step.ts';
+import { PerdureError } from '../errors.ts';
+import type { ActorDetail } from '../store/read.ts';
+import { age, duration } from './age.ts';
+import { token } from './arguments.ts';
+import type { ConnectionFlags } from './connection.ts';
+import { endpointOptions } from './endpoints.ts';
+import { withReadStore } from './session.ts';
+import { stateText } from './stateText.ts';
+import { printFields, printJson } from './table.ts';
+
+/** `perdure show TYPE ID`. */
+export function register(program: Command): void {
+  endpointOptions(program.command('show'), 'database')
+    .description('Show everything that is recorded of an actor now.')
+    .argument('<type>', 'actor type', token)
+    .argument('<id>', 'actor', token)
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ perdure show order o-1
+  $ perdure show order o-1 --json | jq .context`,
+    )
+    .action(show);
+}
+
+async function show(
+  type: string,
+  id: string,
+  flags: ConnectionFlags & { json?: true },
+): Promise<void> {
+  const actor = await withReadStore(flags, async (store) => {
+    const found = await store.actor(type, id);
+    if (found) return found;
+    throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+  });
+  if (flags.json) return printJson(asJson(actor));
+  printFields(fields(actor));
+}
+
+interface Retry {
+  attempt: number;
+  /** On the database clock, ms since 1970. */
+  nextAt: number;
+  error: { name: string; message: string };
+}
+
+/** What runs for the actor: the transition that started it, and its next attempt when it failed. */
+function invokes(actor: ActorDetail): { invokeId: string; startedSeq: number; retry?: Retry }[] {
+  const { started } = JSON.parse(actor.snapshot) as Envelope;
+  const retries = (actor.retries ?? {}) as Record<string, Retry>;
+  return Object.entries(started).map(([invokeId, startedSeq]) => {
+    const retry = retries[invokeId];
+    return { invokeId, startedSeq, ...(retry && { retry }) };
+  });
+}
+
+function asJson(actor: ActorDetail): object {
+  const { snapshot, retries: _inInvokes, ...rest } = actor;
+  return { ...rest, invokes: invokes(actor), snapshot: JSON.parse(snapshot) };
+}
+
+function fields(actor: ActorDetail): [string, string | undefined][] {
+  const { type, id, status, error, output } = actor;
+  return [
+    ['actor', `${type}/${id}`],
+    ['status', status],
+    ['state', stateText(actor.state)],
+    ['tags', actor.tags.join(', ') || undefined],
+    ['version', actor.version],
+    ['seq', String(actor.seq)],
+    ['shard', `${actor.shard} (epoch ${actor.epoch})`],
+    ['created', `${actor.created_at} (${age(actor.created_at)} ago)`],
+    ['changed', `${actor.updated_at} (${age(actor.updated_at)} ago)`],
+    ['invokes', invokes(actor).map(invokeText).join('\n') || undefined],
+    ['timers', actor.timers.map(timerText).join('\n') || undefined],
+    ['context', readable(actor.context)],
+    ['output', status === 'done' ? readable(output) : undefined],
+    ['error', error === null ? undefined : readable(error)],
+  ];
+}
+
+function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[number]): string {
+  const since = `${invokeId}, started by #${startedSeq}`;
+  if (!retry) return since;
+  return `${since}, attempt ${retry.attempt} ${due(retry.nextAt)} after ${readable(`${retry.error.name}: ${retry.error.message}`)}`;
+}
+
+function timerText({ timer_id, fire_at }: ActorDetail['timers'][number]): string {
+  return `${timer_id} ${due(Date.parse(fire_at))} (${fire_at})`;
+}
+
+function due(at: number): string {
+  const left = at - Date.now();
+  return left > 0 ? `in ${duration(left)}` : `due since ${duration(-left)}`;
+}
+
+/** Dates, maps and the like as what they are; strings with their control characters escaped. */
+function readable(stored: unknown): string {
+  const value = parse(JSON.stringify(stored) ?? 'null');
+  return inspect(value, { depth: 10, maxArrayLength: 200, maxStringLength: 10_000, breakLength: 80 });
+}

@@ -1,0 +1,36 @@
+/** Prints one JSON document, or one line of many. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Prints rows under headings, each column as wide as it must be; the last one may be of any length. */
+export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
+  const cells = [headings, ...rows.map((row) => row.map(visible))];
+  const widths = headings.map((_, at) => Math.max(...cells.map((row) => (row[at] ?? '').length)));
+  const lines = cells.map((row) =>
+    row
+      .map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd(widths[at] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/** Prints `name  value` lines; those without a value are left out. */
+export function printFields(fields: readonly (readonly [string, string | undefined])[]): void {
+  const shown = fields.filter((field): field is [string, string] => field[1] !== undefined);
+  const width = Math.max(...shown.map(([name]) => name.length));
+  for (const [name, value] of shown) {
+    // A value of several lines stays under its own column.
+    const text = value.replaceAll('\n', `\n${' '.repeat(width + 2)}`);
+    process.stdout.write(`${name.padEnd(width)}  ${text}\n`);
+  }
+}
+
+/** Control characters as escapes: what others published must not drive the terminal. */
+export function visible(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/g, (character) =>
+    `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}

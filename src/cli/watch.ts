@@ -1,0 +1,52 @@
+import type { Command } from 'commander';
+import type { FeedEntry } from '../client.ts';
+import { token } from './arguments.ts';
+import type { ConnectionFlags } from './connection.ts';
+import { endpointOptions } from './endpoints.ts';
+import { interrupted, untilAborted } from './interrupt.ts';
+import { withClient } from './session.ts';
+import { stateText } from './stateText.ts';
+import { printJson, visible } from './table.ts';
+
+/** `perdure watch`. */
+export function register(program: Command): void {
+  endpointOptions(program.command('watch'), 'nats')
+    .description('Print transitions as they are committed, until Ctrl-C.')
+    .argument('[type]', 'only this actor type', token)
+    .argument('[id]', 'only this actor', token)
+    .option('--json', 'print one JSON document a line')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ perdure watch
+  $ perdure watch order o-1
+  $ perdure watch order --json | jq 'select(.status == "error")'
+
+What happens while the connection is away is not shown; perdure history has it.`,
+    )
+    .action(watch);
+}
+
+async function watch(
+  type = '*',
+  id = '*',
+  flags: ConnectionFlags & { json?: true },
+): Promise<void> {
+  const asked = interrupted();
+  await withClient(flags, async (client) => {
+    const stop = await client.watch(type, id, (entry) =>
+      flags.json ? printJson(entry) : process.stdout.write(`${line(entry)}\n`),
+    );
+    process.stderr.write(`watching ${type}/${id}; Ctrl-C ends it\n`);
+    await untilAborted(asked);
+    stop();
+  });
+}
+
+function line({ type, id, seq, event, from, to, status, at }: FeedEntry): string {
+  const time = at === null ? '-'.padEnd(24) : new Date(at).toISOString();
+  const before = from === null ? '-' : stateText(from);
+  const ended = status === 'active' ? '' : ` (${status})`;
+  return visible(`${time}  ${type}/${id} #${seq}  ${event}  ${before} → ${stateText(to)}${ended}`);
+}

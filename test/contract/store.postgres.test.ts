@@ -1,0 +1,455 @@
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { type Clock, systemClock } from '../../src/clock.ts';
+import { namespace, resolveLimits } from '../../src/config.ts';
+import { createLogger } from '../../src/log.ts';
+import { openSession } from '../../src/store/connection.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { openReadStore, openStore, type StoreOptions } from '../../src/store/postgres.ts';
+import { type OpenedShard, StoreUnknown } from '../../src/store/store.ts';
+import { eventually, freshDatabase, startOwnServices } from '../support/services.ts';
+import { actor, address, message, nodeInfo, part, timer, transition } from './storeFixtures.ts';
+import { startProxy } from './storeProxy.ts';
+
+const log = createLogger({ level: 'silent' });
+const SHARDS = 4;
+
+let database: Awaited<ReturnType<typeof freshDatabase>>;
+let admin: pg.Client;
+const closers: (() => unknown)[] = [];
+let namespaces = 0;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  admin = new pg.Client({ connectionString: database.url });
+  await admin.connect();
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+afterAll(async () => {
+  await admin.end();
+  await database.drop();
+});
+
+/** A node that owns every shard of a new namespace. */
+async function setup(more: Partial<StoreOptions> = {}) {
+  const space = namespace(`p${++namespaces}`);
+  await migrate({ client: admin, namespace: space, shards: SHARDS });
+  const open = async (overrides: Partial<StoreOptions> = {}) => {
+    const databaseUrl = database.url;
+    const options = { databaseUrl, namespace: space, shards: SHARDS, log, ...more, ...overrides };
+    const store = await openStore(options);
+    closers.push(() => store.close());
+    const nodeId = crypto.randomUUID();
+    await store.register(nodeInfo(nodeId), options.limits?.leaseMs ?? 60_000);
+    return { store, nodeId };
+  };
+  const first = await open();
+  const shards = await first.store.claim(first.nodeId, SHARDS);
+  return { ...first, space, shards, open };
+}
+
+/** Kills the sessions of a namespace's nodes, `which` of them if that is given. */
+const terminate = (space: { name: string }, which = 'true') =>
+  admin.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND ${which}`,
+    [`perdure node ${space.name}`],
+  );
+
+describe('unknown outcomes', () => {
+  test('connections killed during commits leave one dense history, resolved by reclaim', async () => {
+    const { store, nodeId, shards, space } = await setup();
+    let shard = shards[0] as OpenedShard;
+    let unknown = 0;
+    let landed = 0;
+    const seqMax = 200;
+    let stop = false;
+    const killer = (async () => {
+      while (!stop) {
+        await terminate(space);
+        await new Promise((resolve) => setTimeout(resolve, 40));
+      }
+    })();
+    for (let seq = 1; seq <= seqMax; ) {
+      const write = part(shard, { transitions: [transition('a', seq)], cursor: seq });
+      try {
+        const { committed } = await store.commit(nodeId, [write]);
+        expect(committed).toEqual(new Set([0]));
+        shard = { ...shard, commitNo: write.commitNo };
+        seq++;
+      } catch (error) {
+        expect(error).toBeInstanceOf(StoreUnknown);
+        unknown++;
+        const [again] = await store.reclaim(nodeId, [shard]);
+        expect(again).toBeDefined();
+        shard = again as OpenedShard;
+        if (shard.commitNo !== write.commitNo) continue;
+        landed++;
+        seq++;
+      }
+    }
+    stop = true;
+    await killer;
+    const history = await store.transitions(address('a'), 1, 1_000);
+    expect(history.map(({ seq }) => seq)).toEqual(Array.from({ length: seqMax }, (_, i) => i + 1));
+    expect(unknown).toBeGreaterThan(0);
+    expect(landed).toBeLessThanOrEqual(unknown);
+  });
+
+  test('reclaim waits behind the commit in flight and says that it landed (S3)', async () => {
+    const proxy = await startProxy(database.url);
+    closers.push(() => proxy.close());
+    const { store, nodeId, shards, space } = await setup({ databaseUrl: proxy.url });
+    const unlock = await lockShard(space.schema, 1);
+    const commit = store.commit(nodeId, [
+      part(shards[1] as OpenedShard, { transitions: [transition('a', 1)] }),
+    ]);
+    await waiting(1);
+    // The server goes on with the statement; only the answer has nowhere to go.
+    proxy.cut();
+    await expect(commit).rejects.toBeInstanceOf(StoreUnknown);
+    const reclaim = store.reclaim(nodeId, [shards[1] as OpenedShard]);
+    await waiting(2);
+    await unlock();
+    expect(await reclaim).toMatchObject([{ shard: 1, epoch: 2, commitNo: 1 }]);
+    expect(await store.transitions(address('a'), 1, 10)).toHaveLength(1);
+  });
+
+  test('a claim whose answer was lost is answered by the next attempt, and no shard is forgotten', async () => {
+    const proxy = await startProxy(database.url);
+    closers.push(() => proxy.close());
+    const { store, nodeId, shards, space } = await setup({ databaseUrl: proxy.url });
+    await store.release(nodeId, shards);
+    const unlock = await lockShard(space.schema, 2);
+    const claim = store.claim(nodeId, SHARDS);
+    await waiting(1);
+    proxy.cut();
+    await waiting(2);
+    await unlock();
+    const opened = await claim;
+    expect(opened.map(({ shard }) => shard)).toEqual([0, 1, 2, 3]);
+    const { committed } = await store.commit(
+      nodeId,
+      opened.map((shard) => part(shard)),
+    );
+    expect(committed.size).toBe(SHARDS);
+    expect(await store.claim(nodeId, SHARDS)).toEqual([]);
+  });
+
+  test('a server that stops answering is given up after the deadline', async () => {
+    const proxy = await startProxy(database.url);
+    closers.push(() => proxy.close());
+    // Deadlines pass ten times as fast.
+    const clock: Clock = {
+      ...systemClock,
+      after: (delayMs, run) => systemClock.after(delayMs / 10, run),
+    };
+    const { store, nodeId, shards } = await setup({ databaseUrl: proxy.url, clock });
+    proxy.freeze(true);
+    const from = performance.now();
+    await expect(store.commit(nodeId, [part(shards[0] as OpenedShard)])).rejects.toBeInstanceOf(
+      StoreUnknown,
+    );
+    expect(performance.now() - from).toBeGreaterThan(500);
+    expect(performance.now() - from).toBeLessThan(3_000);
+    proxy.freeze(false);
+    const [again] = await store.reclaim(nodeId, [shards[0] as OpenedShard]);
+    expect((await store.commit(nodeId, [part(again as OpenedShard)])).committed.size).toBe(1);
+  });
+
+  /** Holds a shard's row in a transaction of our own; the function returned lets it go. */
+  async function lockShard(schema: string, shard: number) {
+    await admin.query('BEGIN');
+    await admin.query(`SELECT FROM ${schema}.shard WHERE shard = $1 FOR UPDATE`, [shard]);
+    return () => admin.query('COMMIT');
+  }
+
+  const waiting = (statements: number) =>
+    eventually(
+      async () => {
+        const { rows } = await admin.query<{ count: string }>(
+          'SELECT count(*) FROM pg_locks WHERE NOT granted',
+        );
+        return Number(rows[0]?.count) >= statements;
+      },
+      { what: `${statements} statements wait for the row` },
+    );
+});
+
+describe('sessions', () => {
+  test('the session lock comes back with its connection', async () => {
+    const { store, nodeId, space } = await setup();
+    const reads = await openReadStore({ databaseUrl: database.url, namespace: space, log });
+    closers.push(() => reads.close());
+    await terminate(space);
+    await eventually(async () => (await reads.nodes())[0]?.live, {
+      what: 'the node is live again',
+    });
+    expect(await store.renew(nodeId, 60_000)).toBe(true);
+    expect((await reads.nodes())[0]?.live).toBe(true);
+  });
+
+  test('whoever comes back from an outage takes nothing from others for a whole lease', async () => {
+    const limits = resolveLimits({ leaseMs: 1_500, leaseRenewMs: 500 });
+    const { store, nodeId, space, open } = await setup({ limits });
+    const other = await open();
+    const { rows } = await admin.query<{ pid: number }>(
+      `SELECT pid FROM pg_locks WHERE locktype = 'advisory'
+          AND classid = '${space.schema}.node'::regclass::oid
+          AND objid::int4 = (SELECT lock_id FROM ${space.schema}.node WHERE node_id = $1)`,
+      [other.nodeId],
+    );
+    await admin.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
+    await other.store.renew(other.nodeId, 1_500);
+    store.destroy();
+    await eventually(async () => (await other.store.liveNodes()) === 1, { what: 'one node left' });
+    expect(await other.store.claim(other.nodeId, SHARDS)).toEqual([]);
+    const from = performance.now();
+    const taken = await eventually(
+      async () => {
+        await other.store.renew(other.nodeId, 1_500);
+        const got = await other.store.claim(other.nodeId, SHARDS);
+        return got.length > 0 ? got : undefined;
+      },
+      { what: 'the shards are taken' },
+    );
+    expect(performance.now() - from).toBeGreaterThan(500);
+    expect(taken[0]?.previousOwner).toBe(nodeId);
+  });
+
+  test('commits wait for the disk even where the database says otherwise', async () => {
+    const name = new URL(database.url).pathname.slice(1);
+    await admin.query(`ALTER DATABASE ${name} SET synchronous_commit = off`);
+    closers.push(() => admin.query(`ALTER DATABASE ${name} RESET synchronous_commit`));
+    const session = await openSession({
+      databaseUrl: database.url,
+      schema: 'perdure',
+      applicationName: 'test',
+      clock: systemClock,
+      log,
+    });
+    closers.push(() => session.destroy());
+    const { rows } = await session.client.query('SHOW synchronous_commit');
+    expect(rows).toEqual([{ synchronous_commit: 'on' }]);
+  });
+
+  test('a closed store rejects what comes after', async () => {
+    const { store } = await setup();
+    await store.close();
+    await expect(store.load([address('a')], 1)).rejects.toMatchObject({
+      code: 'store_unavailable',
+    });
+  });
+});
+
+describe('outage', () => {
+  test('a question is given up after a while when Postgres is away', async () => {
+    const proxy = await startProxy(database.url);
+    closers.push(() => proxy.close());
+    const { space } = await setup();
+    // Ten seconds pass in one.
+    const clock: Clock = {
+      ...systemClock,
+      monotonic: () => systemClock.monotonic() * 10,
+      after: (delayMs, run) => systemClock.after(delayMs / 10, run),
+    };
+    const reads = await openReadStore({ databaseUrl: proxy.url, namespace: space, log, clock });
+    closers.push(() => reads.close());
+    expect(await reads.counts()).toEqual([]);
+    proxy.close();
+    await expect(reads.counts()).rejects.toMatchObject({ code: 'store_unavailable' });
+  });
+
+  test('a restarted Postgres is in use again within two seconds, and what waited is answered', async () => {
+    const services = await startOwnServices();
+    closers.push(() => services.stop());
+    const databaseUrl = services.postgres.url;
+    const space = namespace();
+    await migrate({ databaseUrl, namespace: space, shards: SHARDS, log });
+    const store = await openStore({ databaseUrl, namespace: space, shards: SHARDS, log });
+    closers.push(() => store.close());
+    await store.register(nodeInfo('n'), 60_000);
+    const [shard] = await store.claim('n', 1);
+    await store.commit('n', [part(shard as OpenedShard, { actors: [actor('a', 1)] })]);
+    await services.postgres.stop('SIGKILL');
+    await eventually(() => !store.health().up, { what: 'the store knows' });
+    const loading = store.load([address('a')], 1);
+    // Nothing is sent while there is no connection, so this outcome is not unknown: it waits as well.
+    const committing = store.commit('n', [
+      part({ ...(shard as OpenedShard), commitNo: 1 }, { cursor: 5 }),
+    ]);
+    const told: string[] = [];
+    const opening = openStore({
+      databaseUrl,
+      namespace: space,
+      shards: SHARDS,
+      log,
+      onWaiting: (reason) => told.push(reason),
+    });
+    await eventually(() => told.length > 0, { what: 'the wait is reported' });
+    expect(told[0]).toContain('127.0.0.1');
+    expect(told[0]).not.toContain(new URL(databaseUrl).password);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await services.postgres.start();
+    const from = performance.now();
+    expect(await loading).toHaveLength(1);
+    expect((await committing).committed).toEqual(new Set([0]));
+    expect(performance.now() - from).toBeLessThan(2_000);
+    const late = await opening;
+    await late.close();
+  }, 60_000);
+});
+
+describe('schema', () => {
+  const options = () => ({ databaseUrl: database.url, log, shards: SHARDS });
+
+  test('many migrate at once; each file is applied once', async () => {
+    const space = namespace('together');
+    const results = await Promise.all(
+      Array.from({ length: 6 }, () => migrate({ ...options(), namespace: space })),
+    );
+    expect(results.flatMap(({ applied }) => applied)).toEqual(['0001_initial.sql']);
+    expect(results.map(({ version }) => version)).toEqual(Array(6).fill(1));
+  });
+
+  test('two namespaces live beside each other in one database', async () => {
+    const [a, b] = [await setup(), await setup()];
+    await a.store.commit(a.nodeId, [part(a.shards[0] as OpenedShard, { actors: [actor('a', 1)] })]);
+    expect(await b.store.load([address('a')], 1)).toEqual([]);
+    expect(await b.store.liveNodes()).toBe(1);
+  });
+
+  test('no schema, an older code, another number of shards: the node refuses to start', async () => {
+    const space = namespace('refused');
+    const open = () => openStore({ ...options(), namespace: space });
+    await expect(open()).rejects.toMatchObject({ code: 'schema_missing' });
+    await migrate({ ...options(), namespace: space });
+    const differ = { code: 'shards_differ' };
+    await expect(openStore({ ...options(), shards: 5, namespace: space })).rejects.toMatchObject(
+      differ,
+    );
+    await expect(migrate({ ...options(), shards: 5, namespace: space })).rejects.toMatchObject(
+      differ,
+    );
+    await admin.query(
+      `INSERT INTO ${space.schema}.migration (version, name) VALUES (2, '0002_tomorrow.sql')`,
+    );
+    await expect(open()).rejects.toMatchObject({ code: 'schema_newer' });
+    await expect(migrate({ ...options(), namespace: space })).rejects.toMatchObject({
+      code: 'schema_newer',
+    });
+  });
+
+  test('wrong password, user or database: refused at once, without the password in the message', async () => {
+    const changes: ((url: URL) => void)[] = [
+      (url) => (url.password = 'not-the-password'),
+      (url) => (url.username = 'nobody_known'),
+      (url) => (url.pathname = '/no_such_database'),
+    ];
+    for (const change of changes) {
+      const url = new URL(database.url);
+      change(url);
+      const opening = openStore({ ...options(), databaseUrl: url.href, namespace: namespace() });
+      const error = await opening.catch((thrown) => thrown);
+      expect(error).toMatchObject({ code: 'wrong_credentials' });
+      expect(error.message).not.toContain(url.password);
+    }
+  });
+
+  test('the views have exactly the documented columns', async () => {
+    const { space } = await setup();
+    const { rows } = await admin.query<{ table_name: string; columns: string }>(
+      `SELECT table_name, string_agg(column_name, ' ' ORDER BY ordinal_position) AS columns
+         FROM information_schema.columns JOIN information_schema.views USING (table_schema, table_name)
+        WHERE table_schema = $1 GROUP BY table_name ORDER BY table_name`,
+      [space.schema],
+    );
+    expect(Object.fromEntries(rows.map((row) => [row.table_name, row.columns]))).toEqual({
+      actors:
+        'type id status state version seq shard epoch tags output error created_at updated_at',
+      dead_letters:
+        'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
+      nodes: 'node_id name host pid version started_at expires_at live shards',
+      shards: 'shard owner epoch cursor commit_no opened_at',
+      timers: 'type id timer_id shard fire_at armed_seq event',
+      transitions: 'type id seq epoch node_id event_type event event_id from_state to_state at',
+    });
+  });
+
+  test('the views read JSON that holds an escaped NUL', async () => {
+    const { store, nodeId, shards, space } = await setup();
+    const output = JSON.stringify({ text: 'a\u0000b' });
+    await store.commit(nodeId, [
+      part(shards[0] as OpenedShard, {
+        actors: [actor('a', 1, { output, tags: '["x","y"]', status: 'done' })],
+        transitions: [transition('a', 1, { event: output })],
+      }),
+    ]);
+    const { rows } = await admin.query(
+      `SELECT a.output::text, a.tags, a.state->>0 AS none, t.event::text
+         FROM ${space.schema}.actors a JOIN ${space.schema}.transitions t USING (type, id)`,
+    );
+    expect(rows).toEqual([{ output, tags: ['x', 'y'], none: null, event: output }]);
+  });
+});
+
+test('plans made on empty tables still go by index when the tables have grown', async () => {
+  const { store, nodeId, shards, space } = await setup();
+  const size = 2_000;
+  let commitNo = 0;
+  const [shard] = shards;
+  const round = async (from: number) => {
+    const ids = Array.from({ length: size }, (_, i) => `actor-${from + i}`);
+    await store.commit(nodeId, [
+      part(
+        { ...(shard as OpenedShard), commitNo: commitNo++ },
+        {
+          actors: ids.map((id) => actor(id, 1)),
+          transitions: ids.map((id) => transition(id, 1, { eventId: 'e' })),
+          timersArmed: ids.map((id) => timer(id, 't')),
+          outboxAdded: ids.map((id) => message(`m-${id}`)),
+        },
+      ),
+    ]);
+  };
+  const probe = async (n: number) => {
+    const id = `actor-${n}`;
+    await store.commit(nodeId, [
+      part(
+        { ...(shard as OpenedShard), commitNo: commitNo++ },
+        {
+          actors: [actor(id, 2)],
+          transitions: [transition(id, 2)],
+          timersDropped: [{ ...address(id), timerId: 't' }],
+          outboxDone: [`m-${id}`],
+        },
+      ),
+    ]);
+    await store.load([address(id)], 10);
+    await store.knownEvents([{ ...address(id), eventId: 'e' }]);
+    await store.transitions(address(id), 1, 10);
+    await store.recover([1, 2], 1_000);
+    await store.nearTimers([1], 1_000);
+    await store.staleOutbox([1], 1_000);
+  };
+  const scans = async () => {
+    // Counters of a session are published at most every second.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    const { rows } = await admin.query<{ scanned: number; fetched: number }>(
+      `SELECT sum(seq_tup_read)::float8 AS scanned, sum(idx_tup_fetch)::float8 AS fetched
+         FROM pg_stat_user_tables
+        WHERE schemaname = $1 AND relname IN ('actor', 'transition', 'timer', 'outbox')`,
+      [space.schema],
+    );
+    return rows[0] as { scanned: number; fetched: number };
+  };
+  for (let i = 0; i < 10; i++) await probe(-1 - i);
+  for (let n = 0; n < 10; n++) await round(n * size);
+  const before = await scans();
+  for (let i = 0; i < 20; i++) await probe(i * 997);
+  const after = await scans();
+  expect(after.scanned).toBe(0);
+  // A handful for each statement; walking a whole index would be thousands.
+  expect(after.fetched - before.fetched).toBeLessThan(20 * 30);
+}, 60_000);
