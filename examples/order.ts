@@ -15,13 +15,12 @@ const machine = setup({
       return `receipt for ${input}`;
     }),
   },
-  actions: { callSomebody: () => console.log('nobody has paid yet') },
 }).createMachine({
   context: ({ input }) => input,
   initial: 'waiting',
   states: {
-    waiting: { on: { PAY: 'charging' }, after: { 60_000: 'escalated' } },
-    escalated: { entry: 'callSomebody', on: { PAY: 'charging' } },
+    waiting: { on: { PAY: 'charging' }, after: { 60000: 'escalated' } },
+    escalated: { entry: () => console.log('not paid yet'), on: { PAY: 'charging' } },
     charging: {
       invoke: {
         id: 'charge',

@@ -82,10 +82,13 @@ export function createNode(options: NodeOptions): PerdureNode {
   /** What was started, newest last; stopped in reverse. */
   const started: (() => Promise<void> | void)[] = [];
   let ownership: Ownership | undefined;
+  /** Ends the waiting for servers that are not there. */
+  const stopping = new AbortController();
 
   async function start(): Promise<void> {
     try {
       if (options.migrate) await migrate({ databaseUrl, namespace: ns, shards: SHARDS, log });
+      const { signal } = stopping;
       const store = await openStore({
         databaseUrl,
         namespace: ns,
@@ -93,6 +96,7 @@ export function createNode(options: NodeOptions): PerdureNode {
         limits,
         clock,
         log,
+        signal,
       });
       started.push(() => store.close());
       const bus = await openBus({
@@ -101,6 +105,7 @@ export function createNode(options: NodeOptions): PerdureNode {
         shards: SHARDS,
         clock,
         log,
+        signal,
         ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
       });
       started.push(() => bus.close());
@@ -169,6 +174,7 @@ export function createNode(options: NodeOptions): PerdureNode {
   }
 
   async function stop(): Promise<void> {
+    stopping.abort();
     for (let part = started.pop(); part; part = started.pop()) await part();
   }
 

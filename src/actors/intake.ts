@@ -68,10 +68,10 @@ export function readMessage(
       `The body has ${message.body.length} bytes; at most ${limits.bodyMaxBytes} are allowed.`,
     );
   const eventId = outboxId ?? message.messageId ?? `${logTag}.${message.seq}`;
-  if (eventId.length > EVENT_ID_MAX || hasControl(eventId))
+  if (eventId.length > EVENT_ID_MAX || hasControl(eventId) || eventId.startsWith('!'))
     return refuse(
       'bad_event',
-      `The message id must be at most ${EVENT_ID_MAX} printable characters.`,
+      `The message id must be at most ${EVENT_ID_MAX} printable characters and not begin with "!".`,
     );
 
   let text: string;
@@ -117,7 +117,7 @@ export function eventProblem(value: unknown): string | undefined {
   return undefined;
 }
 
-function hasControl(text: string): boolean {
+export function hasControl(text: string): boolean {
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 0x20) return true;
   return false;
 }

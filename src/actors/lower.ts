@@ -107,6 +107,7 @@ export function lowerActions(
 
   function arm(index: number, params: Record<string, unknown>, event: EventObject): void {
     const timerId = typeof params.id === 'string' ? params.id : `${seq}.${index}`;
+    if (timerId.includes('\0')) throw new PerdureError('step_failed', 'A timer id contains NUL.');
     dropped.delete(timerId);
     const delayMs = Math.max(0, (params.delay as number | undefined) ?? 0);
     const text = stringify(event, 'event', nestingMax);

@@ -8,9 +8,9 @@ import type { OutboxRow } from '../store/store.ts';
 
 interface Sending {
   row: OutboxRow;
-  attempt: number;
-  /** Monotonic time of the next attempt, ms. */
-  nextAt: number;
+  /** Nats-Msg-Id of this round. */
+  messageId: string;
+  failures: number;
 }
 
 /** Rows that are being published at once; more wait for their turn. */
@@ -30,7 +30,10 @@ export class Outbox {
   readonly #namespace: Namespace;
   readonly #log: Logger;
   readonly #published: (row: OutboxRow) => void;
+  /** Rows on their way to JetStream. */
   readonly #held = new Map<string, Sending>();
+  /** Rows that were published and stayed: how often again, and when (monotonic, ms) the next time. */
+  readonly #stale = new Map<string, { rounds: number; nextAt: number }>();
   readonly #ready: Sending[] = [];
   #inFlight = 0;
   #stopped = false;
@@ -54,22 +57,26 @@ export class Outbox {
 
   /** Publishes rows as soon as there is room; rows that are already on their way are left alone. */
   relay(rows: readonly OutboxRow[]): void {
-    for (const row of rows) {
-      const known = this.#held.get(row.messageId);
-      if (known) {
-        if (known.nextAt <= this.#clock.monotonic()) this.#queue(known);
-        continue;
-      }
-      if (this.#held.size >= HELD_MAX) return;
-      const sending = { row, attempt: 0, nextAt: 0 };
-      this.#held.set(row.messageId, sending);
-      this.#queue(sending);
-    }
+    for (const row of rows) this.#hold(row, row.messageId);
   }
 
-  /** The row is gone. */
-  forget(messageId: string): void {
-    this.#held.delete(messageId);
+  /**
+   * Publishes rows again that have stayed too long. A target may just be far behind in the log, so each round waits
+   * twice as long as the one before. `rows` are all there are: what is not among them is forgotten.
+   */
+  relayAgain(rows: readonly OutboxRow[]): void {
+    const now = this.#clock.monotonic();
+    const present = new Set<string>();
+    for (const row of rows) {
+      present.add(row.messageId);
+      const known = this.#stale.get(row.messageId) ?? { rounds: 0, nextAt: now };
+      if (known.nextAt > now || this.#held.has(row.messageId)) continue;
+      const waitMs = this.#limits.outboxRepublishMs * 2 ** Math.min(known.rounds, 6);
+      this.#stale.set(row.messageId, { rounds: known.rounds + 1, nextAt: now + waitMs });
+      this.#hold(row, `${row.messageId}~${this.#clock.uuid().slice(0, 8)}`);
+    }
+    for (const messageId of this.#stale.keys())
+      if (!present.has(messageId)) this.#stale.delete(messageId);
   }
 
   stop(): void {
@@ -78,8 +85,15 @@ export class Outbox {
     this.#ready.length = 0;
   }
 
+  #hold(row: OutboxRow, messageId: string): void {
+    // The rest is in Postgres and comes back with the stale ones.
+    if (this.#held.has(row.messageId) || this.#held.size >= HELD_MAX) return;
+    const sending = { row, messageId, failures: 0 };
+    this.#held.set(row.messageId, sending);
+    this.#queue(sending);
+  }
+
   #queue(sending: Sending): void {
-    sending.nextAt = Number.POSITIVE_INFINITY;
     this.#ready.push(sending);
     this.#drain();
   }
@@ -97,45 +111,29 @@ export class Outbox {
   }
 
   async #publish(sending: Sending): Promise<void> {
-    const { row } = sending;
-    sending.attempt++;
-    const messageId =
-      sending.attempt === 1 ? row.messageId : `${row.messageId}~${this.#clock.uuid().slice(0, 8)}`;
-    const subject =
-      row.kind === 'send'
-        ? subjects.event(this.#namespace, row.type, row.id)
-        : subjects.outcome(this.#namespace, row.type, row.id);
+    const { row, messageId } = sending;
+    const isSend = row.kind === 'send';
+    const subject = isSend
+      ? subjects.event(this.#namespace, row.type, row.id)
+      : subjects.outcome(this.#namespace, row.type, row.id);
     try {
-      await this.#bus.publish(subject, row.body, {
-        messageId,
-        ...(row.kind === 'send' ? { headers: { [OUTBOX_HEADER]: row.messageId } } : {}),
-      });
+      const headers = isSend ? { headers: { [OUTBOX_HEADER]: row.messageId } } : undefined;
+      await this.#bus.publish(subject, row.body, { messageId, ...headers });
     } catch (error) {
       if (this.#stopped) return;
-      const waitMs = 250 + backoff(this.#clock, sending.attempt, 250, 5_000);
-      this.#log.warn(
-        { messageId: row.messageId, error: asError(error).message },
-        'outbox: not published yet',
-      );
-      sending.nextAt = this.#clock.monotonic() + waitMs;
+      sending.failures++;
+      const waitMs = 250 + backoff(this.#clock, sending.failures, 250, 5_000);
+      if (sending.failures === 1)
+        this.#log.warn(
+          { message: messageId, error: asError(error).message },
+          'outbox: not published yet',
+        );
       this.#clock.after(waitMs, () => {
-        if (
-          this.#held.get(row.messageId) === sending &&
-          sending.nextAt !== Number.POSITIVE_INFINITY
-        )
-          this.#queue(sending);
+        if (!this.#stopped) this.#queue(sending);
       });
       return;
     }
-    if (this.#stopped) return;
-    if (row.kind === 'outcome') {
-      this.#held.delete(row.messageId);
-      this.#published(row);
-    } else {
-      // Its target may be far behind in the log: each republish waits twice as long as the one before.
-      sending.nextAt =
-        this.#clock.monotonic() +
-        this.#limits.outboxRepublishMs * 2 ** Math.min(sending.attempt - 1, 6);
-    }
+    this.#held.delete(row.messageId);
+    if (!isSend && !this.#stopped) this.#published(row);
   }
 }

@@ -1,4 +1,4 @@
-import { backoff, type Cancel } from '../clock.ts';
+import { backoff, type Cancel, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { NodeInfo, OpenedShard } from '../store/store.ts';
 import type { Invocation } from './invocation.ts';
@@ -43,10 +43,20 @@ export class Ownership {
     this.#every(CLAIM_EVERY_MS, () => this.#claim());
   }
 
-  /** Lets running commits land, gives every shard back, aborts what still runs. */
+  /**
+   * Lets running commits land, gives every shard back, aborts what still runs. Without Postgres that cannot end: then
+   * the node just goes, as a crash would, and the shards are taken over.
+   */
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const cancel of this.#loops) cancel();
+    const late = new AbortController();
+    const deadline = sleep(this.#ring.clock, STOP_MAX_MS, late.signal);
+    await Promise.race([this.#giveBack(), deadline]);
+    late.abort();
+  }
+
+  async #giveBack(): Promise<void> {
     await Promise.all(Array.from(this.#shards.values(), (shard) => shard.reader?.stop()));
     await this.#ring.committer.idle();
     for (const shard of this.#shards.values()) abortAll(await shard.close());
@@ -75,22 +85,25 @@ export class Ownership {
     this.#reopening = false;
     const kept = new Map<number, Map<string, Invocation>>();
     const known: { shard: number; epoch: number }[] = [];
-    try {
-      for (const number of numbers) {
-        const shard = this.#shards.get(number);
-        if (!shard) continue;
-        known.push({ shard: number, epoch: shard.epoch });
-        kept.set(number, await shard.close());
-        this.#shards.delete(number);
-      }
-      const opened = await this.#ring.store.reclaim(this.#node.nodeId, known);
-      const ours = new Set(opened.map(({ shard }) => shard));
-      for (const [number, running] of kept) if (!ours.has(number)) abortAll(running);
-      await this.#open(opened, kept);
-    } catch (error) {
-      this.#ring.log.error({ error: asError(error).stack }, 'shard: opening again failed');
-      for (const running of kept.values()) abortAll(running);
+    for (const number of numbers) {
+      const shard = this.#shards.get(number);
+      if (!shard) continue;
+      known.push({ shard: number, epoch: shard.epoch });
+      kept.set(number, await shard.close());
+      this.#shards.delete(number);
     }
+    const { store, clock, log } = this.#ring;
+    for (let attempt = 1; !this.#stopped; attempt++)
+      try {
+        const opened = await store.reclaim(this.#node.nodeId, known);
+        const ours = new Set(opened.map(({ shard }) => shard));
+        for (const [number, running] of kept) if (!ours.has(number)) abortAll(running);
+        return await this.#open(opened, kept);
+      } catch (error) {
+        // Ours by the row and open nowhere: nobody else would take them, so this cannot be given up.
+        log.error({ shards: numbers, error: asError(error).stack }, 'shard: opening again failed');
+        await sleep(clock, backoff(clock, attempt, 250, 2_000));
+      }
   }
 
   async #claim(): Promise<void> {
@@ -158,6 +171,8 @@ export class Ownership {
 }
 
 const CLAIM_EVERY_MS = 1_000;
+/** A graceful stop takes at most this long. */
+const STOP_MAX_MS = 5_000;
 /** A surprise is forgotten, for the backoff of the next one, after this. */
 const CALM_AFTER_MS = 10_000;
 

@@ -26,8 +26,8 @@ export function stepAgain(
   return nextStep(type, address, scope, live, { event, origin, timerId }, limits);
 }
 
-/** Event id of a timer's firing: one for each arming. */
+/** Event id of a timer's firing: one for each arming. No message id may begin with `!`. */
 export const timerEventId = (timerId: string, armedSeq: number): string =>
-  `timer:${armedSeq}:${timerId}`;
+  `!timer:${armedSeq}:${timerId}`;
 
-const timerIdOf = (eventId: string): string => eventId.slice(eventId.indexOf(':', 6) + 1);
+const timerIdOf = (eventId: string): string => eventId.slice(eventId.indexOf(':', 7) + 1);

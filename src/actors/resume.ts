@@ -1,10 +1,10 @@
-import { addressKey, type Recovered, type StoredActor } from '../store/store.ts';
+import type { Recovered, StoredActor } from '../store/store.ts';
 import { keepAttempt, startAttempt } from './attempts.ts';
 import { idempotencyKey } from './effects.ts';
 import type { Invocation } from './invocation.ts';
 import { runActions } from './perform.ts';
 import { stepAgain } from './replay.ts';
-import { Resident } from './resident.ts';
+import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 
@@ -20,7 +20,7 @@ export async function resume(
 ): Promise<void> {
   const ours = (row: { shard: number }) => row.shard === shard.number;
   for (const row of recovered.actors.filter(ours)) {
-    const resident = rehydrated(ring, shard, row);
+    const resident = shard.rehydrate(row);
     if (!resident) continue;
     shard.adopt(resident);
     if (row.actedSeq < row.seq) await redoActions(ring, shard, resident, row);
@@ -31,16 +31,6 @@ export async function resume(
   for (const invocation of kept.values()) invocation.abort();
   for (const timer of recovered.timers.filter(ours)) ring.timers.add(timer);
   ring.outbox.relay(recovered.outbox.filter(ours));
-}
-
-function rehydrated(ring: Ring, shard: Shard, row: StoredActor): Resident | undefined {
-  const type = ring.registry.version(row.type, row.version);
-  if (!type) {
-    const actor = addressKey(row);
-    ring.log.warn({ actor, version: row.version }, 'actor: version unknown here, left alone');
-    return undefined;
-  }
-  return Resident.rehydrated(row, type, shard.deliver);
 }
 
 function resumeInvoke(

@@ -152,6 +152,11 @@ export class Shard implements CommitSource {
     this.post({ kind: 'self', address, eventId, event });
   };
 
+  /** The actor in memory; undefined (and logged) when no version here can open it. */
+  rehydrate(row: StoredActor): Resident | undefined {
+    return this.#taker.rehydrate(row);
+  }
+
   adopt(resident: Resident): void {
     this.residents.set(resident.key, resident);
     this.#count(resident, 1);

@@ -230,7 +230,11 @@ function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
   const { snapshot } = live;
   const { status, value, tags } = snapshot;
   const envelope = writeEnvelope(type, live, limits);
-  if (Buffer.byteLength(envelope) > limits.snapshotMaxBytes)
+  // A UTF-16 unit is at most 3 bytes of UTF-8; counting them is left to what comes near the limit.
+  if (
+    envelope.length * 3 > limits.snapshotMaxBytes &&
+    Buffer.byteLength(envelope) > limits.snapshotMaxBytes
+  )
     throw new PerdureError(
       'snapshot_too_large',
       `The snapshot of ${type.name} would be ${Buffer.byteLength(envelope)} bytes; at most ${limits.snapshotMaxBytes} are kept. Put large data elsewhere and keep its key.`,

@@ -12,7 +12,7 @@ import {
 import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch, Taken } from './batch.ts';
 import { errorSummary, parse, stringify } from './codec.ts';
-import type { Refusal, Request } from './intake.ts';
+import { hasControl, type Refusal, type Request } from './intake.ts';
 import type { Item } from './mailbox.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
@@ -313,11 +313,11 @@ export class Taker {
       logId: this.#ring.logId,
       logSeq: message.seq,
       reason,
-      detail,
-      subject: message.subject,
+      detail: printable(detail),
+      subject: printable(message.subject),
       headers: JSON.stringify(message.headers()),
       body: message.body,
-      messageId: message.messageId,
+      messageId: message.messageId === null ? null : printable(message.messageId),
     });
     return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });
   }
@@ -339,6 +339,10 @@ export class Taker {
     if (subject !== null) batch.replies.push({ subject, body: JSON.stringify(body) });
   }
 }
+
+/** Postgres' text holds no NUL, and a log line no line breaks. */
+const printable = (text: string): string =>
+  hasControl(text) ? text.replace(/\p{Cc}/gu, '\uFFFD') : text;
 
 /** Whether the actor has taken the event; undefined when memory cannot tell. */
 export function remembers(actor: Resident | StoredActor, eventId: string): boolean | undefined {

@@ -41,7 +41,7 @@ export function startUpkeep(ring: Ring, ownership: Ownership): () => void {
     for (const timer of timers) if (ownership.shards.has(timer.shard)) ring.timers.add(timer);
   });
   every('outbox', limits.outboxRepublishMs / 3, async () =>
-    ring.outbox.relay(await ring.store.staleOutbox(owned(), limits.outboxRepublishMs)),
+    ring.outbox.relayAgain(await ring.store.staleOutbox(owned(), limits.outboxRepublishMs)),
   );
   every('log', LOG_ROUND_MS, async () => {
     const passed: { shard: number; seq: number }[] = [];

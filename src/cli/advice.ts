@@ -6,10 +6,12 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   actor_finished: 'An ended actor takes no events; perdure history shows how it ended.',
   bad_event: 'An event is {"type":"NAME",…}, or just NAME.',
   bus_unavailable: 'Check the URL and that the servers run; perdure doctor looks closer.',
-  log_full: 'Let nodes catch up, or raise max_bytes of the stream; perdure doctor shows how full it is.',
+  log_full:
+    'Let nodes catch up, or raise max_bytes of the stream; perdure doctor shows how full it is.',
   not_found: 'perdure ls shows those there are.',
   store_unavailable: 'Check the URL and that Postgres runs; perdure doctor looks closer.',
-  timeout: 'Whether it happened is not known; perdure show tells, perdure doctor says whether nodes run.',
+  timeout:
+    'Whether it happened is not known; perdure show tells, perdure doctor says whether nodes run.',
   unknown_actor:
     'The event is kept as a dead letter: after starting the actor, perdure dead redrive --all --reason unknown_actor.',
   unknown_type:
@@ -28,7 +30,9 @@ export function withAdvice(thrown: unknown, reason?: string): unknown {
   if (advice === undefined && because === undefined) return thrown;
   const parts = [
     thrown.message,
-    because === undefined || thrown.message.includes(because) ? undefined : `Last heard: ${because}.`,
+    because === undefined || thrown.message.includes(because)
+      ? undefined
+      : `Last heard: ${because}.`,
     advice,
   ];
   return new PerdureError(thrown.code, parts.filter((part) => part !== undefined).join(' '), {

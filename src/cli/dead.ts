@@ -105,7 +105,10 @@ async function show(id: string, flags: ConnectionFlags & JsonFlag): Promise<void
     ['at', `${letter.at} (${age(letter.at)} ago)`],
     ['redriven', letter.redriven_at ?? 'no'],
     ['headers', Object.entries(letter.headers).map(headerText).join('\n') || '-'],
-    [`body (${letter.bytes} bytes${body.encoding === 'base64' ? ', base64' : ''})`, visible(body.text)],
+    [
+      `body (${letter.bytes} bytes${body.encoding === 'base64' ? ', base64' : ''})`,
+      visible(body.text),
+    ],
   ]);
 }
 

@@ -6,6 +6,7 @@ import { killDaemons } from '../dev/daemon.ts';
 import { type Dev, startDev } from '../dev/dev.ts';
 import { DATA_DIR } from '../dev/devFile.ts';
 import { PerdureError } from '../errors.ts';
+import { untilAborted } from './interrupt.ts';
 
 interface Flags {
   data: string;
@@ -111,13 +112,6 @@ function stopRequested(log: (line: string) => void): AbortSignal {
   };
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
   return controller.signal;
-}
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 function jsonLine({ info }: Dev): string {

@@ -5,7 +5,13 @@ import { sleep, systemClock } from '../clock.ts';
 import { type Namespace, namespace } from '../config.ts';
 import { readDevFile } from '../dev/devFile.ts';
 import { asError, PerdureError } from '../errors.ts';
-import { type ClusterFacts, clusterFindings, lagFinding, orphans, SETTLED_MS } from '../inspect/clusterFindings.ts';
+import {
+  type ClusterFacts,
+  clusterFindings,
+  lagFinding,
+  orphans,
+  SETTLED_MS,
+} from '../inspect/clusterFindings.ts';
 import { type Finding, fail, ok } from '../inspect/finding.ts';
 import { readNatsFacts } from '../inspect/natsFacts.ts';
 import { natsFindings } from '../inspect/natsFindings.ts';
@@ -115,7 +121,10 @@ async function checkNats(flags: Flags): Promise<Finding[]> {
       signal: AbortSignal.timeout(REACH_MS),
     });
     try {
-      return [ok('nats', `${withoutSecrets(url)} answers`), ...(await askNats(connection, namespace(name)))];
+      return [
+        ok('nats', `${withoutSecrets(url)} answers`),
+        ...(await askNats(connection, namespace(name))),
+      ];
     } finally {
       await connection.close();
     }

@@ -15,12 +15,25 @@ interface CommandFile {
 const COMMANDS: Record<string, [summary: string, load: () => Promise<CommandFile>]> = {
   dev: ['run Postgres, nats-server and nodes on this machine', () => import('./dev.ts')],
   serve: ['run one node with the actor types of a file', () => import('./serve.ts')],
+  migrate: ['create or upgrade the schema in Postgres', () => import('./migrate.ts')],
+  start: ['start an actor, or one for each line of a file', () => import('./start.ts')],
+  send: ['send an event to an actor', () => import('./send.ts')],
+  cancel: ['end an actor where it stands', () => import('./cancel.ts')],
+  ls: ['list actors', () => import('./ls.ts')],
+  show: ['show everything recorded of an actor', () => import('./show.ts')],
+  history: ['list the transitions of an actor', () => import('./history.ts')],
+  watch: ['print transitions as they are committed', () => import('./watch.ts')],
+  dead: ['list, show and redrive dead letters', () => import('./dead.ts')],
+  doctor: ['check Postgres, NATS and the nodes', () => import('./doctor.ts')],
 };
 
 const EXAMPLES = `
 Examples:
   $ perdure dev actors.ts                        everything on this machine, nothing to install first
   $ perdure serve actors.ts                      one node; PERDURE_NATS_URL and PERDURE_DATABASE_URL say where
+  $ perdure start order --id o-1 --input '{"total": 30}'
+  $ perdure send order o-1 PAY
+  $ perdure show order o-1                       state, context, timers, what runs
   $ perdure help dev                             more about one command
 
 Exit codes: 0 done, 1 failed, 2 asked in a wrong way.`;
@@ -99,4 +112,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-process.exitCode = await main(process.argv.slice(2));
+const exitCode = await main(process.argv.slice(2));
+// A command that failed may have left a connection open; one that ended well closed what it opened.
+if (exitCode !== 0) process.exit(exitCode);

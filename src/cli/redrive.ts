@@ -27,8 +27,7 @@ export async function redrive(
   again: boolean,
 ): Promise<Redriven> {
   const letter = await store.deadLetter(deadLetterId);
-  if (!letter)
-    throw new PerdureError('not_found', `There is no dead letter ${deadLetterId}.`);
+  if (!letter) throw new PerdureError('not_found', `There is no dead letter ${deadLetterId}.`);
   if (letter.redriven_at !== null && !again)
     throw new PerdureError(
       'bad_options',

@@ -48,5 +48,8 @@ function objectOf(option: string, text: string): Record<string, unknown> {
   const value = jsonArgument(option, text);
   if (typeof value === 'object' && value !== null && !Array.isArray(value))
     return value as Record<string, unknown>;
-  throw new PerdureError('bad_options', `${option} must be a JSON object, such as '{"amount": 30}'.`);
+  throw new PerdureError(
+    'bad_options',
+    `${option} must be a JSON object, such as '{"amount": 30}'.`,
+  );
 }

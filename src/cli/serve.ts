@@ -33,9 +33,7 @@ async function serve(file: string, flags: ConnectionFlags & { json?: true }): Pr
     const error = asError(thrown);
     const code = error instanceof PerdureError ? error.code : 'unexpected';
     // perdure dev prints it, once.
-    if (!tell({ ready: false, code, message: error.message })) throw thrown;
-    process.exitCode = 1;
-    process.disconnect();
+    if (!tell({ ready: false, code, message: error.message }, () => process.exit(1))) throw thrown;
   }
 }
 
@@ -43,16 +41,12 @@ async function run(file: string, flags: ConnectionFlags & { json?: true }): Prom
   const connection = connectionOf(flags);
   const asked = stopRequested();
   const node = createNode({ actors: await loadActorTypes(file), ...connection });
-  let ready = false;
-  const started = node.start().then(() => {
-    ready = true;
-    announce(node, flags.json);
-  });
+  const started = node.start().then(() => announce(node, flags.json));
   await Promise.race([started.then(() => asked), asked]);
   await node.stop();
-  // Starting waits for Postgres and NATS as long as it takes, and would go on waiting.
-  if (!ready) process.exit(0);
-  if (process.connected) process.disconnect();
+  // Nothing of ours is left to do; what the user's file opened, or a start that still waits for Postgres, must not
+  // hold the process.
+  process.exit(0);
 }
 
 function announce(node: PerdureNode, json: true | undefined): void {
@@ -88,8 +82,8 @@ function stopRequested(): Promise<void> {
 }
 
 /** Sends a message to the `perdure dev` that started us; false when nobody did. */
-function tell(message: NodeMessage): boolean {
+function tell(message: NodeMessage, sent?: () => void): boolean {
   if (process.send === undefined || !process.connected) return false;
-  process.send(message);
+  process.send(message, undefined, undefined, sent);
   return true;
 }

@@ -103,5 +103,10 @@ function due(at: number): string {
 /** Dates, maps and the like as what they are; strings with their control characters escaped. */
 function readable(stored: unknown): string {
   const value = parse(JSON.stringify(stored) ?? 'null');
-  return inspect(value, { depth: 10, maxArrayLength: 200, maxStringLength: 10_000, breakLength: 80 });
+  return inspect(value, {
+    depth: 10,
+    maxArrayLength: 200,
+    maxStringLength: 10_000,
+    breakLength: 80,
+  });
 }

@@ -4,7 +4,10 @@ export function printJson(value: unknown): void {
 }
 
 /** Prints rows under headings, each column as wide as it must be; the last one may be of any length. */
-export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
+export function printTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+): void {
   const cells = [headings, ...rows.map((row) => row.map(visible))];
   const widths = headings.map((_, at) => Math.max(...cells.map((row) => (row[at] ?? '').length)));
   const lines = cells.map((row) =>
@@ -29,8 +32,8 @@ export function printFields(fields: readonly (readonly [string, string | undefin
 
 /** Control characters as escapes: what others published must not drive the terminal. */
 export function visible(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/g, (character) =>
-    `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  return text.replace(
+    /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

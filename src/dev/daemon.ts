@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { pause, signal, stopProcess, waitUntilGone } from './process.ts';
+import { isAlive, signal, stopProcess, waitUntilGone } from './process.ts';
 
 export interface DaemonOptions {
   command: string;
@@ -91,7 +91,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       if (!running) return;
       child.ref();
       await stopProcess(pid, signals, graceMs);
-      await Promise.race([exited, pause(1_000)]);
+      // A process nothing can kill (it waits for a dead disk) does not hold us.
+      if (!isAlive(pid)) await exited;
     },
   };
 }

@@ -3,15 +3,24 @@ import { join, resolve } from 'node:path';
 import { namespace, SHARDS } from '../config.ts';
 import { asError, invariant, PerdureError } from '../errors.ts';
 
+import { startInspectServer } from '../inspect/server.ts';
 import { createLogger } from '../log.ts';
 import { migrate } from '../store/migrate.ts';
 import { type DevFile, readStaleDevFile, removeDevFile, writeDevFile } from './devFile.ts';
-import { startInspector } from './inspector.ts';
 import { tryLock } from './lock.ts';
 import { startNats } from './natsServer.ts';
 import { type NodeProcess, startNode } from './nodeProcess.ts';
 import { startPostgres } from './postgres.ts';
-import { isSame, mark, type ProcessMark, stopProcess, waitUntilGone } from './process.ts';
+import {
+  freePort,
+  isSame,
+  lastPort,
+  mark,
+  type ProcessMark,
+  rememberPort,
+  stopProcess,
+  waitUntilGone,
+} from './process.ts';
 import { type Service, type Supervised, supervise } from './supervise.ts';
 
 export interface DevOptions {
@@ -113,7 +122,14 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
   await migrate({ databaseUrl, namespace: space, shards: SHARDS, log: quiet });
   signal.throwIfAborted();
 
-  const inspector = await startInspector({ databaseUrl, namespace: space.name });
+  const portFile = join(data, 'inspect-port');
+  const portInspect = await freePort(lastPort(portFile));
+  const inspector = await startInspectServer({
+    databaseUrl,
+    namespace: space.name,
+    port: portInspect,
+  });
+  rememberPort(portFile, portInspect);
   undo.push(() => inspector.close());
 
   const nodes: Supervised<NodeProcess>[] = [];

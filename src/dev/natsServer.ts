@@ -48,12 +48,13 @@ export async function startNats(options: NatsOptions): Promise<RunningNats> {
   await stopLeftOver(dir, options.log);
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (let attempt = 0; ; ) {
-    const port = options.port ?? (await freePort(attempt++ === 0 ? lastPort(dir) : undefined));
+    const port =
+      options.port ?? (await freePort(attempt++ === 0 ? lastPort(portFile(dir)) : undefined));
     const monitorPort = await freePort();
     const daemon = await launch(dir, command, { ...options, port, monitorPort });
     const trouble = await ready(daemon, `http://127.0.0.1:${monitorPort}`, deadline);
     if (trouble === undefined) {
-      rememberPort(dir, port);
+      rememberPort(portFile(dir), port);
       return running(daemon, port, monitorPort);
     }
     await daemon.stop(['SIGKILL'], STOP_GRACE_MS);
@@ -65,6 +66,7 @@ export async function startNats(options: NatsOptions): Promise<RunningNats> {
   }
 }
 
+const portFile = (dir: string) => join(dir, 'port');
 const logFile = (dir: string) => join(dir, 'nats-server.log');
 const configFile = (dir: string) => join(dir, 'nats.conf');
 const pidFile = (dir: string) => join(dir, 'nats-server.pid');

@@ -76,12 +76,13 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   const { as, password } = await ensureCluster(dir, binaries, options.log);
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (let attempt = 0; ; ) {
-    const port = options.port ?? (await freePort(attempt++ === 0 ? lastPort(dir) : undefined));
+    const port =
+      options.port ?? (await freePort(attempt++ === 0 ? lastPort(portFile(dir)) : undefined));
     const daemon = await launch(dir, binaries, as, port, options.keep);
     const url = `postgres://perdure:${password}@127.0.0.1:${port}/perdure`;
     const trouble = await ready(daemon, url, deadline);
     if (trouble === undefined) {
-      rememberPort(dir, port);
+      rememberPort(portFile(dir), port);
       return running(daemon, url, port);
     }
     await daemon.stop(['SIGKILL'], STOP_GRACE_MS);
@@ -96,6 +97,7 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   }
 }
 
+const portFile = (dir: string) => join(dir, 'port');
 const logFile = (dir: string) => join(dir, 'postgres.log');
 
 /** postmaster.pid names the server of this directory; only a Postgres running on exactly it is touched. */

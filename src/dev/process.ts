@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { PerdureError } from '../errors.ts';
 
 /** A process that can be told from a later one with the same pid. */
@@ -139,16 +138,17 @@ export async function freePort(preferred?: number): Promise<number> {
   throw new PerdureError('service_missing', 'No free port between 20000 and 32000 on 127.0.0.1.');
 }
 
-/** The port the server in `dir` had last, so that whoever knows its URL can go on using it. */
-export function lastPort(dir: string): number | undefined {
+/** The port `rememberPort` wrote: whoever knows a URL of the last run can go on using it. */
+export function lastPort(file: string): number | undefined {
   try {
-    const port = Number(readFileSync(join(dir, 'port'), 'utf8'));
+    const port = Number(readFileSync(file, 'utf8'));
     return Number.isInteger(port) && port > 0 && port < 65_536 ? port : undefined;
   } catch {
     return undefined;
   }
 }
 
-export function rememberPort(dir: string, port: number): void {
-  writeFileSync(join(dir, 'port'), `${port}\n`);
+/** Keeps the port of a server in a file for the next run. */
+export function rememberPort(file: string, port: number): void {
+  writeFileSync(file, `${port}\n`);
 }

@@ -1,6 +1,7 @@
 import type { ConsumerInfo, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { JetStreamApi } from '../bus/api.ts';
 import type { Connection } from '../bus/connection.ts';
+import { NatsBus } from '../bus/nats.ts';
 import { subjects } from '../bus/subjects.ts';
 import { systemClock } from '../clock.ts';
 import { type Namespace, SHARDS } from '../config.ts';
@@ -41,14 +42,16 @@ export async function readNatsFacts(
   namespace: Namespace,
   log: Logger,
 ): Promise<NatsFacts> {
-  const api = new JetStreamApi(connection, {
+  const settings = {
     natsUrl: '',
     namespace,
     shards: SHARDS,
     clock: systemClock,
     log,
     ensureStreams: false,
-  });
+  };
+  const api = new JetStreamApi(connection, settings);
+  const bus = new NatsBus(connection, settings);
   const { info } = connection.nc;
   const trouble = await refusal(api.call((jsm) => jsm.getAccountInfo()));
   const [jobs, outcomes] = await Promise.all(
@@ -62,7 +65,7 @@ export async function readNatsFacts(
     jetStreamTrouble: trouble,
     jobs,
     outcomes,
-    refusals: jobs === undefined ? [] : await tryPermissions(connection, api, namespace),
+    refusals: jobs === undefined ? [] : await tryPermissions(connection, bus, api, namespace),
     waiting: consumers.reduce((sum, one) => sum + one.num_pending + one.num_ack_pending, 0),
     consumers: consumers.length,
   };
@@ -95,29 +98,24 @@ function readConsumers(api: JetStreamApi, { jobsStream }: Namespace): Promise<Co
 /** Tries what a node does, in ways that store nothing. */
 async function tryPermissions(
   connection: Connection,
+  bus: NatsBus,
   api: JetStreamApi,
   namespace: Namespace,
 ): Promise<string[]> {
   const found = await Promise.all([
-    tryPublish(connection, namespace),
+    tryPublish(bus, namespace),
     tryConsume(connection, api, namespace),
   ]);
   return found.filter((trouble) => trouble !== undefined);
 }
 
 /** A publish that expects another stream is refused by JetStream, after it has passed every permission. */
-async function tryPublish(
-  { nc }: Connection,
-  namespace: Namespace,
-): Promise<string | undefined> {
-  const { headers } = await import('@nats-io/transport-node');
-  const expecting = headers();
-  expecting.set('Nats-Expected-Stream', 'perdure-doctor');
+async function tryPublish(bus: NatsBus, namespace: Namespace): Promise<string | undefined> {
   const subject = subjects.start(namespace, 'perdure-doctor', 'perdure-doctor');
-  return refusal(
-    nc.request(subject, '', { headers: expecting, timeout: ANSWER_MS }),
-    `cannot publish to ${namespace.subjectPrefix}jobs.>`,
-  );
+  const headers = { 'Nats-Expected-Stream': 'perdure-doctor' };
+  const trouble = await refusal(bus.publish(subject, '', { headers, timeoutMs: ANSWER_MS }));
+  if (trouble === undefined || /expected stream does not match/.test(trouble)) return undefined;
+  return `cannot publish to ${namespace.subjectPrefix}jobs.>: ${trouble}`;
 }
 
 /** A consumer of its own, beyond the end of the log, that the server forgets soon if we cannot delete it. */

@@ -1,6 +1,7 @@
 import type { StreamConfig } from '@nats-io/jetstream';
-import { SERVER_MIN, streamConfigs } from '../bus/topology.ts';
+import { assertServerVersion, streamConfigs } from '../bus/topology.ts';
 import { LIMITS, type Namespace, SHARDS } from '../config.ts';
+import { asError } from '../errors.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import type { NatsFacts, StreamFacts } from './natsFacts.ts';
 
@@ -27,12 +28,12 @@ export function natsFindings(facts: NatsFacts, namespace: Namespace): Finding[] 
 }
 
 function version({ version }: NatsFacts): Finding {
-  const numbers = (text: string) => text.split('.').map((part) => Number.parseInt(part, 10));
-  const [major = 0, minor = 0] = numbers(version);
-  const [needMajor = 0, needMinor = 0] = numbers(SERVER_MIN);
-  if (major > needMajor || (major === needMajor && minor >= needMinor))
-    return ok('nats version', `${version} (at least ${SERVER_MIN} is needed)`);
-  return fail('nats version', version, `Upgrade nats-server to ${SERVER_MIN} or newer.`);
+  try {
+    assertServerVersion(version);
+    return ok('nats version', version);
+  } catch (thrown) {
+    return fail('nats version', asError(thrown).message, 'Upgrade nats-server.');
+  }
 }
 
 function maxPayload({ maxPayload }: NatsFacts): Finding {

@@ -74,9 +74,10 @@ export async function readPostgresFacts(
   client: Session['client'],
   namespace: Namespace,
 ): Promise<PostgresFacts> {
-  const { rows } = await client.query<
-    Omit<PostgresFacts, 'clockAheadMs' | 'clockErrorMs' | 'schema' | 'missingPrivileges'>
-  >(SERVER);
+  const { rows } =
+    await client.query<
+      Omit<PostgresFacts, 'clockAheadMs' | 'clockErrorMs' | 'schema' | 'missingPrivileges'>
+    >(SERVER);
   const server = rows[0];
   if (!server) throw new PerdureError('store_unavailable', 'Postgres answered nothing.');
   return {

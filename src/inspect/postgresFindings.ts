@@ -29,7 +29,11 @@ function version({ version, versionNumber }: PostgresFacts): Finding {
   const major = Math.floor(versionNumber / 10_000);
   const check = 'postgres version';
   if (major < VERSION_MIN)
-    return fail(check, version, `Upgrade to Postgres ${VERSION_TESTED}; at least ${VERSION_MIN} is needed.`);
+    return fail(
+      check,
+      version,
+      `Upgrade to Postgres ${VERSION_TESTED}; at least ${VERSION_MIN} is needed.`,
+    );
   if (major === VERSION_TESTED) return ok(check, `${version} (tested)`);
   return ok(check, `${version} (${VERSION_MIN} and newer work; tests run on ${VERSION_TESTED})`);
 }
@@ -103,7 +107,10 @@ function clock({ clockAheadMs, clockErrorMs }: PostgresFacts): Finding {
   const check = 'clocks';
   const off = Math.abs(clockAheadMs);
   if (off - clockErrorMs < CLOCK_OFF_MS)
-    return ok(check, `Postgres and this machine differ by ${Math.round(off)} ms (±${Math.ceil(clockErrorMs)})`);
+    return ok(
+      check,
+      `Postgres and this machine differ by ${Math.round(off)} ms (±${Math.ceil(clockErrorMs)})`,
+    );
   return warn(
     check,
     `Postgres is ${(off / 1_000).toFixed(1)} s ${clockAheadMs > 0 ? 'ahead of' : 'behind'} this machine: ages shown here are wrong by that`,
@@ -112,7 +119,8 @@ function clock({ clockAheadMs, clockErrorMs }: PostgresFacts): Finding {
 }
 
 function schema({ schema }: PostgresFacts): Finding {
-  if ('version' in schema) return ok('schema', `version ${schema.version}, which this perdure needs`);
+  if ('version' in schema)
+    return ok('schema', `version ${schema.version}, which this perdure needs`);
   const { code, message } = schema.error;
   const advice: Record<string, string> = {
     schema_missing: 'Run perdure migrate.',
@@ -120,7 +128,11 @@ function schema({ schema }: PostgresFacts): Finding {
     shards_differ: 'Use the perdure the namespace was created with, or another namespace.',
     server_too_old: 'Upgrade Postgres.',
   };
-  return fail('schema', message, advice[code] ?? 'Grant the role what it needs, or use another role.');
+  return fail(
+    'schema',
+    message,
+    advice[code] ?? 'Grant the role what it needs, or use another role.',
+  );
 }
 
 function privileges({ role, missingPrivileges, schema }: PostgresFacts): Finding {

@@ -115,7 +115,7 @@ test('starts everything, refuses a second run, and leaves nothing behind after C
   expect(await sql(line, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   const nats = await connect({ servers: line.natsUrl });
   await nats.close();
-  if (line.inspectUrl !== '') expect((await fetch(line.inspectUrl)).status).toBeLessThan(500);
+  expect((await fetch(line.inspectUrl)).status).toBeLessThan(500);
   expect(readDevFile(data)).toMatchObject(line);
 
   const second = dev();
@@ -155,6 +155,7 @@ test('after kill -9 the next run takes over the directory with its data', async 
   // The same places, so that whoever had the URLs can go on.
   expect(after.databaseUrl).toBe(before.databaseUrl);
   expect(after.natsUrl).toBe(before.natsUrl);
+  expect(after.inspectUrl).toBe(before.inspectUrl);
   await gone(old.filter((pid) => !/watcher/.test(commandLine(pid))));
 });
 
