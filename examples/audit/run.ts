@@ -3,7 +3,7 @@
  * node in the middle, and checks the outcome against a plain sequential computation.
  */
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -47,6 +47,7 @@ interface Stage {
 async function demo(stage: Stage): Promise<Report> {
   const { root, data, teller } = stage;
   const startedAt = performance.now();
+  if (!existsSync(root)) throw new Error(`There is no directory ${root}.`);
   const packages = await listPackages(root);
   if (packages.length === 0) throw new Error(`There are no packages in ${root}.`);
   const journal = join(data, 'journal');

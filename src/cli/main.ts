@@ -99,9 +99,11 @@ function describe(thrown: unknown): { code: string; message: string; exitCode: n
   const error = asError(thrown);
   // Several failed connection attempts come as one error without words.
   const inner = error instanceof AggregateError ? asError(error.errors[0]).message : '';
+  // Without a code of the system or of Postgres it is a bug, and whoever looks for it needs the place.
+  const place = 'code' in error ? undefined : error.stack;
   return {
     code: 'unexpected',
-    message: error.message || inner || error.name,
+    message: place ?? (error.message || inner || error.name),
     exitCode: 1,
   };
 }

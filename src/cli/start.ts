@@ -91,7 +91,7 @@ async function startFrom(type: string | undefined, from: string, flags: Flags): 
   const since = performance.now();
   const progress = new Progress(flags.json ? undefined : process.stderr);
   await withClient(flags, async (client) => {
-    const tally = await startMany({
+    const { stopped, ...tally } = await startMany({
       client,
       from,
       type,
@@ -108,14 +108,15 @@ async function startFrom(type: string | undefined, from: string, flags: Flags): 
       onProgress: (now) => progress.show(now),
     }).finally(() => progress.clear());
     const seconds = Math.round(performance.now() - since) / 1_000;
-    if (flags.json)
-      printJson({ ...tally, seconds, ...(signal.aborted ? { interrupted: true } : {}) });
+    const cutShort = signal.aborted || stopped !== undefined;
+    if (flags.json) printJson({ ...tally, seconds, ...(cutShort ? { interrupted: true } : {}) });
     else process.stdout.write(`${words(tally)} in ${seconds.toFixed(1)} s\n`);
-    if (signal.aborted)
+    if (cutShort && !flags.json)
       process.stderr.write(
         'interrupted; run the same again to go on: what was taken is not taken twice\n',
       );
-    if (tally.failed > 0 || signal.aborted) process.exitCode = 1;
+    if (tally.failed > 0 || cutShort) process.exitCode = 1;
+    if (stopped !== undefined && !signal.aborted) throw stopped;
   });
 }
 

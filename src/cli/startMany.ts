@@ -7,7 +7,7 @@ import { type Job, readJobLine } from './jobLine.ts';
 
 /** Jobs asked for and not answered yet, at most. */
 const IN_FLIGHT_MAX = 256;
-/** A server that is away for this long ends the run, ms. */
+/** Once something was accepted, a server may be away for this long before the run ends, ms. */
 const AWAY_MAX_MS = 30_000;
 const PAUSE_MS = 500;
 
@@ -16,6 +16,11 @@ export interface Tally {
   accepted: number;
   duplicates: number;
   failed: number;
+}
+
+export interface Loaded extends Tally {
+  /** Why it ended before the last line: the servers stayed away. */
+  stopped?: unknown;
 }
 
 export interface StartManyOptions {
@@ -34,24 +39,24 @@ export interface StartManyOptions {
 
 /**
  * Starts one actor for each line. A line that cannot be done does not stop the others; servers that stay away do.
- * @throws PerdureError `bad_options` when the file cannot be read, what the servers' absence says otherwise
+ * @throws PerdureError `bad_options` when the file cannot be read
  */
-export async function startMany(options: StartManyOptions): Promise<Tally> {
-  const { client, type, signal, onFailed, onProgress } = options;
-  const tally: Tally = { accepted: 0, duplicates: 0, failed: 0 };
+export async function startMany(options: StartManyOptions): Promise<Loaded> {
+  const { type, signal, onFailed, onProgress } = options;
+  const tally: Loaded = { accepted: 0, duplicates: 0, failed: 0 };
   const running = new Set<Promise<void>>();
-  let gone: unknown;
 
   const begin = async (number: number, line: string) => {
     try {
       const job = readJobLine(line, type);
-      const duplicate = await startPatiently(client, job, options.publish, signal);
+      const patient = tally.accepted + tally.duplicates > 0;
+      const duplicate = await startPatiently(options, job, patient ? AWAY_MAX_MS : 0);
       tally[duplicate ? 'duplicates' : 'accepted']++;
     } catch (thrown) {
-      // Nobody has to mend a line that was only cut short.
       if (thrown instanceof PerdureError && thrown.retryable) {
-        gone ??= thrown;
-        return;
+        // Nothing is wrong with the line: it is for the next run.
+        tally.stopped ??= thrown;
+        return lines.close();
       }
       tally.failed++;
       const error = asError(thrown);
@@ -67,7 +72,7 @@ export async function startMany(options: StartManyOptions): Promise<Tally> {
   let number = 0;
   for await (const line of lines) {
     number++;
-    if (signal.aborted || gone !== undefined) break;
+    if (signal.aborted || tally.stopped !== undefined) break;
     const text = number === 1 ? line.replace(/^\uFEFF/, '') : line;
     if (text.trim() === '') continue;
     const work = begin(number, text).finally(() => running.delete(work));
@@ -76,16 +81,14 @@ export async function startMany(options: StartManyOptions): Promise<Tally> {
   }
   signal.removeEventListener('abort', close);
   await Promise.all(running);
-  if (gone !== undefined && !signal.aborted) throw gone;
   return tally;
 }
 
 /** Asks until it is answered; the same message id makes that harmless. Says whether it was a duplicate. */
 async function startPatiently(
-  client: PerdureClient,
+  { client, publish, signal }: StartManyOptions,
   { type, id, input, messageId }: Job,
-  publish: PublishOptions,
-  signal: AbortSignal,
+  patienceMs: number,
 ): Promise<boolean> {
   const since = systemClock.monotonic();
   for (;;) {
@@ -97,7 +100,7 @@ async function startPatiently(
         thrown instanceof PerdureError &&
         thrown.retryable &&
         !signal.aborted &&
-        systemClock.monotonic() - since < AWAY_MAX_MS;
+        systemClock.monotonic() - since < patienceMs;
       if (!again) throw thrown;
     }
     await sleep(systemClock, PAUSE_MS, signal);

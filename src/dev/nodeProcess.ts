@@ -47,9 +47,6 @@ export async function startNode(file: string, env: Record<string, string>): Prom
     pid: daemon.pid,
     exited: daemon.exited,
     ready,
-    stop: (signal) =>
-      signal === undefined
-        ? daemon.stop(['SIGTERM', 'SIGKILL'], DRAIN_MS)
-        : daemon.stop([signal], DRAIN_MS),
+    stop: () => daemon.stop(['SIGTERM', 'SIGKILL'], DRAIN_MS),
   };
 }

@@ -112,7 +112,7 @@ export function pause(ms: number): Promise<void> {
 }
 
 /** Whether nothing listens on this port of 127.0.0.1. */
-export function portIsFree(port: number): Promise<boolean> {
+function portIsFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer();
     probe.once('error', () => resolve(false));

@@ -1,10 +1,11 @@
+import { asError } from '../errors.ts';
 import { pause } from './process.ts';
 
 /** A process that runs: what `startPostgres`, `startNats` and `startNode` return. */
 export interface Service {
   readonly pid: number;
   readonly exited: Promise<string>;
-  stop(signal?: 'SIGKILL'): Promise<void>;
+  stop(): Promise<void>;
 }
 
 /** A service that is started again whenever it ends unasked. */
@@ -12,7 +13,7 @@ export interface Supervised<S extends Service> {
   /** The one that runs, or ran last. */
   readonly current: S;
   /** Ends it, and with it the supervision. */
-  stop(signal?: 'SIGKILL'): Promise<void>;
+  stop(): Promise<void>;
 }
 
 const BACKOFF_MS = 250;
@@ -33,41 +34,46 @@ export async function supervise<S extends Service>(options: {
 }): Promise<Supervised<S>> {
   const { name, start, log, restarted } = options;
   let current = await start();
-  let stopping: 'SIGTERM' | 'SIGKILL' | undefined;
+  let stopping = false;
   const ended = keep();
 
   async function keep(): Promise<void> {
     let failures = 0;
-    for (;;) {
+    while (!stopping) {
       const since = performance.now();
       const words = await current.exited;
       if (stopping) return;
-      failures = performance.now() - since > HEALTHY_MS ? 0 : failures;
       log(`${name} (pid ${current.pid}) ended: ${words}`);
-      for (let again = false; !again; ) {
-        const wait = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** failures++);
-        await pause(wait);
-        if (stopping) return;
-        try {
-          current = await start();
-          again = true;
-        } catch (error) {
-          log(`${name} does not start: ${error instanceof Error ? error.message : error}`);
-        }
-      }
-      log(`${name} runs again (pid ${current.pid})`);
-      if (stopping) await current.stop(stopping === 'SIGKILL' ? 'SIGKILL' : undefined);
-      else restarted();
+      if (performance.now() - since > HEALTHY_MS) failures = 0;
+      while (!(await startAgain(failures++)) && !stopping);
     }
+  }
+
+  async function startAgain(failures: number): Promise<boolean> {
+    await pause(Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** failures));
+    if (stopping) return false;
+    try {
+      current = await start();
+    } catch (error) {
+      log(`${name} does not start: ${asError(error).message}`);
+      return false;
+    }
+    if (stopping) {
+      await current.stop();
+    } else {
+      log(`${name} runs again (pid ${current.pid})`);
+      restarted();
+    }
+    return true;
   }
 
   return {
     get current() {
       return current;
     },
-    async stop(signal) {
-      stopping = signal ?? 'SIGTERM';
-      await current.stop(signal);
+    async stop() {
+      stopping = true;
+      await current.stop();
       await ended;
     },
   };

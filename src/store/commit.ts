@@ -261,8 +261,8 @@ function textFor(present: number): string {
   return text;
 }
 
-/** The commit as one prepared statement; exported for tests and benchmarks of its plan. */
-export function commitStatement(nodeId: string, commits: readonly ShardCommit[]): Statement {
+/** The commit as one prepared statement. */
+function commitStatement(nodeId: string, commits: readonly ShardCommit[]): Statement {
   const values: unknown[] = [
     nodeId,
     int4Array(commits, shardOf),

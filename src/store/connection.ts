@@ -21,7 +21,7 @@ export interface SessionOptions {
 }
 
 /** Longest a statement may run on the server, ms. */
-export const STATEMENT_TIMEOUT_MS = 5_000;
+const STATEMENT_TIMEOUT_MS = 5_000;
 /** The server did not even say that it gave up: the connection is dead. */
 export const DEADLINE_MS = STATEMENT_TIMEOUT_MS + 1_000;
 const CONNECT_TIMEOUT_MS = 3_000;

@@ -13,12 +13,10 @@ const HELD = `
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
 
 /**
- * Incarnations not known to be dead: the lease runs and the session lock is held. The lock is what tells of
+ * An incarnation not known to be dead: its lease runs and its session lock is held. The lock is what tells of
  * `kill -9` within moments, since the closed socket ends the session. Both are hints; the epoch is what is safe.
  */
-const LIVE = `
-  SELECT node_id FROM node
-   WHERE node_id = $1 OR (expires_at > now() AND lock_id::oid IN (${HELD}))`;
+const ALIVE = `(expires_at > now() AND lock_id::oid IN (${HELD}))`;
 
 interface OpenedRow {
   shard: number;
@@ -144,7 +142,7 @@ export class Leases {
       const rows = await this.#ownership.ask<OpenedRow>({
         name: 'claim',
         text: `
-          WITH live AS MATERIALIZED (${LIVE}),
+          WITH live AS MATERIALIZED (SELECT node_id FROM node WHERE node_id = $1 OR ${ALIVE}),
           told AS MATERIALIZED (SELECT * FROM unnest($3::int4[], $4::int8[]) AS t (shard, epoch)),
           candidate AS MATERIALIZED (
             SELECT s.shard, s.owner FROM shard s
@@ -226,7 +224,7 @@ export class Leases {
   async liveNodes(): Promise<number> {
     const [row] = await this.#ownership.ask<{ count: number }>({
       name: 'live_nodes',
-      text: `SELECT count(*)::int4 AS count FROM (${LIVE.replace('node_id = $1 OR ', '')}) AS live`,
+      text: `SELECT count(*)::int4 AS count FROM node WHERE ${ALIVE}`,
     });
     return row?.count ?? 0;
   }

@@ -4,14 +4,17 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { connect } from '@nats-io/transport-node';
 import { Client } from 'pg';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { readDevFile } from '../../src/dev/devFile.ts';
 import { childrenOf, commandLine, isAlive, signal } from '../../src/dev/process.ts';
 import { eventually } from '../support/services.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const ACTORS = join(ROOT, 'test/support/devActors.ts');
-const START_MS = 25_000;
+const START_MS = 60_000;
+
+// Each test starts servers several times, perhaps on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
 
 interface Line {
   natsUrl: string;
@@ -69,13 +72,11 @@ function dev(args: string[] = [], env: NodeJS.ProcessEnv = {}): Run {
 }
 
 async function ready(run: Run): Promise<Line> {
-  await eventually(
-    () => {
-      if (run.process.exitCode !== null) throw new Error(run.stderr);
-      return run.stdout.endsWith('\n');
-    },
-    { what: `perdure dev is ready: ${run.stderr}`, timeoutMs: START_MS },
-  );
+  await eventually(() => run.stdout.endsWith('\n') || run.process.exitCode !== null, {
+    what: 'perdure dev is ready',
+    timeoutMs: START_MS,
+  });
+  if (run.stdout === '') throw new Error(`perdure dev ended: ${run.stderr}`);
   return JSON.parse(run.stdout) as Line;
 }
 
@@ -85,7 +86,7 @@ function allPids(line: Line): number[] {
   return [...new Set([dev, postgres, nats, ...nodes, ...childrenOf(dev), ...childrenOf(postgres)])];
 }
 
-const gone = (pids: number[], timeoutMs = 1_000) =>
+const gone = (pids: number[], timeoutMs = 5_000) =>
   eventually(() => pids.every((pid) => !isAlive(pid)), {
     what: `no process is left; there are ${pids.filter(isAlive).map(commandLine).join(' | ')}`,
     timeoutMs,
@@ -164,8 +165,8 @@ test('after kill -9 everything it started ends by itself', async () => {
   const line = await ready(killed);
   const pids = allPids(line);
   killed.process.kill('SIGKILL');
-  await gone(line.pids.nodes, 5_000);
-  await gone(pids, 20_000);
+  await gone(line.pids.nodes, 10_000);
+  await gone(pids, 30_000);
 });
 
 test('starts again what dies', async () => {
@@ -181,7 +182,7 @@ test('starts again what dies', async () => {
         ? file
         : undefined;
     },
-    { what: 'all three run again' },
+    { what: 'all three run again', timeoutMs: 60_000 },
   );
   expect(now.databaseUrl).toBe(line.databaseUrl);
   expect(now.natsUrl).toBe(line.natsUrl);

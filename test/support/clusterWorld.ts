@@ -97,42 +97,55 @@ export interface World extends Place {
   check(options: Pick<HistoryOptions, 'types'> & Partial<HistoryOptions>): Promise<string[]>;
 }
 
+export interface WorldOptions {
+  /** Servers of the file's own; default: the shared ones, with a fresh database. */
+  services?: () => Promise<Omit<Place, 'namespace'>>;
+}
+
 /** Sets a world up before the file's tests and takes it down after them. */
-export function useWorld(
-  given: { services?: () => Promise<Omit<Place, 'namespace'>> } = {},
-): World {
+export function useWorld(options: WorldOptions = {}): World {
+  const world = {} as World;
+  let close = async () => {};
+  beforeAll(async () => {
+    const opened = await openWorld(options);
+    Object.assign(world, opened.world);
+    close = opened.close;
+  });
+  afterAll(() => close());
+  return world;
+}
+
+/** A world for one test. */
+export async function openWorld(
+  options: WorldOptions = {},
+): Promise<{ world: World; close: () => Promise<void> }> {
   const nodes: PerdureNode[] = [];
   const processes: NodeProcess[] = [];
   const log: LogLine[] = [];
   const undo: (() => Promise<unknown> | unknown)[] = [];
   const world = { log } as unknown as { -readonly [K in keyof World]: World[K] };
 
-  beforeAll(async () => {
-    const dir = mkdtempSync(join(tmpdir(), 'perdure-world-'));
-    undo.push(() => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));
-    world.dir = dir;
-    world.namespace = freshNamespace();
-    if (given.services) Object.assign(world, await given.services());
-    else {
-      const database = await freshDatabase();
-      undo.push(() => database.drop());
-      world.databaseUrl = database.url;
-      world.natsUrl = natsUrl();
-    }
-    await prepare(world);
-    world.sql = await openSql(world);
-    undo.push(() => world.sql.close().catch(() => {}));
-    world.nc = await connect({ servers: world.natsUrl, maxReconnectAttempts: -1 });
-    undo.push(() => world.nc.close());
-    world.js = jetstream(world.nc);
-    world.client = createClient({ natsUrl: world.natsUrl, namespace: world.namespace });
-    undo.push(() => world.client.close());
-    undo.push(() => Promise.all(processes.map((child) => child.kill())));
-    undo.push(() => Promise.all(nodes.map((node) => node.stop())));
-  });
-  afterAll(async () => {
-    for (const step of undo.reverse()) await step();
-  });
+  const dir = mkdtempSync(join(tmpdir(), 'perdure-world-'));
+  undo.push(() => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));
+  world.dir = dir;
+  world.namespace = freshNamespace();
+  if (options.services) Object.assign(world, await options.services());
+  else {
+    const database = await freshDatabase();
+    undo.push(() => database.drop());
+    world.databaseUrl = database.url;
+    world.natsUrl = natsUrl();
+  }
+  await prepare(world);
+  world.sql = await openSql(world);
+  undo.push(() => world.sql.close().catch(() => {}));
+  world.nc = await connect({ servers: world.natsUrl, maxReconnectAttempts: -1 });
+  undo.push(() => world.nc.close());
+  world.js = jetstream(world.nc);
+  world.client = createClient({ natsUrl: world.natsUrl, namespace: world.namespace });
+  undo.push(() => world.client.close());
+  undo.push(() => Promise.all(processes.map((child) => child.kill())));
+  undo.push(() => Promise.all(nodes.map((node) => node.stop())));
 
   world.node = async (actors, limits = {}, place = {}) => {
     const { logger, lines } = recordingLogger();
@@ -210,7 +223,12 @@ export function useWorld(
     const { violations } = await checkHistory({ ...world, ...options });
     return violations;
   };
-  return world;
+  return {
+    world,
+    async close() {
+      for (const step of undo.reverse()) await step();
+    },
+  };
 }
 
 /** Prints what the nodes of this process had to complain about when the test fails. */

@@ -487,7 +487,7 @@ function stepOn(
 ): Step {
   // A result settles the child's snapshot in place; the event is parsed anew so that nothing is shared.
   const { origin, eventId } = transition;
-  const timerId = origin === 'timer' ? eventId?.slice(eventId.indexOf(':', 6) + 1) : undefined;
+  const timerId = origin === 'timer' ? eventId?.split(':').slice(2).join(':') : undefined;
   const event = parse(transition.event) as { type: string };
   return nextStep(type, address, scope, live, { event, origin, timerId }, LIMITS);
 }

@@ -1,0 +1,537 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { connect } from '@nats-io/transport-node';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fromPromise, setup } from 'xstate';
+import { type ActorType, defineActor } from '../../src/actors/define.ts';
+import { startInspectServer } from '../../src/inspect/server.ts';
+import { createLogger } from '../../src/log.ts';
+import { createNode, type PerdureNode } from '../../src/node.ts';
+import { eventually, freshDatabase, freshNamespace, natsUrl } from '../support/services.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+
+const order = defineActor('order', {
+  machine: setup({
+    types: {
+      input: {} as { total?: number } | undefined,
+      context: {} as { total: number; since: Date },
+      events: {} as { type: 'PAY'; amount?: number } | { type: 'HOLD' } | { type: 'TRY' },
+    },
+    actors: {
+      forever: fromPromise(() => new Promise(() => {})),
+      flaky: fromPromise(() => Promise.reject(new Error('no luck'))),
+    },
+    delays: { day: 86_400_000 },
+  }).createMachine({
+    context: ({ input }) => ({ total: input?.total ?? 0, since: new Date(0) }),
+    initial: 'waiting',
+    states: {
+      waiting: {
+        tags: 'open',
+        after: { day: 'paid' },
+        on: { PAY: 'paid', HOLD: 'held', TRY: 'trying' },
+      },
+      held: { initial: 'asking', states: { asking: { invoke: { id: 'ask', src: 'forever' } } } },
+      trying: { invoke: { id: 'try', src: 'flaky' } },
+      paid: { type: 'final' },
+    },
+    output: ({ context }) => ({ total: context.total }),
+  }),
+  retry: { flaky: { attempts: 100, delayMs: 3_600_000, maxDelayMs: 3_600_000 } },
+});
+
+const late = defineActor('late', {
+  machine: setup({}).createMachine({ on: { PING: {} } }),
+});
+
+let database: Awaited<ReturnType<typeof freshDatabase>>;
+let node: PerdureNode | undefined;
+let dir: string;
+const namespace = freshNamespace();
+
+interface Result {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  dir = mkdtempSync(join(tmpdir(), 'perdure-cli-'));
+  const migrated = await perdure('migrate', '--json');
+  expect(migrated).toMatchObject({ code: 0, stderr: '' });
+  expect(JSON.parse(migrated.stdout)).toMatchObject({ namespace, version: expect.any(Number) });
+  expect(JSON.parse(migrated.stdout).applied).toContain('0001_initial.sql');
+  await runNode([order]);
+});
+
+afterAll(async () => {
+  await node?.stop();
+  await database.drop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function runNode(actors: ActorType[]): Promise<void> {
+  await node?.stop();
+  node = createNode({
+    actors,
+    natsUrl: natsUrl(),
+    databaseUrl: database.url,
+    namespace,
+    logger: createLogger({ level: 'silent' }),
+  });
+  await node.start();
+}
+
+function child(args: string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+  return spawn(process.execPath, [join(ROOT, 'src/cli/main.ts'), ...args], {
+    cwd: dir,
+    env: {
+      ...process.env,
+      PERDURE_NATS_URL: natsUrl(),
+      PERDURE_DATABASE_URL: database.url,
+      PERDURE_NAMESPACE: namespace,
+      ...env,
+    },
+  });
+}
+
+function ended(running: ChildProcess): Promise<Result> {
+  const result: Result = { code: null, stdout: '', stderr: '' };
+  running.stdout?.on('data', (chunk) => {
+    result.stdout += chunk;
+  });
+  running.stderr?.on('data', (chunk) => {
+    result.stderr += chunk;
+  });
+  return new Promise((done) => running.once('close', (code) => done({ ...result, code })));
+}
+
+function perdure(...args: string[]): Promise<Result> {
+  const running = child(args);
+  running.stdin?.end();
+  return ended(running);
+}
+
+const json = (result: Result) => JSON.parse(result.stdout);
+const jsonLines = ({ stdout }: Result) =>
+  stdout
+    .trim()
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+
+/** Starts an order that is committed. */
+async function startOrder(id: string, total = 30): Promise<void> {
+  const started = await perdure(
+    ...['start', 'order', '--id', id, '--input', JSON.stringify({ total })],
+    ...['--until', 'committed'],
+  );
+  expect(started).toMatchObject({ code: 0, stderr: '' });
+}
+
+test('migrate says when there is nothing to do', async () => {
+  const again = await perdure('migrate');
+  expect(again).toMatchObject({ code: 0, stderr: '' });
+  expect(again.stdout).toMatch(/is at version \d+ already/);
+});
+
+test('start, send and cancel say what became of it', async () => {
+  const started = await perdure(
+    ...['start', 'order', '--id', 's-1', '--input', '{"total":30}'],
+    ...['--until', 'committed', '--json'],
+  );
+  expect(started.code).toBe(0);
+  expect(json(started)).toMatchObject({
+    type: 'order',
+    id: 's-1',
+    duplicate: false,
+    seq: 1,
+    status: 'active',
+    state: 'waiting',
+  });
+  const accepted = await perdure('start', 'order', '--id', 's-2');
+  expect(accepted).toMatchObject({ code: 0, stdout: 'accepted order/s-2\n' });
+
+  const paid = await perdure(
+    ...['send', 'order', 's-1', 'PAY', '--with', '{"amount":30}', '--until', 'committed'],
+  );
+  expect(paid).toMatchObject({ code: 0, stdout: 'committed order/s-1 #2: done, paid\n' });
+  const sent = jsonLines(await perdure('history', 'order', 's-1', '--json'))[1];
+  expect(sent.event).toEqual({ type: 'PAY', amount: 30 });
+
+  const cancelled = await perdure('cancel', 'order', 's-2', '--until', 'committed');
+  expect(cancelled.stdout).toBe('committed order/s-2 #2: stopped, waiting\n');
+});
+
+test('start --wait prints the output; what ends otherwise exits with 1', async () => {
+  const running = ended(child(['start', 'order', '--id', 'w-1', '--input', '{"total":7}', '--wait']));
+  await eventually(async () => (await perdure('show', 'order', 'w-1')).code === 0, {
+    what: 'it is there',
+  });
+  await perdure('send', 'order', 'w-1', '{"type":"PAY"}');
+  expect(await running).toMatchObject({ code: 0, stdout: '{"total":7}\n' });
+
+  const stopped = ended(child(['start', 'order', '--id', 'w-2', '--wait', '--json']));
+  await eventually(async () => (await perdure('show', 'order', 'w-2')).code === 0, {
+    what: 'it is there',
+  });
+  await perdure('cancel', 'order', 'w-2');
+  const result = await stopped;
+  expect(result.code).toBe(1);
+  expect(json(result)).toMatchObject({ id: 'w-2', status: 'stopped' });
+});
+
+test('ls, show and history', async () => {
+  await startOrder('l-1');
+  await perdure('send', 'order', 'l-1', 'HOLD', '--until', 'committed');
+  await startOrder('l-2');
+
+  const listed = await perdure('ls', 'order', '--status', 'active');
+  expect(listed.code).toBe(0);
+  const [heading, ...rows] = listed.stdout.split('\n');
+  expect(heading).toMatch(/^TYPE +ID +STATUS +STATE +SEQ +AGE +CHANGED$/);
+  expect(rows.join('\n')).toMatch(/^order +l-1 +active +held\.asking +2 +/m);
+  const held = jsonLines(await perdure('ls', '--state', 'held', '--json'));
+  expect(held.map((actor) => actor.id)).toEqual(['l-1']);
+  expect((await perdure('ls', '--limit', '1')).stderr).toContain('the first 1');
+
+  const shown = json(await perdure('show', 'order', 'l-1', '--json'));
+  expect(shown).toMatchObject({
+    state: { held: 'asking' },
+    seq: 2,
+    context: { total: 30 },
+    invokes: [{ invokeId: expect.any(String), startedSeq: 2 }],
+  });
+  const waiting = await perdure('show', 'order', 'l-2');
+  expect(waiting.stdout).toMatch(/^tags +open$/m);
+  expect(waiting.stdout).toMatch(/^timers +.* in 23h59m \(/m);
+  expect(waiting.stdout).toMatch(/since: 1970-01-01T00:00:00.000Z/);
+  expect((await perdure('show', 'order', 'l-1')).stdout).toMatch(/^invokes +ask, started by #2$/m);
+
+  const history = await perdure('history', 'order', 'l-1');
+  expect(history.stdout).toMatch(/^1 .* xstate\.init +- +waiting +start /m);
+  expect(history.stdout).toMatch(/^2 .* HOLD +waiting +held\.asking +event /m);
+  const from = jsonLines(
+    await perdure('history', 'order', 'l-1', '--from-seq', '2', '--snapshots', '--json'),
+  );
+  expect(from).toHaveLength(1);
+  expect(from[0]).toMatchObject({ seq: 2, snapshot: { machine: expect.any(String) } });
+});
+
+test('show names a retry that waits', async () => {
+  await startOrder('r-1');
+  await perdure('send', 'order', 'r-1', 'TRY', '--until', 'committed');
+  await eventually(
+    async () => {
+      const { stdout } = await perdure('show', 'order', 'r-1');
+      return /^invokes +try, started by #2, attempt 2 in .* after 'Error: no luck'$/m.test(stdout);
+    },
+    { what: 'the retry is shown' },
+  );
+});
+
+test('unknown actors, wrong input and missing URLs end with the right code', async () => {
+  for (const command of ['show', 'history']) {
+    const unknown = await perdure(command, 'order', 'nobody');
+    expect(unknown.code).toBe(1);
+    expect(unknown.stderr).toContain('perdure: not_found: There is no order/nobody.');
+  }
+  const event = await perdure('send', 'order', 'nobody', 'PAY', '--until', 'committed');
+  expect(event.code).toBe(1);
+  expect(event.stderr).toContain('perdure: unknown_actor: There is no order/nobody; start it first.');
+  expect(event.stderr).toContain('perdure dead redrive');
+
+  const wrong: string[][] = [
+    ['start', 'order', '--input', '{total}'],
+    ['start', 'order', '--input', '@nowhere.json'],
+    ['start'],
+    ['start', '--from', 'nowhere.jsonl'],
+    ['send', 'order', 'x', '{"type":'],
+    ['send', 'order', 'x', 'PAY', '--with', '[]'],
+    ['send', 'order', 'not.a.token', 'PAY'],
+    ['ls', '--limit', '0'],
+    ['ls', '--status', 'sleeping'],
+    ['dead', 'redrive'],
+    ['dead', 'redrive', '1', '--all'],
+  ];
+  const results = await Promise.all(wrong.map((args) => perdure(...args)));
+  expect(results.map(({ code }) => code)).toEqual(wrong.map(() => 2));
+  const nowhere = { PERDURE_NATS_URL: '', PERDURE_DATABASE_URL: '' };
+  for (const args of [['ls'], ['watch'], ['migrate'], ['dead', 'redrive', '1']]) {
+    const lost = await ended(child([...args, '--json'], nowhere));
+    expect(lost.code).toBe(2);
+    expect(JSON.parse(lost.stderr).error).toMatchObject({ code: 'bad_options' });
+  }
+  const refused = await ended(child(['ls'], { PERDURE_DATABASE_URL: 'postgres://127.0.0.1:1/x' }));
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(/^perdure: store_unavailable: Postgres at .*ECONNREFUSED/);
+  const silent = await ended(child(['start', 'order'], { PERDURE_NATS_URL: 'nats://127.0.0.1:1' }));
+  expect(silent.code).toBe(1);
+  expect(silent.stderr).toMatch(/^perdure: bus_unavailable: .*perdure doctor/);
+});
+
+test('start --from takes every good line once', async () => {
+  const file = join(dir, 'jobs.jsonl');
+  const good = Array.from({ length: 600 }, (_, n) =>
+    JSON.stringify({ id: `f-${n}`, input: { total: n } }),
+  );
+  writeFileSync(file, `${good.join('\n')}\n\n`);
+  const first = await perdure('start', 'order', '--from', file, '--json');
+  expect(first.code).toBe(0);
+  expect(json(first)).toMatchObject({ accepted: 600, duplicates: 0, failed: 0 });
+  const second = await perdure('start', 'order', '--from', file);
+  expect(second.code).toBe(0);
+  expect(second.stdout).toMatch(/^0 accepted, 600 duplicates, 0 failed in /);
+  await eventually(
+    async () => {
+      const all = jsonLines(await perdure('ls', 'order', '--limit', '10000', '--json'));
+      return all.filter(({ id }) => id.startsWith('f-')).length === 600;
+    },
+    { what: 'all have started' },
+  );
+  const deadLetters = jsonLines(await perdure('dead', 'ls', '--reason', 'actor_exists', '--json'));
+  expect(deadLetters).toEqual([]);
+});
+
+test('start --from - names bad lines and does the others', async () => {
+  const running = child(['start', '--from', '-', '--json']);
+  const result = ended(running);
+  const lines = [
+    '\uFEFF{"type":"order","id":"b-1"}',
+    'nonsense',
+    '{"id":"b-2"}',
+    '{"type":"order","id":"b 3"}',
+    '{"type":"order","id":"b-4","inputs":{}}',
+    '[]',
+    '{"type":"order","id":"b-5","input":{"total":1}}',
+  ];
+  running.stdin?.end(lines.join('\r\n'));
+  const { code, stdout, stderr } = await result;
+  expect(code).toBe(1);
+  expect(JSON.parse(stdout)).toMatchObject({ accepted: 2, duplicates: 0, failed: 5 });
+  const named = stderr.trim().split('\n').map((line) => JSON.parse(line));
+  expect(named.map(({ line, error }) => [line, error.code]).sort()).toEqual([
+    [2, 'bad_body'],
+    [3, 'bad_body'],
+    [4, 'bad_subject'],
+    [5, 'bad_body'],
+    [6, 'bad_body'],
+  ]);
+});
+
+test('start --from says how far it got when it is interrupted', async () => {
+  const running = child(['start', 'order', '--from', '-']);
+  const result = ended(running);
+  running.stdin?.write('{"id":"i-1"}\n');
+  await eventually(async () => (await perdure('show', 'order', 'i-1')).code === 0, {
+    what: 'the first line is done',
+  });
+  running.kill('SIGINT');
+  const { code, stdout, stderr } = await result;
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^1 accepted, 0 duplicates, 0 failed/);
+  expect(stderr).toContain('run the same again');
+});
+
+test('watch prints transitions until it is told to stop', async () => {
+  const running = child(['watch', 'order', 'feed-1', '--json']);
+  const result = ended(running);
+  await new Promise<void>((ready) => {
+    running.stderr?.on('data', (chunk) => String(chunk).includes('watching') && ready());
+  });
+  let seen = '';
+  running.stdout?.on('data', (chunk) => {
+    seen += chunk;
+  });
+  await startOrder('feed-1');
+  await startOrder('feed-2');
+  await perdure('send', 'order', 'feed-1', 'PAY');
+  await eventually(() => seen.includes('"paid"'), { what: 'both transitions are printed' });
+  running.kill('SIGINT');
+  const stopped = await result;
+  expect(stopped.code).toBe(0);
+  const entries = jsonLines(stopped);
+  expect(entries.map(({ id, seq, to }) => [id, seq, to])).toEqual([
+    ['feed-1', 1, 'waiting'],
+    ['feed-1', 2, 'paid'],
+  ]);
+});
+
+test('a dead letter is redriven once its cause is gone', async () => {
+  await perdure('send', 'order', 'd-1', 'PAY', '--message-id', 'pay-d-1');
+  const [letter] = await eventually(
+    async () => {
+      const found = jsonLines(await perdure('dead', 'ls', '--reason', 'unknown_actor', '--json'));
+      return found.filter(({ subject }) => subject === 'events.order.d-1');
+    },
+    { what: 'the dead letter is there' },
+  );
+  const id = letter.dead_letter_id;
+  expect(letter).toMatchObject({ message_id: 'pay-d-1', redriven_at: null });
+  expect((await perdure('dead', 'ls')).stdout).toMatch(/unknown_actor +events\.order\.d-1/);
+  const shown = json(await perdure('dead', 'show', id, '--json'));
+  expect(shown).toMatchObject({ body: '{"type":"PAY"}', body_encoding: 'utf8' });
+  expect(shown.headers).toMatchObject({ 'Nats-Msg-Id': 'pay-d-1' });
+
+  await startOrder('d-1', 5);
+  const redriven = await perdure('dead', 'redrive', id);
+  expect(redriven).toMatchObject({ code: 0, stderr: '' });
+  await eventually(
+    async () => json(await perdure('show', 'order', 'd-1', '--json')).status === 'done',
+    { what: 'the event has been applied' },
+  );
+  const again = await perdure('dead', 'redrive', id, '--json');
+  expect(again.code).toBe(1);
+  expect(json(again)).toMatchObject({ dead_letter_id: id, error: { code: 'bad_options' } });
+  expect((await perdure('dead', 'redrive', '999999')).stderr).toContain('perdure: not_found');
+});
+
+test('what could never be done is not redriven', async () => {
+  const nats = await connect({ servers: natsUrl() });
+  try {
+    nats.publish(`${namespace}.jobs.order.ümlaut`, '{}');
+    nats.publish(`${namespace}.events.order.d-2`, new Uint8Array([0xff, 0xfe]));
+    await nats.flush();
+  } finally {
+    await nats.close();
+  }
+  const letters = await eventually(
+    async () => {
+      const all = jsonLines(await perdure('dead', 'ls', '--json'));
+      const found = ['bad_subject', 'bad_body'].map((reason) =>
+        all.find((letter) => letter.reason === reason),
+      );
+      return found.every((letter) => letter !== undefined) && found;
+    },
+    { what: 'both are dead letters' },
+  );
+  const [subject, body] = letters;
+  const shown = await perdure('dead', 'show', body.dead_letter_id);
+  expect(shown.stdout).toMatch(/^body \(2 bytes, base64\) +\/\/4=$/m);
+  for (const { dead_letter_id, reason } of [subject, body]) {
+    const refused = await perdure('dead', 'redrive', dead_letter_id);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(`perdure: ${reason}: Dead letter ${dead_letter_id} cannot be`);
+  }
+});
+
+test('redrive --all takes the oldest first and leaves what is done alone', async () => {
+  await perdure('start', 'late', '--id', 'a-1');
+  await perdure('send', 'late', 'a-1', 'PING');
+  const waiting = () => perdure('dead', 'ls', '--reason', 'unknown_type', '--json').then(jsonLines);
+  await eventually(async () => (await waiting()).length === 2, { what: 'both are dead letters' });
+  await runNode([order, late]);
+  const all = await perdure('dead', 'redrive', '--all', '--reason', 'unknown_type', '--json');
+  expect(all.code).toBe(0);
+  expect(jsonLines(all)).toHaveLength(2);
+  await eventually(
+    async () => json(await perdure('show', 'late', 'a-1', '--json')).seq === 2,
+    { what: 'start and event have been applied' },
+  );
+  expect(await waiting()).toEqual([]);
+  const none = await perdure('dead', 'redrive', '--all', '--reason', 'unknown_type');
+  expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'no dead letters\n' });
+});
+
+test('doctor finds a healthy installation and says what it could not check', async () => {
+  const result = await perdure('doctor', '--json');
+  const { ok, findings } = json(result);
+  const level = (check: string) => findings.find((one: { check: string }) => one.check === check);
+  expect(findings.filter((one: { level: string }) => one.level === 'fail')).toEqual([]);
+  expect(result.code).toBe(0);
+  expect(ok).toBe(true);
+  for (const check of [
+    'postgres version',
+    'postgres privileges',
+    'clocks',
+    'schema',
+    `stream JOBS_${namespace}`,
+    `stream OUTCOMES_${namespace}`,
+    'nats permissions',
+    'nats max_payload',
+    'nodes',
+    'shards',
+    'log lag',
+  ])
+    expect(level(check), check).toMatchObject({ level: 'ok' });
+  expect(level('nats sync_interval')).toMatchObject({ level: 'warn' });
+  expect(level('nats sync_interval').advice).toContain('--monitor');
+});
+
+test('doctor fails when nothing answers, and names what is missing', async () => {
+  const gone = await ended(
+    child(['doctor'], {
+      PERDURE_NATS_URL: 'nats://user:secret@127.0.0.1:1',
+      PERDURE_DATABASE_URL: 'postgres://user:secret@127.0.0.1:1/x',
+    }),
+  );
+  expect(gone.code).toBe(1);
+  expect(gone.stdout).toMatch(/^fail {2}postgres: /m);
+  expect(gone.stdout).toMatch(/^fail {2}nats: /m);
+  expect(gone.stdout).not.toContain('secret');
+  const fresh = await freshDatabase();
+  try {
+    const empty = await ended(child(['doctor'], { PERDURE_DATABASE_URL: fresh.url }));
+    expect(empty.code).toBe(1);
+    expect(empty.stdout).toMatch(/^fail {2}schema: .*\n +Run perdure migrate\.$/m);
+  } finally {
+    await fresh.drop();
+  }
+});
+
+test('the inspect server answers this machine only, and changes nothing', async () => {
+  const server = await startInspectServer({ databaseUrl: database.url, namespace });
+  try {
+    const get = async (path: string, init: RequestInit = {}) => {
+      const response = await fetch(server.url + path, init);
+      return { status: response.status, body: init.method === 'HEAD' ? null : await response.json() };
+    };
+    await startOrder('h-1');
+    const { body: overview } = await get('/');
+    expect(overview).toMatchObject({ nodes: { live: 1 }, shards: { all: 64, owned: 64 } });
+    expect(overview.actors).toContainEqual(
+      expect.objectContaining({ type: 'order', status: 'active' }),
+    );
+    expect((await get('/actors?type=order&state=waiting&limit=3')).body.actors).toHaveLength(3);
+    const { body: one } = await get('/actors/order/h-1');
+    expect(one.actor).toMatchObject({ state: 'waiting', seq: 1, snapshot: { version: '1' } });
+    const { body: history } = await get('/actors/order/h-1/history');
+    expect(history.transitions).toHaveLength(1);
+    for (const path of ['/dead-letters', '/shards', '/nodes', '/livez', '/readyz'])
+      expect((await get(path)).status, path).toBe(200);
+    expect((await get('/livez', { method: 'HEAD' })).status).toBe(200);
+    expect(await get('/actors/order/nobody')).toMatchObject({
+      status: 404,
+      body: { error: { code: 'not_found' } },
+    });
+    for (const path of ['/nothing', '/actors/order', '/actors/order/h-1/else'])
+      expect((await get(path)).status, path).toBe(404);
+    for (const path of ['/actors?limit=x', '/actors?tpye=order', '/actors/a.b/c'])
+      expect((await get(path)).status, path).toBe(400);
+    expect(await get('/nodes', { method: 'POST' })).toMatchObject({
+      status: 405,
+      body: { error: { code: 'method_not_allowed' } },
+    });
+    expect(await askedAs('evil.example', server.url)).toBe(403);
+    expect(await askedAs('localhost:80', server.url)).toBe(200);
+  } finally {
+    await server.close();
+  }
+});
+
+/** The status for a request with another Host header, which fetch does not let us set. */
+function askedAs(host: string, url: string): Promise<number | undefined> {
+  return new Promise((done, failed) => {
+    request(`${url}/livez`, { headers: { host } }, (response) => {
+      response.resume();
+      done(response.statusCode);
+    })
+      .once('error', failed)
+      .end();
+  });
+}
