@@ -49,6 +49,17 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
+/** Waits until `work` has settled, however, or `limitMs` are over. Leaves no timer behind. */
+export async function atMost(clock: Clock, limitMs: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  const settled = work.then(
+    () => {},
+    () => {},
+  );
+  await Promise.race([settled, sleep(clock, limitMs, over.signal)]);
+  over.abort();
+}
+
 /** Capped exponential backoff with full jitter: the n-th wait (n from 1) is random in (0, min(cap, base·2^(n-1))]. */
 export function backoff(clock: Clock, attempt: number, baseMs: number, capMs: number): number {
   const ceiling = Math.min(capMs, baseMs * 2 ** Math.min(attempt - 1, 30));

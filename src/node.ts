@@ -3,6 +3,7 @@ import { Committer } from './actors/committer.ts';
 import type { ActorType } from './actors/define.ts';
 import { Invocations } from './actors/invocation.ts';
 import { Loader } from './actors/loader.ts';
+import { LogSource } from './actors/logSource.ts';
 import { Outbox } from './actors/outbox.ts';
 import { Ownership } from './actors/ownership.ts';
 import { answerQueries } from './actors/queries.ts';
@@ -117,7 +118,11 @@ export function createNode(options: NodeOptions): PerdureNode {
   }
 
   async function startRing(store: Store, bus: Bus): Promise<void> {
-    const logId = await bus.logId();
+    const source = new LogSource(bus, store, log, () => {
+      for (const shard of ownership?.shards.keys() ?? [])
+        ownership?.surprise(shard, 'the log was recreated');
+    });
+    await source.check();
     const timers = new Timers(clock, (timer) => {
       const { type, id, timerId, armedSeq, event } = timer;
       const shard = ownership?.shards.get(timer.shard);
@@ -154,8 +159,7 @@ export function createNode(options: NodeOptions): PerdureNode {
       invocations: new Invocations(clock, limits.invocationsMax),
       timers,
       outbox,
-      logId,
-      logTag: tagOf(logId),
+      source,
       load,
       surprise: (shard, reason) => ownership?.surprise(shard, reason),
     };
@@ -190,11 +194,4 @@ function required(option: string, variable: string, given: string | undefined): 
   const value = given ?? process.env[variable];
   if (value) return value;
   throw new PerdureError('bad_options', `${option} is missing: pass it, or set ${variable}.`);
-}
-
-/** Eight hex digits of FNV-1a over the log's identity: enough to tell a recreated stream from the one before. */
-function tagOf(logId: string): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < logId.length; i++) hash = Math.imul(hash ^ logId.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(16).padStart(8, '0');
 }

@@ -44,11 +44,12 @@ export interface ActorType<
 
 type AnyStateNode = AnyStateMachine['root'];
 
-const actorTypes = new WeakSet<object>();
+/** Registered, so that two copies of this package in one process know each other's types. */
+const BRAND = Symbol.for('perdure.actorType');
 
 /** True for what `defineActor` returned. */
 export function isActorType(value: unknown): value is ActorType {
-  return typeof value === 'object' && value !== null && actorTypes.has(value);
+  return typeof value === 'object' && value !== null && BRAND in value;
 }
 
 /**
@@ -85,15 +86,14 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
   checkContext(name, machine);
   const sources = checkMachine(name, machine);
   checkPolicies(name, options, sources);
-  const type: ActorType<TName, M> = Object.freeze({
+  return Object.freeze({
+    [BRAND]: true,
     name,
     version,
     machine,
     retry: Object.freeze({ ...options.retry }),
     timeout: Object.freeze({ ...options.timeout }),
   });
-  actorTypes.add(type);
-  return type;
 }
 
 function refuse(name: string, place: string, problem: string, cure: string): never {

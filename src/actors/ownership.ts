@@ -1,4 +1,4 @@
-import { backoff, type Cancel, sleep } from '../clock.ts';
+import { atMost, backoff, type Cancel, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { NodeInfo, OpenedShard } from '../store/store.ts';
 import type { Invocation } from './invocation.ts';
@@ -50,10 +50,7 @@ export class Ownership {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const cancel of this.#loops) cancel();
-    const late = new AbortController();
-    const deadline = sleep(this.#ring.clock, STOP_MAX_MS, late.signal);
-    await Promise.race([this.#giveBack(), deadline]);
-    late.abort();
+    await atMost(this.#ring.clock, STOP_MAX_MS, this.#giveBack());
   }
 
   async #giveBack(): Promise<void> {

@@ -6,6 +6,7 @@ import type { Store } from '../store/store.ts';
 import type { Committer } from './committer.ts';
 import type { Invocations } from './invocation.ts';
 import type { Loader } from './loader.ts';
+import type { LogSource } from './logSource.ts';
 import type { Outbox } from './outbox.ts';
 import type { Registry } from './registry.ts';
 import type { Timers } from './timers.ts';
@@ -25,9 +26,8 @@ export interface Ring {
   readonly invocations: Invocations;
   readonly timers: Timers;
   readonly outbox: Outbox;
-  /** Short name of the log's identity; part of the ids of messages that came without one. */
-  readonly logTag: string;
-  readonly logId: string;
+  /** The stream that the cursors count in. */
+  readonly source: LogSource;
   /** Counts what this node has in memory and has done, for back-pressure and metrics. */
   readonly load: NodeLoad;
   /** The shard cannot go on as it is; opens it again. */

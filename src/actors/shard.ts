@@ -96,7 +96,8 @@ export class Shard implements CommitSource {
     this.#wake();
   }
 
-  #readLog(): Promise<LogReader> {
+  async #readLog(): Promise<LogReader> {
+    await this.#ring.source.check();
     return this.#ring.bus.openReader({
       shard: this.number,
       epoch: this.#epoch,
@@ -215,7 +216,8 @@ export class Shard implements CommitSource {
   }
 
   async #takeAll(items: Item[]): Promise<void> {
-    const { limits, logTag, loader } = this.#ring;
+    const { limits, loader } = this.#ring;
+    const logTag = this.#ring.source.tag;
     const read = new Map<Item, Request | Refusal>();
     const missing = new Map<string, Address>();
     const needs = (address: Address) => {

@@ -310,7 +310,7 @@ export class Taker {
       'dead letter',
     );
     batch.deadLetter({
-      logId: this.#ring.logId,
+      logId: this.#ring.source.id,
       logSeq: message.seq,
       reason,
       detail: printable(detail),

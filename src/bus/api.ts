@@ -7,7 +7,7 @@ import {
   type StreamInfo,
 } from '@nats-io/jetstream';
 import { errors, type NatsConnection } from '@nats-io/transport-node';
-import { backoff, sleep } from '../clock.ts';
+import { atMost, backoff, sleep } from '../clock.ts';
 import type { Namespace } from '../config.ts';
 import { asError, PerdureError } from '../errors.ts';
 import type { Connection, ConnectionSettings } from './connection.ts';
@@ -135,7 +135,7 @@ export class JetStreamApi {
     const gone = this.#jsm('quick')
       .then((jsm) => jsm.consumers.delete(this.#settings.namespace.jobsStream, name))
       .catch(() => false);
-    await Promise.race([gone, sleep(this.#settings.clock, TIDY_MS)]);
+    await atMost(this.#settings.clock, TIDY_MS, gone);
   }
 
   /** The log now; callers at the same time share one answer. */

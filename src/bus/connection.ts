@@ -8,7 +8,7 @@ import {
   type NatsConnection,
   type Subscription,
 } from '@nats-io/transport-node';
-import { backoff, type Clock, sleep } from '../clock.ts';
+import { atMost, backoff, type Clock, sleep } from '../clock.ts';
 import { asError, PerdureError } from '../errors.ts';
 import { type Logger, withoutSecrets } from '../log.ts';
 
@@ -103,8 +103,8 @@ export class Connection {
     this.#closing = true;
     const { clock } = this.#settings;
     const nc = this.#nc;
-    if (this.#connected) await Promise.race([nc.drain().catch(() => {}), sleep(clock, 2_000)]);
-    if (!nc.isClosed()) await Promise.race([nc.close().catch(() => {}), sleep(clock, 1_000)]);
+    if (this.#connected) await atMost(clock, 2_000, nc.drain());
+    if (!nc.isClosed()) await atMost(clock, 1_000, nc.close());
     this.#changed(false);
   }
 

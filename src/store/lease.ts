@@ -221,6 +221,26 @@ export class Leases {
     });
   }
 
+  /** See `Store.adoptLog`. Repeating it is harmless: the second time the log is the known one. */
+  async adoptLog(logId: string): Promise<boolean> {
+    const [row] = await this.#ownership.ask<{ is_new: boolean }>({
+      text: `
+        WITH known AS MATERIALIZED (SELECT log_id FROM namespace FOR UPDATE),
+        adopted AS (
+          UPDATE namespace SET log_id = $1 FROM known WHERE known.log_id IS DISTINCT FROM $1),
+        other AS MATERIALIZED (SELECT FROM known WHERE known.log_id <> $1),
+        locked AS MATERIALIZED (
+          SELECT shard FROM shard WHERE EXISTS (SELECT FROM other) ORDER BY shard FOR NO KEY UPDATE),
+        started_over AS (
+          UPDATE shard s SET cursor = 0, passed = 0, epoch = s.epoch + 1 FROM locked WHERE s.shard = locked.shard),
+        forgotten AS (
+          DELETE FROM log_mark WHERE EXISTS (SELECT FROM other))
+        SELECT EXISTS (SELECT FROM other) AS is_new`,
+      values: [logId],
+    });
+    return row?.is_new ?? false;
+  }
+
   async liveNodes(): Promise<number> {
     const [row] = await this.#ownership.ask<{ count: number }>({
       name: 'live_nodes',

@@ -41,6 +41,7 @@ export function createMemoryStore(options: MemoryStoreOptions): MemoryStore {
 export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
   readonly #eventIdsMax: number;
   #deadLetterId = 0;
+  #logId: string | undefined;
 
   constructor({
     clock,
@@ -120,6 +121,16 @@ export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
       const shard = this.tables.shards[number];
       if (shard?.owner === nodeId && shard.epoch === epoch) give(shard);
     }
+  }
+
+  async adoptLog(logId: string): Promise<boolean> {
+    const isNew = this.#logId !== undefined && this.#logId !== logId;
+    this.#logId = logId;
+    if (!isNew) return false;
+    for (const shard of this.tables.shards)
+      Object.assign(shard, { cursor: 0, passed: 0, epoch: shard.epoch + 1 });
+    this.tables.marks = [];
+    return true;
   }
 
   async liveNodes(): Promise<number> {

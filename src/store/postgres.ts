@@ -164,6 +164,10 @@ export class PostgresStore implements Store {
     return this.#leases.release(nodeId, shards);
   }
 
+  adoptLog(logId: string): Promise<boolean> {
+    return this.#leases.adoptLog(logId);
+  }
+
   liveNodes(): Promise<number> {
     return this.#leases.liveNodes();
   }

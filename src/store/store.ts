@@ -23,6 +23,13 @@ export interface Store {
   claim(nodeId: string, max: number): Promise<OpenedShard[]>;
   /** Opens shards this node owns at the given epochs again with `epoch + 1`; those it lost are absent (S3). */
   reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]>;
+  /** Gives shards back that this node owns at the given epochs; others are left alone. */
+  release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void>;
+  /**
+   * Says which log the cursors count in. When it is another one than before (the stream was recreated), every cursor
+   * starts at 0 and every epoch moves on, so that owners open their shards again; answers true then.
+   */
+  adoptLog(logId: string): Promise<boolean>;
   /** How many registered nodes have a live lease, this one included. */
   liveNodes(): Promise<number>;
 

@@ -629,6 +629,24 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
     });
   });
 
+  describe(`${name}: the log's identity`, () => {
+    test('a log that was recreated is read from its start, by owners that open again', async () => {
+      const { store, nodeId, shard, shards, cluster } = await setupOwner();
+      expect(await store.adoptLog('JOBS@1')).toBe(false);
+      await store.commit(nodeId, [part(shard(1), { cursor: 100 })]);
+      expect(await store.adoptLog('JOBS@1')).toBe(false);
+      expect((await cluster.reads.shards())[1]?.cursor).toBe(100);
+
+      expect(await store.adoptLog('JOBS@2')).toBe(true);
+      expect(await store.adoptLog('JOBS@2')).toBe(false);
+      const stale = part({ ...shard(1), commitNo: 1 }, { cursor: 101 });
+      expect((await store.commit(nodeId, [stale])).committed).toEqual(new Set());
+      const opened = await store.reclaim(nodeId, shards);
+      expect(opened).toHaveLength(shards.length);
+      expect(opened.every(({ cursor }) => cursor === 0)).toBe(true);
+    });
+  });
+
   describe(`${name}: reading`, () => {
     test('actors are listed by type, status and state, newest first', async () => {
       const { store, nodeId, shard, cluster } = await setupOwner();

@@ -169,7 +169,9 @@ test('start, send and cancel say what became of it', async () => {
 });
 
 test('start --wait prints the output; what ends otherwise exits with 1', async () => {
-  const running = ended(child(['start', 'order', '--id', 'w-1', '--input', '{"total":7}', '--wait']));
+  const running = ended(
+    child(['start', 'order', '--id', 'w-1', '--input', '{"total":7}', '--wait']),
+  );
   await eventually(async () => (await perdure('show', 'order', 'w-1')).code === 0, {
     what: 'it is there',
   });
@@ -243,7 +245,9 @@ test('unknown actors, wrong input and missing URLs end with the right code', asy
   }
   const event = await perdure('send', 'order', 'nobody', 'PAY', '--until', 'committed');
   expect(event.code).toBe(1);
-  expect(event.stderr).toContain('perdure: unknown_actor: There is no order/nobody; start it first.');
+  expect(event.stderr).toContain(
+    'perdure: unknown_actor: There is no order/nobody; start it first.',
+  );
   expect(event.stderr).toContain('perdure dead redrive');
 
   const wrong: string[][] = [
@@ -314,7 +318,10 @@ test('start --from - names bad lines and does the others', async () => {
   const { code, stdout, stderr } = await result;
   expect(code).toBe(1);
   expect(JSON.parse(stdout)).toMatchObject({ accepted: 2, duplicates: 0, failed: 5 });
-  const named = stderr.trim().split('\n').map((line) => JSON.parse(line));
+  const named = stderr
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
   expect(named.map(({ line, error }) => [line, error.code]).sort()).toEqual([
     [2, 'bad_body'],
     [3, 'bad_body'],
@@ -336,6 +343,19 @@ test('start --from says how far it got when it is interrupted', async () => {
   expect(code).toBe(1);
   expect(stdout).toMatch(/^1 accepted, 0 duplicates, 0 failed/);
   expect(stderr).toContain('run the same again');
+});
+
+test('start --from stops when NATS cannot be reached, and says so', async () => {
+  const running = child(['start', 'order', '--from', '-'], {
+    PERDURE_NATS_URL: 'nats://127.0.0.1:1',
+  });
+  const result = ended(running);
+  // Standard input stays open: it must not wait for the next line.
+  running.stdin?.write('{"id":"g-1"}\n');
+  const { code, stdout, stderr } = await result;
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^0 accepted, 0 duplicates, 0 failed/);
+  expect(stderr).toMatch(/^perdure: bus_unavailable: /m);
 });
 
 test('watch prints transitions until it is told to stop', async () => {
@@ -429,10 +449,9 @@ test('redrive --all takes the oldest first and leaves what is done alone', async
   const all = await perdure('dead', 'redrive', '--all', '--reason', 'unknown_type', '--json');
   expect(all.code).toBe(0);
   expect(jsonLines(all)).toHaveLength(2);
-  await eventually(
-    async () => json(await perdure('show', 'late', 'a-1', '--json')).seq === 2,
-    { what: 'start and event have been applied' },
-  );
+  await eventually(async () => json(await perdure('show', 'late', 'a-1', '--json')).seq === 2, {
+    what: 'start and event have been applied',
+  });
   expect(await waiting()).toEqual([]);
   const none = await perdure('dead', 'redrive', '--all', '--reason', 'unknown_type');
   expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'no dead letters\n' });
@@ -489,7 +508,8 @@ test('the inspect server answers this machine only, and changes nothing', async 
   try {
     const get = async (path: string, init: RequestInit = {}) => {
       const response = await fetch(server.url + path, init);
-      return { status: response.status, body: init.method === 'HEAD' ? null : await response.json() };
+      const text = await response.text();
+      return { status: response.status, body: text === '' ? null : JSON.parse(text) };
     };
     await startOrder('h-1');
     const { body: overview } = await get('/');

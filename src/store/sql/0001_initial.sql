@@ -11,6 +11,8 @@ CREATE TABLE namespace (
   one        boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (one),
   name       text        NOT NULL,
   shards     integer     NOT NULL CHECK (shards BETWEEN 1 AND 4096),
+  -- Name and creation time of the stream that every cursor counts in; null until a node has read one.
+  log_id     text,
   created_at timestamptz NOT NULL DEFAULT now()
 );
 
