@@ -211,19 +211,21 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
     });
     const over = new AbortController();
     try {
-      await connected.publish(subject, body, {
+      const ack = await connected.publish(subject, body, {
         messageId,
         timeoutMs,
         headers: { [REPLY_HEADER]: reply },
       });
+      // JetStream has it from before and delivers nothing: nobody will reply.
+      const again = ack.duplicate;
       const told = await withDeadline(
-        Promise.race([answered, applied(connected, address, messageId, over.signal)]),
+        Promise.race([answered, applied(connected, address, messageId, again, over.signal)]),
         timeoutMs,
         'timeout',
         `The commit of ${messageId} was not confirmed`,
       );
       if (!told.ok) throw refused(told.error);
-      const { duplicate = false, seq, status, state } = told;
+      const { duplicate = again, seq, status, state } = told;
       return {
         messageId,
         duplicate,
@@ -242,10 +244,11 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
     connected: Bus,
     { type, id }: { type: string; id: string },
     eventId: string,
+    again: boolean,
     signal: AbortSignal,
   ): Promise<CommitReply> {
-    for (;;) {
-      await sleep(clock, ASK_AGAIN_MS, signal);
+    for (let waitMs = again ? 0 : ASK_AGAIN_MS; ; waitMs = again ? ASK_SOON_MS : ASK_AGAIN_MS) {
+      await sleep(clock, waitMs, signal);
       if (signal.aborted) return new Promise(() => {});
       const answer = await ask(connected, type, id, JSON.stringify({ eventId })).catch(
         () => undefined,
@@ -320,7 +323,7 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
         ...rest
       } = given as { id?: string; input?: unknown } & PublishOptions;
       assertToken('id', id);
-      const body = stringify(input, 'input', LIMITS.nestingMax);
+      const body = input === undefined ? '' : stringify(input, 'input', LIMITS.nestingMax);
       const receipt = await publish(subjects.start(ns, name, id), { type: name, id }, body, rest);
       return Object.assign(client.actor(type, id), receipt);
     },
@@ -385,6 +388,7 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
 
 /** Ask about a commit whose reply has not come, this often, ms. */
 const ASK_AGAIN_MS = 2_000;
+const ASK_SOON_MS = 100;
 /** Look again although the feed is silent, this often, ms. */
 const LOOK_AGAIN_MS = 1_000;
 

@@ -71,7 +71,12 @@ export function invariant(condition: unknown, message: string): asserts conditio
   if (!condition) throw new InvariantViolation(message);
 }
 
-/** Anything thrown, as an Error. */
+/** Anything thrown, as an Error; never throws itself, whatever was thrown. */
 export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
+  if (thrown instanceof Error) return thrown;
+  try {
+    return new Error(String(thrown), { cause: thrown });
+  } catch {
+    return new Error('something was thrown that has no text');
+  }
 }

@@ -43,14 +43,25 @@ export function parse(text: string): unknown {
 
 /** An error as plain data for rows and replies: name, message, code when it has one. */
 export function errorSummary(error: unknown): { name: string; message: string; code?: string } {
-  if (!(error instanceof Error)) return { name: 'Error', message: describe(error) };
-  const code = (error as { code?: unknown }).code;
-  return {
-    name: error.name,
-    message: error.message,
-    ...(typeof code === 'string' ? { code } : {}),
-  };
+  try {
+    if (!(error instanceof Error)) return { name: 'Error', message: cut(describe(error)) };
+    const code = (error as { code?: unknown }).code;
+    return {
+      name: cut(String(error.name)),
+      message: cut(String(error.message)),
+      ...(typeof code === 'string' ? { code } : {}),
+    };
+  } catch {
+    // Getters that throw, a name that is no text: it still has to be told somehow.
+    return { name: 'Error', message: 'an error that cannot be read' };
+  }
 }
+
+/** Characters of an error's message that are kept. */
+const MESSAGE_MAX = 4_096;
+
+const cut = (text: string): string =>
+  text.length <= MESSAGE_MAX ? text : `${text.slice(0, MESSAGE_MAX)}… (${text.length} characters)`;
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return value;
@@ -101,6 +112,10 @@ function encodeRecord(value: object, path: string, room: number): unknown {
   }
   return copy ?? value;
 }
+
+/** An error as `encode` writes one, from its plain data. */
+export const errorData = (summary: { name: string; message: string }): unknown =>
+  tagged('Error', summary);
 
 /** An error's own properties ride along when they can; one that cannot is left out, the error still counts. */
 function encodeError(error: Error, path: string, room: number): Tagged {

@@ -15,7 +15,7 @@ export interface Request {
   eventId: string;
   /** Set when another actor sent it: its outbox row's id. */
   outboxId: string | null;
-  /** The body as it stands in the log. */
+  /** The body as it stands in the log; empty for a start without input. */
   text: string;
   /** The input, or the event. */
   value: unknown;
@@ -78,17 +78,15 @@ export function readMessage(
   let value: unknown;
   try {
     text = decoder.decode(message.body);
-    if (text.includes('"__proto__"'))
-      return refuse('bad_body', 'The body has the key "__proto__", which is not allowed.');
     value = text === '' && kind === 'jobs' ? undefined : parse(text);
   } catch (error) {
     return refuse('bad_body', `The body is not JSON in UTF-8: ${(error as Error).message}`);
   }
-  if (nesting(value, limits.nestingMax) > limits.nestingMax)
-    return refuse('bad_body', `The body is nested deeper than ${limits.nestingMax} levels.`);
+  const problem = bodyProblem(value, limits.nestingMax);
+  if (problem) return refuse('bad_body', problem);
   if (kind === 'events') {
-    const problem = eventProblem(value);
-    if (problem) return refuse('bad_event', problem);
+    const wrong = eventProblem(value);
+    if (wrong) return refuse('bad_event', wrong);
   }
   return {
     ok: true,
@@ -96,7 +94,7 @@ export function readMessage(
     address: { type, id },
     eventId,
     outboxId,
-    text: text === '' ? 'null' : text,
+    text,
     value,
   };
 }
@@ -122,14 +120,18 @@ export function hasControl(text: string): boolean {
   return false;
 }
 
-function nesting(value: unknown, room: number): number {
-  if (typeof value !== 'object' || value === null) return 0;
-  if (room <= 0) return 1;
-  let deepest = 0;
+/** What no body may hold: endless nesting, and the key that turns data into a prototype when it is merged. */
+function bodyProblem(value: unknown, nestingMax: number, room = nestingMax): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (room <= 0) return `The body is nested deeper than ${nestingMax} levels.`;
+  if (value instanceof Map || value instanceof Set)
+    return bodyProblem([...value], nestingMax, room - 1);
   for (const key in value) {
+    if (key === '__proto__') return 'The body has the key "__proto__", which is not allowed.';
     const item = (value as Record<string, unknown>)[key];
-    if (typeof item === 'object' && item !== null)
-      deepest = Math.max(deepest, nesting(item, room - 1));
+    if (typeof item !== 'object' || item === null) continue;
+    const problem = bodyProblem(item, nestingMax, room - 1);
+    if (problem) return problem;
   }
-  return deepest + 1;
+  return undefined;
 }

@@ -201,7 +201,11 @@ class Attempt implements Invocation {
   }
 
   #signal(): AbortSignal {
-    this.#controller ??= new AbortController();
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      // Looked at for the first time when it is too late: the state has been left, or time is up.
+      if (this.#state === 'over') this.#controller.abort();
+    }
     return this.#controller.signal;
   }
 

@@ -109,7 +109,7 @@ export function lowerActions(
     const timerId = typeof params.id === 'string' ? params.id : `${seq}.${index}`;
     if (timerId.includes('\0')) throw new PerdureError('step_failed', 'A timer id contains NUL.');
     dropped.delete(timerId);
-    const delayMs = Math.max(0, (params.delay as number | undefined) ?? 0);
+    const delayMs = delayOf(params.delay);
     const text = stringify(event, 'event', nestingMax);
     armed.set(timerId, { timerId, delayMs, position: index, event: text });
   }
@@ -151,6 +151,13 @@ export function lowerActions(
     effects.push({ kind: 'stop', invokeId: child.id, seq: startedSeq });
   }
 }
+
+/** NaN and below is at once, as with setTimeout; a century stands for ever. */
+function delayOf(delay: unknown): number {
+  return typeof delay === 'number' && delay > 0 ? Math.min(delay, CENTURY_MS) : 0;
+}
+
+const CENTURY_MS = 3_155_760_000_000;
 
 function newChildren(
   previous: AnyMachineSnapshot | undefined,

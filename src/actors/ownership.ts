@@ -21,6 +21,7 @@ export class Ownership {
   readonly #surprised = new Map<number, string>();
   #reopening = false;
   #reopens = 0;
+  #reopenedAt = 0;
   #stopped = false;
   #loops: Cancel[] = [];
 
@@ -68,12 +69,13 @@ export class Ownership {
     this.#surprised.set(shard, reason);
     if (this.#reopening) return;
     this.#reopening = true;
-    const waitMs = this.#reopens === 0 ? 0 : backoff(this.#ring.clock, this.#reopens, 50, 2_000);
+    const { clock } = this.#ring;
+    const now = clock.monotonic();
+    if (now - this.#reopenedAt > CALM_AFTER_MS) this.#reopens = 0;
+    this.#reopenedAt = now;
+    const waitMs = this.#reopens === 0 ? 0 : backoff(clock, this.#reopens, 50, 2_000);
     this.#reopens++;
-    this.#ring.clock.after(waitMs, () => void this.#reopen());
-    this.#ring.clock.after(CALM_AFTER_MS, () => {
-      this.#reopens = Math.max(0, this.#reopens - 1);
-    });
+    clock.after(waitMs, () => void this.#reopen());
   }
 
   async #reopen(): Promise<void> {
@@ -170,7 +172,7 @@ export class Ownership {
 const CLAIM_EVERY_MS = 1_000;
 /** A graceful stop takes at most this long. */
 const STOP_MAX_MS = 5_000;
-/** A surprise is forgotten, for the backoff of the next one, after this. */
+/** Without a surprise for this long, the next one is answered at once. */
 const CALM_AFTER_MS = 10_000;
 
 function abortAll(running: Map<string, Invocation>): void {

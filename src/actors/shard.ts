@@ -216,22 +216,20 @@ export class Shard implements CommitSource {
   }
 
   async #takeAll(items: Item[]): Promise<void> {
-    const { limits, loader } = this.#ring;
+    const { limits } = this.#ring;
     const logTag = this.#ring.source.tag;
     const read = new Map<Item, Request | Refusal>();
-    const missing = new Map<string, Address>();
-    const needs = (address: Address) => {
-      const key = addressKey(address);
-      if (!this.residents.has(key)) missing.set(key, address);
-    };
-    for (const item of items)
+    const addresses = new Map<string, Address>();
+    for (const item of items) {
+      let address: Address | undefined;
       if (item.kind === 'message') {
         const request = readMessage(item.message, logTag, limits);
         read.set(item, request);
-        if (request.ok) needs(request.address);
-      } else if (item.kind !== 'published') needs(item.address);
-    let stored: Map<string, StoredActor> = NOTHING;
-    if (missing.size > 0) stored = await loader.load([...missing.values()]);
+        if (request.ok) address = request.address;
+      } else if (item.kind !== 'published') address = item.address;
+      if (address) addresses.set(addressKey(address), address);
+    }
+    const stored = await this.#load(addresses);
     if (this.#closed) return;
     const bring = (address: Address) => this.#bring(address, stored);
     const known = await this.#knownEvents(items, read, bring);
@@ -250,6 +248,21 @@ export class Shard implements CommitSource {
       this.#lazy = false;
       if (!this.#closed && !this.#batch.isEmpty) this.#ring.committer.offer(this);
     });
+  }
+
+  /** Those that are not in memory; an actor may leave memory while others are loaded, so it looks until all are there. */
+  async #load(addresses: Map<string, Address>): Promise<Map<string, StoredActor>> {
+    const stored = new Map<string, StoredActor>();
+    for (;;) {
+      const missing: Address[] = [];
+      for (const [key, address] of addresses)
+        if (!this.residents.has(key)) {
+          missing.push(address);
+          addresses.delete(key);
+        }
+      if (missing.length === 0) return stored;
+      for (const [key, row] of await this.#ring.loader.load(missing)) stored.set(key, row);
+    }
   }
 
   /** The actor from memory or from what was loaded; undefined when it does not exist. */
@@ -390,5 +403,4 @@ function isIdle(resident: Resident): boolean {
 }
 
 const LAZY_COMMIT_MS = 25;
-const NOTHING: Map<string, StoredActor> = new Map();
 const NO_EVENTS: Set<string> = new Set();

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import type { AnyActorRef, AnyMachineSnapshot, EventObject, Snapshot } from 'xstate';
 import { asError, PerdureError } from '../errors.ts';
 import type { ActorStatus, Address, Origin } from '../store/store.ts';
-import { encode, errorSummary, parse, stringify } from './codec.ts';
+import { encode, errorData, errorSummary, parse, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import type { Effect } from './effects.ts';
 import { lowerActions, type Message, type Timer } from './lower.ts';
@@ -24,6 +24,8 @@ export interface Live {
   started: Readonly<Record<string, number>>;
   /** Armed timers: timer id → the transition that armed it. */
   timers: Readonly<Record<string, number>>;
+  /** As it was last written; what is left when the next step goes wrong. Empty before the first. */
+  envelope: string;
 }
 
 /** What happened to the actor. `event` is decoded; `origin` says who may have caused it. */
@@ -73,7 +75,14 @@ export function firstStep(
 ): Step {
   scope.begin(0, new Map());
   const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
-  const before: Live = { snapshot, seq: 0, book: 0, started: {}, timers: {} };
+  const before: Live = {
+    snapshot,
+    seq: 0,
+    book: 0,
+    started: {},
+    timers: {},
+    envelope: '',
+  };
   return finish(type, address, scope, before, undefined, snapshot, limits);
 }
 
@@ -90,7 +99,7 @@ export function nextStep(
   try {
     return finish(type, address, scope, settled(live, input), live, advance(), limits);
   } catch (thrown) {
-    return failedStep(type, scope, live, asError(thrown), limits);
+    return failedStep(type, scope, live, asError(thrown));
   }
 
   function advance(): AnyMachineSnapshot {
@@ -107,7 +116,8 @@ export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelo
   const stored = parse(envelope) as Envelope;
   scope.begin(0, new Map());
   const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
-  return { snapshot, seq, book: stored.book, started: stored.started, timers: stored.timers };
+  const { book, started, timers } = stored;
+  return { snapshot, seq, book, started, timers, envelope };
 }
 
 /** A committed snapshot, as it stands in `actor.snapshot` and `transition.snapshot`. */
@@ -173,56 +183,61 @@ function finish(
       scope.self,
       limits.nestingMax,
     );
-    const live: Live = { snapshot, seq, book: scope.collected.book, started, timers };
-    return { ...rowOf(type, live, limits), ...rest, live, edges: JSON.stringify(edges) };
+    const live: Live = { snapshot, seq, book: scope.collected.book, started, timers, envelope: '' };
+    const row = rowOf(type, live, limits);
+    live.envelope = row.envelope;
+    return { ...row, ...rest, live, edges: JSON.stringify(edges) };
   } catch (thrown) {
-    return failedStep(type, scope, previous ?? before, asError(thrown), limits);
+    return failedStep(type, scope, previous ?? before, asError(thrown));
   }
 }
 
-/** User code threw, or made something no row can hold: the actor ends here, with what it had before. */
-function failedStep(
-  type: ActorType,
-  scope: StepScope,
-  before: Live,
-  error: Error,
-  limits: StepLimits,
-): Step {
-  // A stack names lines of this process; kept out, so that replaying the history gives the same snapshot.
-  const kept = Object.assign(new Error(error.message), {
-    code: error instanceof PerdureError ? error.code : 'step_failed',
-  });
-  kept.name = error.name;
-  Reflect.deleteProperty(kept, 'stack');
-  const empty = before.seq === 0;
-  const snapshot = {
-    ...before.snapshot,
-    ...(empty ? { context: {} } : {}),
-    children: {},
-    status: 'error',
-    error: kept,
-  } as AnyMachineSnapshot;
-  const live: Live = {
-    snapshot,
-    seq: before.seq + 1,
-    book: scope.collected.book,
+/**
+ * User code threw, or made something no row can hold: the actor ends here, with what was last written. The live
+ * snapshot is not looked at: it may be the very thing that cannot be written.
+ */
+function failedStep(type: ActorType, scope: StepScope, before: Live, error: Error): Step {
+  const summary = { code: 'step_failed', ...errorSummary(error) };
+  const seq = before.seq + 1;
+  const { book } = scope.collected;
+  const written =
+    before.envelope === '' ? NOTHING_WRITTEN : (JSON.parse(before.envelope) as Envelope).snapshot;
+  const envelope = JSON.stringify({
+    machine: type.machine.id,
+    version: type.version,
+    xstate: XSTATE_VERSION,
+    book,
     started: {},
     timers: {},
-  };
+    snapshot: { ...written, children: {}, status: 'error', error: errorData(summary) },
+  });
+  const snapshot = {
+    ...before.snapshot,
+    children: {},
+    status: 'error',
+    error: summary,
+  } as unknown as AnyMachineSnapshot;
   return {
-    ...rowOf(type, live, limits),
-    live,
+    live: { snapshot, seq, book, started: {}, timers: {}, envelope },
+    status: 'error',
+    state: JSON.stringify((written as { value?: unknown }).value ?? null),
+    tags: '[]',
+    output: null,
+    error: JSON.stringify(summary),
+    envelope,
     edges: '[]',
-    effects: Object.entries(before.started).map(([invokeId, seq]) => ({
+    effects: Object.entries(before.started).map(([invokeId, startedSeq]) => ({
       kind: 'stop',
       invokeId,
-      seq,
+      seq: startedSeq,
     })),
     timersArmed: [],
     timersDropped: Object.keys(before.timers),
     messages: [],
   };
 }
+
+const NOTHING_WRITTEN = { value: {}, context: {}, historyValue: {} };
 
 type Row = Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error' | 'envelope'>;
 
@@ -250,10 +265,7 @@ function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
 }
 
 function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits): string {
-  const persisted = type.machine.getPersistedSnapshot(live.snapshot) as Snapshot<unknown> & {
-    context: unknown;
-    children: Record<string, { snapshot: unknown }>;
-  };
+  const persisted = persist(type, live);
   const written: Record<string, unknown> = {
     ...persisted,
     context: encode(persisted.context, 'context', nestingMax),
@@ -272,6 +284,22 @@ function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits):
     snapshot: written as unknown as Snapshot<unknown>,
   };
   return JSON.stringify(envelope);
+}
+
+function persist(type: ActorType, { snapshot }: Live): Snapshot<unknown> & Persisted {
+  try {
+    return type.machine.getPersistedSnapshot(snapshot) as Snapshot<unknown> & Persisted;
+  } catch (error) {
+    // XState walks the context for actor references, for ever when it contains itself.
+    if (!(error instanceof RangeError)) throw error;
+    const problem = 'context is nested too deeply, or contains itself.';
+    throw new PerdureError('not_serialisable', problem, { cause: error });
+  }
+}
+
+interface Persisted {
+  context: unknown;
+  children: Record<string, { snapshot: unknown }>;
 }
 
 /** Children that go by a system id. */

@@ -1,7 +1,7 @@
 import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { REPLY_HEADER } from '../bus/subjects.ts';
-import { asError, type ErrorCode } from '../errors.ts';
+import { asError, type ErrorCode, PerdureError } from '../errors.ts';
 import {
   addressKey,
   eventKey,
@@ -11,7 +11,7 @@ import {
 } from '../store/store.ts';
 import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch, Taken } from './batch.ts';
-import { errorSummary, parse, stringify } from './codec.ts';
+import { encode, errorData, errorSummary, parse, stringify } from './codec.ts';
 import { hasControl, type Refusal, type Request } from './intake.ts';
 import type { Item } from './mailbox.ts';
 import { timerEventId } from './replay.ts';
@@ -179,7 +179,7 @@ export class Taker {
 
   failed(batch: Batch, resident: Resident, error: Error): void {
     if (resident.finished) return;
-    const text = stringify({ type: FAIL, error }, 'event', this.#ring.limits.nestingMax);
+    const text = JSON.stringify({ type: FAIL, error: errorData(errorSummary(error)) });
     const event = parse(text) as EventObject;
     this.#step(batch, resident, event, { eventType: FAIL, text, eventId: null, origin: 'engine' });
   }
@@ -190,7 +190,8 @@ export class Taker {
     if (!type) return this.#unknownType(batch, message, address.type);
     const resident = Resident.created(address, type, this.#shard.deliver);
     const step = firstStep(type, address, resident.scope, read.value, this.#ring.limits);
-    const text = `{"type":"xstate.init","input":${read.text}}`;
+    const text =
+      read.text === '' ? '{"type":"xstate.init"}' : `{"type":"xstate.init","input":${read.text}}`;
     this.#record(batch, resident, null, step, {
       eventType: 'xstate.init',
       text,
@@ -265,37 +266,33 @@ export class Taker {
     if (step.status !== 'active') batch.send(outcomeOf(resident, step));
   }
 
+  /** The event that carries a result; one that no row can hold becomes the error of the invoke. */
   #resultText(invokeId: string, outcome: Of<'settled'>['outcome']): string {
     const { nestingMax, bodyMaxBytes } = this.#ring.limits;
-    const failed = (error: unknown) =>
-      stringify(
-        { type: `xstate.error.actor.${invokeId}`, error, actorId: invokeId },
-        invokeId,
-        nestingMax,
-      );
-    if (!outcome.ok) {
-      try {
-        return failed(outcome.error);
-      } catch (error) {
-        return failed(error);
-      }
-    }
+    if (!outcome.ok) return this.#errorText(invokeId, outcome.error);
     try {
-      const done = {
-        type: `xstate.done.actor.${invokeId}`,
-        output: outcome.output,
-        actorId: invokeId,
-      };
-      const text = stringify(done, `output of ${invokeId}`, nestingMax);
+      const output = encode(outcome.output, `output of ${invokeId}`, nestingMax);
+      const type = `xstate.done.actor.${invokeId}`;
+      const text = JSON.stringify({ type, output, actorId: invokeId });
       if (text.length <= bodyMaxBytes) return text;
-      return failed(
-        new Error(
-          `The output of ${invokeId} has ${text.length} bytes; at most ${bodyMaxBytes} are kept.`,
-        ),
-      );
+      const problem = `The output of ${invokeId} has ${text.length} bytes; at most ${bodyMaxBytes} are kept.`;
+      return this.#errorText(invokeId, new PerdureError('body_too_large', problem));
     } catch (error) {
-      return failed(error);
+      return this.#errorText(invokeId, error);
     }
+  }
+
+  #errorText(invokeId: string, error: unknown): string {
+    const { nestingMax, bodyMaxBytes } = this.#ring.limits;
+    const write = (told: unknown) =>
+      JSON.stringify({ type: `xstate.error.actor.${invokeId}`, error: told, actorId: invokeId });
+    try {
+      const text = write(encode(error, `error of ${invokeId}`, nestingMax));
+      if (text.length <= bodyMaxBytes) return text;
+    } catch {
+      // Told below as well as it can be.
+    }
+    return write(errorData(errorSummary(error)));
   }
 
   #unknownType(batch: Batch, message: LogMessage, type: string): undefined {

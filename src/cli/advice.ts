@@ -21,21 +21,23 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   wrong_credentials: 'Correct user, password or database in the URL.',
 };
 
-/** The error with what to do about it; `reason` is what was heard while waiting. */
-export function withAdvice(thrown: unknown, reason?: string): unknown {
+const NO_STREAM =
+  'The namespace has no log: correct --namespace, or start its first node with perdure serve.';
+
+/** Errors that a refusal heard meanwhile may explain. */
+const EXPLAINABLE: readonly ErrorCode[] = ['bus_unavailable', 'store_unavailable', 'timeout'];
+
+/** The error with what to do about it; `heard` is what the servers said while we waited. */
+export function withAdvice(thrown: unknown, heard?: string): unknown {
   if (!(thrown instanceof PerdureError)) return thrown;
-  const known = ADVICE[thrown.code];
-  const advice = known !== undefined && thrown.message.includes(known) ? undefined : known;
-  const because = reason !== undefined && thrown.code.endsWith('_unavailable') ? reason : undefined;
-  if (advice === undefined && because === undefined) return thrown;
-  const parts = [
-    thrown.message,
-    because === undefined || thrown.message.includes(because)
-      ? undefined
-      : `Last heard: ${because}.`,
-    advice,
-  ];
-  return new PerdureError(thrown.code, parts.filter((part) => part !== undefined).join(' '), {
-    cause: thrown,
-  });
+  const { code, message } = thrown;
+  const advice = message.includes('no stream answers') ? NO_STREAM : ADVICE[code];
+  const reason =
+    heard !== undefined && EXPLAINABLE.includes(code) ? `Last heard: ${heard}` : undefined;
+  const added = [reason, advice].filter((text) => text !== undefined && !message.includes(text));
+  if (added.length === 0) return thrown;
+  const sentences = [message, ...added].map((text) =>
+    /[.!?)]$/.test(`${text}`) ? text : `${text}.`,
+  );
+  return new PerdureError(code, sentences.join(' '), { cause: thrown });
 }

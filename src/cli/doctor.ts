@@ -123,7 +123,7 @@ async function checkNats(flags: Flags): Promise<Finding[]> {
     try {
       return [
         ok('nats', `${withoutSecrets(url)} answers`),
-        ...(await askNats(connection, namespace(name))),
+        ...(await askNats(connection, namespace(name), heard)),
       ];
     } finally {
       await connection.close();
@@ -136,8 +136,9 @@ async function checkNats(flags: Flags): Promise<Finding[]> {
 async function askNats(
   connection: Awaited<ReturnType<typeof openConnection>>,
   space: Namespace,
+  heard: ReturnType<typeof rememberWarnings>,
 ): Promise<Finding[]> {
-  const facts = await readNatsFacts(connection, space, rememberWarnings().log);
+  const facts = await readNatsFacts(connection, space, heard.log, heard.reason);
   const lag = facts.jobs === undefined ? [] : [lagFinding(facts.waiting, facts.consumers)];
   return [...natsFindings(facts, space), ...lag];
 }

@@ -36,11 +36,12 @@ export interface StreamFacts {
 /** A wrong answer comes at once; no answer at all is one too. */
 const ANSWER_MS = 2_000;
 
-/** Asks over a connection of its own; leaves nothing behind. */
+/** Asks over a connection of its own; leaves nothing behind. `heard` is what the server last complained about. */
 export async function readNatsFacts(
   connection: Connection,
   namespace: Namespace,
   log: Logger,
+  heard: () => string | undefined = () => undefined,
 ): Promise<NatsFacts> {
   const settings = {
     natsUrl: '',
@@ -65,7 +66,8 @@ export async function readNatsFacts(
     jetStreamTrouble: trouble,
     jobs,
     outcomes,
-    refusals: jobs === undefined ? [] : await tryPermissions(connection, bus, api, namespace),
+    refusals:
+      jobs === undefined ? [] : await tryPermissions(connection, bus, api, namespace, heard),
     waiting: consumers.reduce((sum, one) => sum + one.num_pending + one.num_ack_pending, 0),
     consumers: consumers.length,
   };
@@ -101,21 +103,30 @@ async function tryPermissions(
   bus: NatsBus,
   api: JetStreamApi,
   namespace: Namespace,
+  heard: () => string | undefined,
 ): Promise<string[]> {
-  const found = await Promise.all([
-    tryPublish(bus, namespace),
-    tryConsume(connection, api, namespace),
-  ]);
+  // One after the other: what is heard meanwhile belongs to the one that was tried.
+  const found = [
+    await tryPublish(bus, namespace, heard),
+    await tryConsume(connection, api, namespace),
+  ];
   return found.filter((trouble) => trouble !== undefined);
 }
 
-/** A publish that expects another stream is refused by JetStream, after it has passed every permission. */
-async function tryPublish(bus: NatsBus, namespace: Namespace): Promise<string | undefined> {
+/**
+ * A publish that expects another stream is refused by JetStream, after it has passed every permission. One without
+ * permission gets no answer at all; the server complains elsewhere.
+ */
+async function tryPublish(
+  bus: NatsBus,
+  namespace: Namespace,
+  heard: () => string | undefined,
+): Promise<string | undefined> {
   const subject = subjects.start(namespace, 'perdure-doctor', 'perdure-doctor');
   const headers = { 'Nats-Expected-Stream': 'perdure-doctor' };
   const trouble = await refusal(bus.publish(subject, '', { headers, timeoutMs: ANSWER_MS }));
   if (trouble === undefined || /expected stream does not match/.test(trouble)) return undefined;
-  return `cannot publish to ${namespace.subjectPrefix}jobs.>: ${trouble}`;
+  return `cannot publish to ${namespace.subjectPrefix}jobs.>: ${heard() ?? trouble}`;
 }
 
 /** A consumer of its own, beyond the end of the log, that the server forgets soon if we cannot delete it. */

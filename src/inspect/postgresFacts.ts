@@ -32,7 +32,7 @@ export interface PostgresFacts {
 /** What a node does to each table. */
 const PRIVILEGES: Record<string, string> = {
   migration: 'SELECT',
-  namespace: 'SELECT',
+  namespace: 'SELECT UPDATE',
   node: 'SELECT INSERT UPDATE DELETE',
   shard: 'SELECT UPDATE',
   actor: 'SELECT INSERT UPDATE',

@@ -237,7 +237,7 @@ test('show names a retry that waits', async () => {
   );
 });
 
-test('unknown actors, wrong input and missing URLs end with the right code', async () => {
+test('what is not there is an error that says so', async () => {
   for (const command of ['show', 'history']) {
     const unknown = await perdure(command, 'order', 'nobody');
     expect(unknown.code).toBe(1);
@@ -249,34 +249,44 @@ test('unknown actors, wrong input and missing URLs end with the right code', asy
     'perdure: unknown_actor: There is no order/nobody; start it first.',
   );
   expect(event.stderr).toContain('perdure dead redrive');
+});
 
-  const wrong: string[][] = [
-    ['start', 'order', '--input', '{total}'],
-    ['start', 'order', '--input', '@nowhere.json'],
-    ['start'],
-    ['start', '--from', 'nowhere.jsonl'],
-    ['send', 'order', 'x', '{"type":'],
-    ['send', 'order', 'x', 'PAY', '--with', '[]'],
-    ['send', 'order', 'not.a.token', 'PAY'],
-    ['ls', '--limit', '0'],
-    ['ls', '--status', 'sleeping'],
-    ['dead', 'redrive'],
-    ['dead', 'redrive', '1', '--all'],
-  ];
-  const results = await Promise.all(wrong.map((args) => perdure(...args)));
-  expect(results.map(({ code }) => code)).toEqual(wrong.map(() => 2));
+test.each([
+  [['start', 'order', '--input', '{total}']],
+  [['start', 'order', '--input', '@nowhere.json']],
+  [['start']],
+  [['start', '--from', 'nowhere.jsonl']],
+  [['send', 'order', 'x', '{"type":']],
+  [['send', 'order', 'x', 'PAY', '--with', '[]']],
+  [['send', 'order', 'not.a.token', 'PAY']],
+  [['ls', '--limit', '0']],
+  [['ls', '--status', 'sleeping']],
+  [['dead', 'redrive']],
+  [['dead', 'redrive', '1', '--all']],
+])('asked in a wrong way: %j', async (args) => {
+  const { code, stdout, stderr } = await perdure(...args);
+  expect(code).toBe(2);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(/^perdure: (usage|bad_options): /);
+});
+
+test.each(['ls', 'watch', 'migrate', 'dead redrive 1'])('%s without a URL', async (command) => {
   const nowhere = { PERDURE_NATS_URL: '', PERDURE_DATABASE_URL: '' };
-  for (const args of [['ls'], ['watch'], ['migrate'], ['dead', 'redrive', '1']]) {
-    const lost = await ended(child([...args, '--json'], nowhere));
-    expect(lost.code).toBe(2);
-    expect(JSON.parse(lost.stderr).error).toMatchObject({ code: 'bad_options' });
-  }
-  const refused = await ended(child(['ls'], { PERDURE_DATABASE_URL: 'postgres://127.0.0.1:1/x' }));
-  expect(refused.code).toBe(1);
-  expect(refused.stderr).toMatch(/^perdure: store_unavailable: Postgres at .*ECONNREFUSED/);
-  const silent = await ended(child(['start', 'order'], { PERDURE_NATS_URL: 'nats://127.0.0.1:1' }));
-  expect(silent.code).toBe(1);
-  expect(silent.stderr).toMatch(/^perdure: bus_unavailable: .*perdure doctor/);
+  const lost = await ended(child([...command.split(' '), '--json'], nowhere));
+  expect(lost.code).toBe(2);
+  expect(JSON.parse(lost.stderr).error).toMatchObject({ code: 'bad_options' });
+});
+
+test('servers that do not answer are named, with the reason', async () => {
+  const [postgres, nats] = await Promise.all([
+    ended(child(['ls'], { PERDURE_DATABASE_URL: 'postgres://me:secret@127.0.0.1:1/x' })),
+    ended(child(['start', 'order'], { PERDURE_NATS_URL: 'nats://127.0.0.1:1' })),
+  ]);
+  expect(postgres.code).toBe(1);
+  expect(postgres.stderr).toMatch(/^perdure: store_unavailable: Postgres at .*ECONNREFUSED/);
+  expect(postgres.stderr).not.toContain('secret');
+  expect(nats.code).toBe(1);
+  expect(nats.stderr).toMatch(/^perdure: bus_unavailable: .*perdure doctor/);
 });
 
 test('start --from takes every good line once', async () => {

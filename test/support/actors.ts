@@ -1,55 +1,11 @@
-import { join } from 'node:path';
-import { Client } from 'pg';
 import { assign, cancel, enqueueActions, fromPromise, sendTo, setup } from 'xstate';
 import { actorAddress, defineActor, invocation } from '../../src/index.ts';
-import { Journal, pause } from './cluster.ts';
-import type { JournalLine } from './history.ts';
+import { crashAt, isCommitted, write } from './actorsJournal.ts';
+import { pause } from './cluster.ts';
+
+export { capture } from './actorsJournal.ts';
 
 /** Actor types for nodes that are killed; what they do outside of the database goes to a journal. */
-
-const file = join(process.env.PERDURE_TEST_DIR ?? '.', 'journal.jsonl');
-let captured: JournalLine[] | undefined;
-/** Opened when the first line is written, so that only nodes leave files behind. */
-export const journal = new Journal<JournalLine>(file);
-
-function write(line: JournalLine): void {
-  if (captured) captured.push(line);
-  else journal.write({ ...line, pid: process.pid });
-}
-
-/** Runs an action and returns what it would have written. */
-export function capture(run: () => unknown): JournalLine[] {
-  captured = [];
-  try {
-    run();
-    return captured;
-  } finally {
-    captured = undefined;
-  }
-}
-
-let client: Promise<Client> | undefined;
-
-/** Whether a transition can be seen in Postgres, from a connection of our own. */
-async function isCommitted(key: string): Promise<boolean> {
-  client ??= (async () => {
-    const { PERDURE_DATABASE_URL: url, PERDURE_NAMESPACE: ns } = process.env;
-    const opened = new Client({ connectionString: url });
-    opened.on('error', () => {
-      client = undefined;
-    });
-    await opened.connect();
-    await opened.query(`SET search_path = perdure_${ns}`);
-    return opened;
-  })();
-  const [type, id, , seq] = key.split('/');
-  const { rows } = await (await client).query({
-    name: 'committed',
-    text: 'SELECT EXISTS (SELECT FROM transition WHERE type = $1 AND id = $2 AND seq = $3) AS seen',
-    values: [type, id, seq],
-  });
-  return rows[0]?.seen;
-}
 
 /** What a step of the work is told. */
 export interface WorkInput {
@@ -205,12 +161,7 @@ export const fragile = defineActor('fragile', {
         write({ kind: 'action', at: Date.now(), label: `tell ${from}`, actor: self.id });
         self.send({ type: 'HEARD', from });
       },
-      crash: (_, { at }: { at: string }) => {
-        if (captured || process.env.PERDURE_TEST_CRASH !== at) return;
-        process.kill(process.pid, 'SIGKILL');
-        // The signal is on its way; nothing after it may run.
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-      },
+      crash: (_, { at }: { at: string }) => crashAt(at),
     },
   }).createMachine({
     context: { heard: [] },
@@ -250,11 +201,7 @@ export const brief = defineActor('brief', {
   machine: setup({
     types: { input: {} as { n: number } },
     actions: {
-      crash: () => {
-        if (captured || process.env.PERDURE_TEST_CRASH !== 'brief') return;
-        process.kill(process.pid, 'SIGKILL');
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-      },
+      crash: () => crashAt('brief'),
     },
   }).createMachine({
     context: ({ input }) => input,

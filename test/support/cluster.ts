@@ -1,11 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import { Client } from 'pg';
 import { pino } from 'pino';
 import { namespace, SHARDS } from '../../src/config.ts';
 import type { Logger } from '../../src/log.ts';
 import { migrate } from '../../src/store/migrate.ts';
+import type { OutcomeMessage } from './history.ts';
 
 /** Helpers to run nodes and to look at what they did. Free of vitest, so that chaos runs can use them too. */
 
@@ -183,4 +186,25 @@ export function randomFrom(seed: number): () => number {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** Everything the stream of outcomes holds. */
+export async function readOutcomes(place: Place): Promise<OutcomeMessage[]> {
+  const { outcomesStream } = namespace(place.namespace);
+  const nc = await connect({ servers: place.natsUrl });
+  try {
+    const jsm = await jetstreamManager(nc);
+    const { state } = await jsm.streams.info(outcomesStream);
+    const found: OutcomeMessage[] = [];
+    if (state.messages === 0) return found;
+    const consumer = await jetstream(nc).consumers.get(outcomesStream);
+    const messages = await consumer.consume({ max_messages: 1_000 });
+    for await (const message of messages) {
+      found.push(message.json());
+      if (message.info.pending === 0) break;
+    }
+    return found;
+  } finally {
+    await nc.close();
+  }
 }

@@ -9,6 +9,7 @@ const node = createNode({
   limits: JSON.parse(process.env.PERDURE_TEST_LIMITS ?? '{}'),
   logger: createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'info' }),
 });
-process.once('SIGTERM', () => void node.stop());
+// What aborted work has left in the event loop must not keep the process.
+process.once('SIGTERM', () => void node.stop().then(() => process.exit(0)));
 await node.start();
 process.stdout.write(`${node.nodeId}\n`);
