@@ -37,6 +37,8 @@ export class Batch {
   readonly messages: LogMessage[] = [];
   readonly replies: Reply[] = [];
   readonly outbox: OutboxRow[] = [];
+  /** Set off by the commit besides the steps: a retry that was recorded. */
+  readonly afterwards: (() => void)[] = [];
   readonly #shard: number;
   readonly #residents = new Set<Resident>();
   readonly #transitions: TransitionWrite[] = [];

@@ -29,6 +29,7 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
     tell(ring, taken, emitted, at);
   }
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
+  for (const run of batch.afterwards) run();
   ring.outbox.relay(batch.outbox);
   if (timersUnknown) void readTimers(ring, shard);
 }

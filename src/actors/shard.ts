@@ -1,26 +1,18 @@
 import type { EventObject } from 'xstate';
-import type { LogMessage, LogReader } from '../bus/bus.ts';
+import type { LogReader } from '../bus/bus.ts';
 import { backoff, sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
-import {
-  type Address,
-  addressKey,
-  type EventKey,
-  type OpenedShard,
-  type Recovered,
-  type ShardCommit,
-  type StoredActor,
-} from '../store/store.ts';
+import type { OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
 import { Batch } from './batch.ts';
 import type { CommitSource } from './committer.ts';
-import { type Refusal, type Request, readMessage } from './intake.ts';
 import type { Invocation } from './invocation.ts';
-import { type Item, Mailbox } from './mailbox.ts';
+import type { Item } from './mailbox.ts';
 import { perform } from './perform.ts';
-import { Resident } from './resident.ts';
+import { Pump } from './pump.ts';
+import type { Resident } from './resident.ts';
 import { resume } from './resume.ts';
 import type { Ring } from './ring.ts';
-import { remembers, Taker } from './taker.ts';
+import { Taker } from './taker.ts';
 
 /**
  * One shard while this node owns it: reader → mailbox → step → batch → committer → effects, one way round.
@@ -34,8 +26,8 @@ export class Shard implements CommitSource {
   readonly number: number;
   readonly residents = new Map<string, Resident>();
   readonly #ring: Ring;
-  readonly #mailbox = new Mailbox();
   readonly #taker: Taker;
+  readonly #pump: Pump;
   #epoch: number;
   #commitNo: number;
   #cursor: number;
@@ -43,8 +35,6 @@ export class Shard implements CommitSource {
   #inFlight: Batch | undefined;
   #sent: ShardCommit | undefined;
   #reader: LogReader | undefined;
-  #pumping = false;
-  #pumpWanted = false;
   #lazy = false;
   #closed = false;
 
@@ -56,6 +46,7 @@ export class Shard implements CommitSource {
     this.#cursor = opened.cursor;
     this.#batch = new Batch(this.number);
     this.#taker = new Taker(ring, this);
+    this.#pump = new Pump(ring, this, this.#taker);
   }
 
   get epoch(): number {
@@ -93,7 +84,7 @@ export class Shard implements CommitSource {
         await sleep(clock, 100 + backoff(clock, attempt, 100, 1_000));
       }
     if (this.#closed) await this.#reader?.stop();
-    this.#wake();
+    this.#pump.wake();
   }
 
   async #readLog(): Promise<LogReader> {
@@ -105,9 +96,7 @@ export class Shard implements CommitSource {
       pendingMax: this.#ring.limits.shardPendingMax,
       ackWaitMs: this.#ring.limits.ackWaitMs,
       onMessage: (message) => this.post({ kind: 'message', message }),
-      onSurprise: (reason) => {
-        if (!this.#closed) this.#ring.surprise(this.number, reason);
-      },
+      onSurprise: (reason) => this.surprised(reason),
     });
   }
 
@@ -118,8 +107,8 @@ export class Shard implements CommitSource {
   async passed(): Promise<number | undefined> {
     if (!this.#reader || this.#closed) return undefined;
     const { waiting, logEnd } = await this.#reader.lag();
-    const idle = waiting === 0 && this.#mailbox.size === 0 && this.#batch.isEmpty && !this.#pumping;
-    return idle && !this.#inFlight && !this.#closed ? logEnd : undefined;
+    const idle = waiting === 0 && this.#pump.isIdle && this.#batch.isEmpty && !this.#inFlight;
+    return idle && !this.#closed ? logEnd : undefined;
   }
 
   /** Stops taking. Returns the attempts that still run, by key, for whoever opens the shard here again. */
@@ -139,9 +128,7 @@ export class Shard implements CommitSource {
   }
 
   post(item: Item): void {
-    if (this.#closed) return;
-    this.#mailbox.push(item);
-    this.#wake();
+    if (!this.#closed) this.#pump.push(item);
   }
 
   /** What an action of the actor sends to `self`: named by the action, so that redoing the action sends it once. */
@@ -176,72 +163,32 @@ export class Shard implements CommitSource {
         this.#drop(resident);
   }
 
+  /** The turn that held the actor in memory is over. */
+  release(key: string): void {
+    const resident = this.residents.get(key);
+    if (resident?.finished && isIdle(resident)) this.#drop(resident);
+  }
+
   #drop(resident: Resident): void {
+    if (this.#pump.pins(resident.key)) return;
     if (this.residents.delete(resident.key)) this.#count(resident, -1);
   }
 
-  // ── mailbox → step → batch ──────────────────────────────────────────────────────────────────────
-
-  #wake(): void {
-    if (this.#pumping) {
-      this.#pumpWanted = true;
-      return;
-    }
-    this.#pumping = true;
-    this.#ring.clock.soon(() => void this.#pump());
+  /** What the pump fills; handed over whole with the next commit. */
+  get batch(): Batch {
+    return this.#batch;
   }
 
-  async #pump(): Promise<void> {
-    try {
-      const { load, limits } = this.#ring;
-      const withLog = load.busyActors < limits.busyActorsMax;
-      const items = this.#closed ? [] : this.#mailbox.take(withLog ? limits.shardIntakeMax : 0);
-      if (items.length > 0) await this.#takeAll(items);
-      if (withLog && this.#mailbox.size > 0) this.#pumpWanted = true;
-      // Full: the log lane waits for running actors to finish; look again when one has.
-      if (!withLog && this.#mailbox.size > 0) this.#ring.clock.after(20, () => this.#wake());
-    } catch (error) {
-      this.#ring.log.error(
-        { shard: this.number, error: asError(error).stack },
-        'shard: pump failed',
-      );
-      if (!this.#closed) this.#ring.surprise(this.number, asError(error).message);
-    } finally {
-      this.#pumping = false;
-      if (this.#pumpWanted) {
-        this.#pumpWanted = false;
-        this.#wake();
-      }
-    }
+  /** The shard cannot go on as it is. */
+  surprised(reason: string): void {
+    if (!this.#closed) this.#ring.surprise(this.number, reason);
   }
 
-  async #takeAll(items: Item[]): Promise<void> {
-    const { limits } = this.#ring;
-    const logTag = this.#ring.source.tag;
-    const read = new Map<Item, Request | Refusal>();
-    const addresses = new Map<string, Address>();
-    for (const item of items) {
-      let address: Address | undefined;
-      if (item.kind === 'message') {
-        const request = readMessage(item.message, logTag, limits);
-        read.set(item, request);
-        if (request.ok) address = request.address;
-      } else if (item.kind !== 'published') address = item.address;
-      if (address) addresses.set(addressKey(address), address);
-    }
-    const stored = await this.#load(addresses);
-    if (this.#closed) return;
-    const bring = (address: Address) => this.#bring(address, stored);
-    const known = await this.#knownEvents(items, read, bring);
-    if (this.#closed) return;
-    for (const item of items) this.#take(item, read.get(item), bring, known);
-    if (this.#batch.isEmpty) return;
-    if (this.#batch.size > 0 || this.#batch.replies.length > 0) this.#ring.committer.offer(this);
-    else this.#commitSoon();
-  }
-
-  /** Row-only news (an outcome is out, an action is done) rides with the next commit, or goes by itself soon. */
-  #commitSoon(): void {
+  /** Has the batch committed: now, or soon when there is only row-only news (an outcome is out, an action is done). */
+  offer(): void {
+    const batch = this.#batch;
+    if (batch.isEmpty || this.#closed) return;
+    if (batch.size > 0 || batch.replies.length > 0) return this.#ring.committer.offer(this);
     if (this.#lazy) return;
     this.#lazy = true;
     this.#ring.clock.after(LAZY_COMMIT_MS, () => {
@@ -249,98 +196,6 @@ export class Shard implements CommitSource {
       if (!this.#closed && !this.#batch.isEmpty) this.#ring.committer.offer(this);
     });
   }
-
-  /** Those that are not in memory; an actor may leave memory while others are loaded, so it looks until all are there. */
-  async #load(addresses: Map<string, Address>): Promise<Map<string, StoredActor>> {
-    const stored = new Map<string, StoredActor>();
-    for (;;) {
-      const missing: Address[] = [];
-      for (const [key, address] of addresses)
-        if (!this.residents.has(key)) {
-          missing.push(address);
-          addresses.delete(key);
-        }
-      if (missing.length === 0) return stored;
-      for (const [key, row] of await this.#ring.loader.load(missing)) stored.set(key, row);
-    }
-  }
-
-  /** The actor from memory or from what was loaded; undefined when it does not exist. */
-  #bring(address: Address, stored: Map<string, StoredActor>): Resident | StoredActor | undefined {
-    const key = addressKey(address);
-    const resident = this.residents.get(key);
-    if (resident) return resident;
-    const row = stored.get(key);
-    if (!row) return undefined;
-    const brought = row.status === 'active' || row.busy ? this.#taker.rehydrate(row) : undefined;
-    if (!brought) return row;
-    this.adopt(brought);
-    return brought;
-  }
-
-  /** Postgres is asked for event ids only where memory does not hold them all. */
-  async #knownEvents(
-    items: readonly Item[],
-    read: Map<Item, Request | Refusal>,
-    bring: (address: Address) => Resident | StoredActor | undefined,
-  ): Promise<Set<string>> {
-    const doubtful: EventKey[] = [];
-    for (const item of items) {
-      const request = read.get(item);
-      const event = request?.ok ? request : item.kind === 'self' ? item : undefined;
-      const actor = event && bring(event.address);
-      if (event && actor && remembers(actor, event.eventId) === undefined)
-        doubtful.push({ ...event.address, eventId: event.eventId });
-    }
-    return doubtful.length > 0 ? this.#ring.loader.knownEvents(doubtful) : NO_EVENTS;
-  }
-
-  #take(
-    item: Item,
-    read: Request | Refusal | undefined,
-    bring: (address: Address) => Resident | StoredActor | undefined,
-    known: Set<string>,
-  ): void {
-    const batch = this.#batch;
-    if (item.kind === 'message') return this.#takeMessage(item.message, read, bring, known);
-    if (item.kind === 'published') return batch.delivered(item.messageId);
-    const resident = bring(item.address);
-    // Gone, or of a version this node does not know: nothing to do here; the rows stay as they are.
-    if (!(resident instanceof Resident)) return;
-    resident.touchedAt = this.#ring.clock.monotonic();
-    switch (item.kind) {
-      case 'settled':
-        return this.#taker.settled(batch, resident, item, (run) => this.#afterCommit.push(run));
-      case 'timer':
-        return this.#taker.timer(batch, resident, item);
-      case 'self':
-        return this.#taker.self(batch, resident, item, known);
-      case 'failed':
-        return this.#taker.failed(batch, resident, item.error);
-      case 'acted':
-        resident.acted(item.seq);
-        return batch.row(resident);
-    }
-  }
-
-  #takeMessage(
-    message: LogMessage,
-    read: Request | Refusal | undefined,
-    bring: (address: Address) => Resident | StoredActor | undefined,
-    known: Set<string>,
-  ): void {
-    // Below the cursor: applied before the reader started (a consumer may hand over an older one).
-    if (message.seq <= this.#cursor || !read) return message.ack();
-    const actor = read.ok ? bring(read.address) : undefined;
-    const created = this.#taker.message(this.#batch, message, read, actor, known);
-    if (created) this.adopt(created);
-  }
-
-  /** Things the next landed batch sets off besides its steps (a retry that was recorded). */
-  #afterCommit: (() => void)[] = [];
-  #afterInFlight: (() => void)[] = [];
-
-  // ── committer ───────────────────────────────────────────────────────────────────────────────────
 
   get waiting(): number {
     return this.#batch.size;
@@ -350,8 +205,6 @@ export class Shard implements CommitSource {
     if (this.#closed || this.#batch.isEmpty) return undefined;
     this.#inFlight = this.#batch;
     this.#batch = new Batch(this.number);
-    this.#afterInFlight = this.#afterCommit;
-    this.#afterCommit = [];
     this.#sent = this.#inFlight.toCommit(this.#epoch, this.#commitNo + 1, this.#cursor);
     return this.#sent;
   }
@@ -365,7 +218,6 @@ export class Shard implements CommitSource {
 
   landed(commitNo: number, at: number | null): void {
     const batch = this.#inFlight;
-    const after = this.#afterInFlight;
     this.#inFlight = undefined;
     if (this.#closed || !batch) return;
     this.#commitNo = commitNo;
@@ -373,12 +225,11 @@ export class Shard implements CommitSource {
     for (const message of batch.messages) message.ack();
     if (at !== null) this.#ring.timers.observe(at);
     perform(this.#ring, this, batch, at);
-    for (const run of after) run();
     for (const resident of batch.residents) {
       resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
       if (resident.finished && isIdle(resident)) this.#drop(resident);
     }
-    if (!this.#batch.isEmpty) this.#ring.committer.offer(this);
+    this.offer();
   }
 
   fenced(): void {
@@ -387,11 +238,11 @@ export class Shard implements CommitSource {
       { shard: this.number, epoch: this.#epoch },
       'shard: fenced, another node owns it',
     );
-    this.#ring.surprise(this.number, 'fenced');
+    this.surprised('fenced');
   }
 
   refused(error: Error): void {
-    if (!this.#closed) this.#ring.surprise(this.number, `commit refused: ${error.message}`);
+    this.surprised(`commit refused: ${error.message}`);
   }
 }
 
@@ -403,4 +254,3 @@ function isIdle(resident: Resident): boolean {
 }
 
 const LAZY_COMMIT_MS = 25;
-const NO_EVENTS: Set<string> = new Set();

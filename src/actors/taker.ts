@@ -69,7 +69,7 @@ export class Taker {
     message: LogMessage,
     read: Request | Refusal,
     actor: Resident | StoredActor | undefined,
-    known: Set<string>,
+    known: ReadonlySet<string>,
   ): Resident | undefined {
     batch.consumed(message);
     if (read.outboxId !== null) batch.delivered(read.outboxId);
@@ -111,12 +111,7 @@ export class Taker {
     return undefined;
   }
 
-  settled(
-    batch: Batch,
-    resident: Resident,
-    item: Of<'settled'>,
-    afterCommit: (run: () => void) => void,
-  ): void {
+  settled(batch: Batch, resident: Resident, item: Of<'settled'>): void {
     const { invokeId, seq, outcome } = item;
     // The state was left meanwhile, or entered again: the result belongs to nobody.
     if (resident.live?.started[invokeId] !== seq) return;
@@ -134,7 +129,7 @@ export class Taker {
           error: errorSummary(outcome.error),
         };
         batch.row(resident);
-        afterCommit(() =>
+        batch.afterwards.push(() =>
           startAttempt(this.#ring, this.#shard, resident, invokeId, attempt + 1, delayMs),
         );
         return;
@@ -168,7 +163,7 @@ export class Taker {
     }
   }
 
-  self(batch: Batch, resident: Resident, item: Of<'self'>, known: Set<string>): void {
+  self(batch: Batch, resident: Resident, item: Of<'self'>, known: ReadonlySet<string>): void {
     const { eventId } = item;
     if (resident.finished || resident.eventIds.has(eventId)) return;
     if (known.has(eventKey({ ...item.address, eventId }))) return;

@@ -43,14 +43,16 @@ export async function withReadStore<T>(
   work: (store: ReadStore) => Promise<T>,
 ): Promise<T> {
   const { url, namespace: name } = endpointOf('database', flags);
-  return reachingPostgres(url, REACH_MS, async (reach) => {
-    const store = await openReadStore({ databaseUrl: url, namespace: namespace(name), ...reach });
-    try {
-      return await work(store);
-    } finally {
-      await store.close();
-    }
-  });
+  const store = await reachPostgres(url, REACH_MS, (reach) =>
+    openReadStore({ databaseUrl: url, namespace: namespace(name), ...reach }),
+  );
+  try {
+    return await work(store);
+  } catch (thrown) {
+    throw withAdvice(thrown);
+  } finally {
+    await store.close();
+  }
 }
 
 /** Runs `work` on one connection with Postgres; waits for ever when `reachMs` is undefined. */
@@ -58,20 +60,22 @@ export async function withSession<T>(
   target: { url: string; schema: string; reachMs: number | undefined },
   work: (client: Session['client']) => Promise<T>,
 ): Promise<T> {
-  return reachingPostgres(target.url, target.reachMs, async (reach) => {
-    const { session } = await waitUntilReachable({
+  const { session } = await reachPostgres(target.url, target.reachMs, (reach) =>
+    waitUntilReachable({
       databaseUrl: target.url,
       schema: target.schema,
       applicationName: 'perdure cli',
       clock: systemClock,
       ...reach,
-    });
-    try {
-      return await work(session.client);
-    } finally {
-      await session.client.end();
-    }
-  });
+    }),
+  );
+  try {
+    return await work(session.client);
+  } catch (thrown) {
+    throw withAdvice(thrown);
+  } finally {
+    await session.client.end();
+  }
 }
 
 /** How long to wait for Postgres, and whom to tell about it. */
@@ -82,14 +86,14 @@ interface Reach {
 }
 
 /** Errors of the way there say which server, and why as far as it is known. */
-async function reachingPostgres<T>(
+async function reachPostgres<T>(
   url: string,
   reachMs: number | undefined,
-  work: (reach: Reach) => Promise<T>,
+  open: (reach: Reach) => Promise<T>,
 ): Promise<T> {
   let reason: string | undefined;
   try {
-    return await work({
+    return await open({
       log: rememberWarnings().log,
       onWaiting: (heard) => {
         reason = heard.replace(/^waiting for Postgres at [^ ]*: /, '');

@@ -1,0 +1,180 @@
+import type { LogMessage } from '../bus/bus.ts';
+import { asError } from '../errors.ts';
+import { type Address, addressKey, type EventKey, type StoredActor } from '../store/store.ts';
+import { type Refusal, type Request, readMessage } from './intake.ts';
+import { type Item, Mailbox } from './mailbox.ts';
+import { Resident } from './resident.ts';
+import type { Ring } from './ring.ts';
+import type { Shard } from './shard.ts';
+import { remembers, type Taker } from './taker.ts';
+
+/**
+ * A shard's mailbox and the one loop that empties it: a turn takes what waits, loads the actors it is for, and has
+ * each item stepped into the shard's batch, in order. Turns never overlap, so nothing else changes actors.
+ */
+export class Pump {
+  readonly #ring: Ring;
+  readonly #shard: Shard;
+  readonly #taker: Taker;
+  readonly #mailbox = new Mailbox();
+  /** Actors of the turn that runs; they stay in memory until it has ended. */
+  #pinned: ReadonlyMap<string, Address> = NOBODY;
+  #turning = false;
+  #again = false;
+
+  constructor(ring: Ring, shard: Shard, taker: Taker) {
+    this.#ring = ring;
+    this.#shard = shard;
+    this.#taker = taker;
+  }
+
+  get isIdle(): boolean {
+    return !this.#turning && this.#mailbox.size === 0;
+  }
+
+  /** The turn that runs counts on the actor being in memory. */
+  pins(key: string): boolean {
+    return this.#pinned.has(key);
+  }
+
+  push(item: Item): void {
+    this.#mailbox.push(item);
+    this.wake();
+  }
+
+  wake(): void {
+    if (this.#turning) {
+      this.#again = true;
+      return;
+    }
+    this.#turning = true;
+    this.#ring.clock.soon(() => void this.#turn());
+  }
+
+  async #turn(): Promise<void> {
+    const { load, limits, clock, log } = this.#ring;
+    try {
+      const withLog = load.busyActors < limits.busyActorsMax;
+      const items = this.#shard.closed
+        ? []
+        : this.#mailbox.take(withLog ? limits.shardIntakeMax : 0);
+      if (items.length > 0) await this.#takeAll(items);
+      if (this.#mailbox.size > 0)
+        if (withLog) this.#again = true;
+        // Full: the log lane waits until running actors have finished.
+        else clock.after(FULL_WAIT_MS, () => this.wake());
+    } catch (error) {
+      log.error({ shard: this.#shard.number, error: asError(error).stack }, 'pump: turn failed');
+      this.#shard.surprised(asError(error).message);
+    } finally {
+      const pinned = this.#pinned;
+      this.#pinned = NOBODY;
+      for (const key of pinned.keys()) this.#shard.release(key);
+      this.#turning = false;
+      if (this.#again) {
+        this.#again = false;
+        this.wake();
+      }
+    }
+  }
+
+  async #takeAll(items: readonly Item[]): Promise<void> {
+    const turn: Turn = { read: new Map(), stored: NOTHING, known: NO_EVENTS };
+    const pinned = new Map<string, Address>();
+    for (const item of items) {
+      const address = this.#addressOf(item, turn);
+      if (address) pinned.set(addressKey(address), address);
+    }
+    this.#pinned = pinned;
+    const missing: Address[] = [];
+    for (const [key, address] of pinned) if (!this.#shard.residents.has(key)) missing.push(address);
+    if (missing.length > 0) turn.stored = await this.#ring.loader.load(missing);
+    if (this.#shard.closed) return;
+    const doubtful = this.#doubtful(items, turn);
+    if (doubtful.length > 0) turn.known = await this.#ring.loader.knownEvents(doubtful);
+    if (this.#shard.closed) return;
+    for (const item of items) this.#take(item, turn);
+    this.#shard.offer();
+  }
+
+  #addressOf(item: Item, { read }: Turn): Address | undefined {
+    if (item.kind === 'published') return undefined;
+    if (item.kind !== 'message') return item.address;
+    const request = readMessage(item.message, this.#ring.source.tag, this.#ring.limits);
+    read.set(item, request);
+    return request.ok ? request.address : undefined;
+  }
+
+  /** Postgres is asked for event ids only where memory does not hold them all. */
+  #doubtful(items: readonly Item[], turn: Turn): EventKey[] {
+    const doubtful: EventKey[] = [];
+    for (const item of items) {
+      const request = turn.read.get(item);
+      const event = request?.ok ? request : item.kind === 'self' ? item : undefined;
+      const actor = event && this.#bring(event.address, turn);
+      if (event && actor && remembers(actor, event.eventId) === undefined)
+        doubtful.push({ ...event.address, eventId: event.eventId });
+    }
+    return doubtful;
+  }
+
+  /** The actor from memory or from what was loaded; undefined when it does not exist. */
+  #bring(address: Address, { stored }: Turn): Resident | StoredActor | undefined {
+    const key = addressKey(address);
+    const resident = this.#shard.residents.get(key);
+    if (resident) return resident;
+    const row = stored.get(key);
+    if (!row) return undefined;
+    const brought = row.status === 'active' || row.busy ? this.#taker.rehydrate(row) : undefined;
+    if (!brought) return row;
+    this.#shard.adopt(brought);
+    return brought;
+  }
+
+  #take(item: Item, turn: Turn): void {
+    const { batch } = this.#shard;
+    if (item.kind === 'message') return this.#takeMessage(item.message, turn.read.get(item), turn);
+    if (item.kind === 'published') return batch.delivered(item.messageId);
+    const resident = this.#bring(item.address, turn);
+    // Gone, or of a version this node does not know: nothing to do here; the rows stay as they are.
+    if (!(resident instanceof Resident)) return;
+    resident.touchedAt = this.#ring.clock.monotonic();
+    switch (item.kind) {
+      case 'settled':
+        return this.#taker.settled(batch, resident, item);
+      case 'timer':
+        return this.#taker.timer(batch, resident, item);
+      case 'self':
+        return this.#taker.self(batch, resident, item, turn.known);
+      case 'failed':
+        return this.#taker.failed(batch, resident, item.error);
+      case 'acted':
+        resident.acted(item.seq);
+        return batch.row(resident);
+      default:
+        item satisfies never;
+    }
+  }
+
+  #takeMessage(message: LogMessage, read: Request | Refusal | undefined, turn: Turn): void {
+    // Below the cursor: applied before the reader started (a consumer may hand over an older one).
+    if (message.seq <= this.#shard.cursor || !read) return message.ack();
+    const actor = read.ok ? this.#bring(read.address, turn) : undefined;
+    const created = this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
+    if (created) this.#shard.adopt(created);
+  }
+}
+
+/** What one turn knows. */
+interface Turn {
+  readonly read: Map<Item, Request | Refusal>;
+  /** Actors that were not in memory when it began. */
+  stored: ReadonlyMap<string, StoredActor>;
+  /** Event ids that are recorded, of those memory could not tell. */
+  known: ReadonlySet<string>;
+}
+
+const FULL_WAIT_MS = 20;
+const NOBODY: ReadonlyMap<string, Address> = new Map();
+const NOTHING: ReadonlyMap<string, StoredActor> = new Map();
+const NO_EVENTS: ReadonlySet<string> = new Set();
