@@ -25,9 +25,13 @@ const CLI = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const ACTORS = fileURLToPath(new URL('./actors.ts', import.meta.url));
 export const NAMESPACE = 'perdure';
 
+const logFile = (data: string) => join(data, 'dev.log');
+
+/** The end of what it and its nodes said. */
+export const logTail = (data: string): string => readFileSync(logFile(data), 'utf8').slice(-4_000);
+
 export function startPerdureDev(data: string, journal: string): PerdureDev {
-  const logFile = join(data, 'dev.log');
-  const log = openSync(logFile, 'a');
+  const log = openSync(logFile(data), 'a');
   const child: ChildProcess = spawn(
     process.execPath,
     [CLI, 'dev', ACTORS, '--data', data, '--namespace', NAMESPACE, '--json'],
@@ -44,7 +48,7 @@ export function startPerdureDev(data: string, journal: string): PerdureDev {
     child.once('error', () => resolve());
   });
   const ended = exited.then(() => {
-    throw new Error(`perdure dev ended:\n${readFileSync(logFile, 'utf8').slice(-4_000)}`);
+    throw new Error(`perdure dev ended:\n${logTail(data)}`);
   });
   // Whoever does not wait for it now asks later, or has stopped it.
   ended.catch(() => {});

@@ -12,7 +12,7 @@ import { createClient, type PerdureClient } from '../../src/index.ts';
 import { packageType, REVIEWER, reviewerType } from './actors.ts';
 import { type Audited, listPackages, type Package } from './audit.ts';
 import { check } from './check.ts';
-import { NAMESPACE, type PerdureDev, startPerdureDev } from './perdureDev.ts';
+import { logTail, NAMESPACE, type PerdureDev, startPerdureDev } from './perdureDev.ts';
 import { RecordReader } from './record.ts';
 import { type Report, Teller, table } from './report.ts';
 import { auditSequentially } from './sequential.ts';
@@ -30,7 +30,7 @@ Exit codes: 0 equal to the sequential computation, 1 not, 2 asked in a wrong way
 `;
 
 /** Longest wait for all packages to finish, ms. */
-const FINISH_MS = 120_000;
+const FINISH_MS = 60_000;
 const LOOK_EVERY_MS = 50;
 
 /** A demo that runs: what it needs of its surroundings. */
@@ -225,6 +225,8 @@ async function main(): Promise<number> {
     ]);
     if (report === undefined) return 130;
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : table(report));
+    // The data is about to be removed, and with it what the nodes had to say.
+    if (!report.ok) process.stderr.write(`perdure dev said:\n${logTail(data)}\n`);
     return report.ok ? 0 : 1;
   } catch (error) {
     if (signal.aborted) return 130;

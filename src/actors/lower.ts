@@ -29,128 +29,178 @@ export interface Lowered {
   timersArmed: Timer[];
   timersDropped: string[];
   messages: Message[];
-  started: Record<string, number>;
-  timers: Record<string, number>;
+  started: Readonly<Record<string, number>>;
+  timers: Readonly<Record<string, number>>;
+}
+
+/** One step, as it has to be lowered. */
+export interface Lowering {
+  address: Address;
+  seq: number;
+  before: Live;
+  previous: AnyMachineSnapshot | undefined;
+  snapshot: AnyMachineSnapshot;
+  self: AnyActorRef;
+  nestingMax: number;
 }
 
 /**
  * Turns the actions XState resolved into what Perdure does: data for the commit (timers, messages) and effects
  * for after it. Built-in actions are read from their parameters; only custom actions are ever executed.
  */
-export function lowerActions(
-  address: Address,
-  seq: number,
-  before: Live,
-  previous: AnyMachineSnapshot | undefined,
-  snapshot: AnyMachineSnapshot,
-  actions: readonly ExecutableActionObject[],
-  self: AnyActorRef,
-  nestingMax: number,
-): Lowered {
-  const effects: Effect[] = [];
-  const armed = new Map<string, Timer>();
-  const dropped = new Set<string>();
-  const messages: Message[] = [];
-  const started = { ...before.started };
-  const live = snapshot.status === 'active';
-  const pending = new Set(newChildren(previous, snapshot));
+export function lowerActions(step: Lowering, actions: readonly ExecutableActionObject[]): Lowered {
+  const lowering = new StepLowering(step);
+  for (let index = 0; index < actions.length; index++)
+    lowering.action(actions[index] as ExecutableActionObject, index);
+  return lowering.finish();
+}
 
-  actions.forEach((action, index) => {
-    const params = action.params as Record<string, unknown> | undefined;
+type Params = Record<string, unknown>;
+
+class StepLowering {
+  readonly #step: Lowering;
+  readonly #effects: Effect[] = [];
+  readonly #messages: Message[] = [];
+  readonly #armed = new Map<string, Timer>();
+  readonly #dropped = new Set<string>();
+  /** Children of the new snapshot that were not there before and have not been started yet. */
+  readonly #new: AnyActorRef[];
+  /** Copied when something changes: most steps leave one of the two as it is. */
+  #started: Record<string, number>;
+  #startedIsOurs = false;
+
+  constructor(step: Lowering) {
+    this.#step = step;
+    this.#started = step.before.started;
+    this.#new = newChildren(step.previous, step.snapshot);
+  }
+
+  action(action: ExecutableActionObject, index: number): void {
+    const params = action.params as Params | undefined;
     switch (action.type) {
       case 'xstate.raise':
-        if (typeof params?.delay === 'number') arm(index, params, params.event as EventObject);
+        if (typeof params?.delay === 'number')
+          this.#arm(index, params, params.event as EventObject);
         return;
       case 'xstate.sendTo':
-        return send(index, params as Record<string, unknown>);
+        return this.#send(index, params as Params);
       case 'xstate.cancel':
-        return drop(String(params?.sendId));
+        return this.#drop(String(params?.sendId));
       case 'xstate.spawnChild':
-        return invoke(params?.actorRef as AnyActorRef | undefined);
+        return this.#invoke(params?.actorRef as AnyActorRef | undefined);
       case 'xstate.stopChild':
-        return stop(action.params as unknown as AnyActorRef | undefined);
+        return this.#stop(action.params as unknown as AnyActorRef | undefined);
       case 'xstate.emit':
-        effects.push({ kind: 'emit', event: params?.event as EventObject });
+        this.#effects.push({ kind: 'emit', event: params?.event as EventObject });
         return;
       case 'xstate.log':
-        effects.push({ kind: 'log', label: params?.label as string, value: params?.value });
+        this.#effects.push({
+          kind: 'log',
+          label: params?.label as string | undefined,
+          value: params?.value,
+        });
         return;
       default:
         if (action.exec)
-          effects.push({
+          this.#effects.push({
             kind: 'action',
             type: action.type,
             run: () => action.exec?.(action.info, action.params),
           });
     }
-  });
-  // Children that `assign` spawned come without an action of their own.
-  for (const child of pending) invoke(child);
-
-  if (!live) {
-    for (const [invokeId, startedSeq] of Object.entries(started))
-      effects.push({ kind: 'stop', invokeId, seq: startedSeq });
-    armed.clear();
-    for (const timerId of Object.keys(before.timers)) dropped.add(timerId);
   }
-  const timers = { ...before.timers };
-  for (const timerId of dropped) delete timers[timerId];
-  for (const timerId of armed.keys()) timers[timerId] = seq;
-  return {
-    effects,
-    timersArmed: [...armed.values()],
-    timersDropped: [...dropped],
-    messages,
-    started: live ? started : {},
-    timers,
-  };
 
-  function arm(index: number, params: Record<string, unknown>, event: EventObject): void {
-    const timerId = typeof params.id === 'string' ? params.id : `${seq}.${index}`;
-    if (timerId.includes('\0')) throw new PerdureError('step_failed', 'A timer id contains NUL.');
-    dropped.delete(timerId);
+  finish(): Lowered {
+    const { before, snapshot, seq } = this.#step;
+    // Children that `assign` spawned come without an action of their own.
+    while (this.#new.length > 0) this.#invoke(this.#new[0]);
+    if (snapshot.status !== 'active') {
+      for (const invokeId in this.#started)
+        this.#effects.push({ kind: 'stop', invokeId, seq: this.#started[invokeId] as number });
+      this.#started = {};
+      this.#armed.clear();
+      for (const timerId in before.timers) this.#dropped.add(timerId);
+    }
+    let timers = before.timers;
+    if (this.#armed.size > 0 || this.#dropped.size > 0) {
+      const changed = { ...timers };
+      for (const timerId of this.#dropped) delete changed[timerId];
+      for (const timerId of this.#armed.keys()) changed[timerId] = seq;
+      timers = changed;
+    }
+    return {
+      effects: this.#effects,
+      timersArmed: [...this.#armed.values()],
+      timersDropped: [...this.#dropped],
+      messages: this.#messages,
+      started: this.#started,
+      timers,
+    };
+  }
+
+  #arm(index: number, params: Params, event: EventObject): void {
+    const timerId = typeof params.id === 'string' ? params.id : `${this.#step.seq}.${index}`;
+    if (timerId.length > TIMER_ID_MAX || timerId.includes('\0'))
+      throw new PerdureError(
+        'step_failed',
+        `A timer's id must be at most ${TIMER_ID_MAX} characters, without NUL.`,
+      );
+    this.#dropped.delete(timerId);
+    const text = stringify(event, 'event', this.#step.nestingMax);
     const delayMs = delayOf(params.delay);
-    const text = stringify(event, 'event', nestingMax);
-    armed.set(timerId, { timerId, delayMs, position: index, event: text });
+    this.#armed.set(timerId, { timerId, delayMs, position: index, event: text });
   }
 
-  function drop(timerId: string): void {
-    armed.delete(timerId);
-    if (timerId in before.timers) dropped.add(timerId);
+  #drop(timerId: string): void {
+    this.#armed.delete(timerId);
+    if (timerId in this.#step.before.timers) this.#dropped.add(timerId);
   }
 
-  function send(index: number, params: Record<string, unknown>): void {
+  #send(index: number, params: Params): void {
     const to = params.to as object | undefined;
     const event = params.event as EventObject;
     // To itself: a timer that is due at once, so that it survives a crash like any other.
-    if (to === self) return arm(index, params, event);
+    if (to === this.#step.self) return this.#arm(index, params, event);
     const target = to && addressOf(to);
     // A promise has no mailbox; XState drops what is sent to one, and so does this.
     if (!target) return;
     if (typeof params.delay === 'number')
-      arm(index, params, { type: SEND, to: target, event } as EventObject);
-    else messages.push({ index, to: target, body: stringify(event, 'event', nestingMax) });
+      return this.#arm(index, params, { type: SEND, to: target, event } as EventObject);
+    const body = stringify(event, 'event', this.#step.nestingMax);
+    this.#messages.push({ index, to: target, body });
   }
 
-  function invoke(child: AnyActorRef | undefined): void {
-    if (!child || !pending.delete(child)) return;
-    const { logic } = child as AnyActorRef & { logic: unknown };
-    if (!isPromiseLogic(logic))
+  #invoke(child: AnyActorRef | undefined): void {
+    const at = child ? this.#new.indexOf(child) : -1;
+    if (!child || at < 0) return;
+    this.#new.splice(at, 1);
+    const { address, seq } = this.#step;
+    if (!isPromiseLogic((child as AnyActorRef & { logic: unknown }).logic))
       throw new PerdureError(
         'step_failed',
         `${address.type} spawned ${child.id}, which is not made by fromPromise. This version of perdure runs promises only.`,
       );
-    started[child.id] = seq;
-    effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+    this.#ownStarted()[child.id] = seq;
+    this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
   }
 
-  function stop(child: AnyActorRef | undefined): void {
-    const startedSeq = child && before.started[child.id];
-    if (!child || startedSeq === undefined || previous?.children[child.id] !== child) return;
-    if (started[child.id] === startedSeq) delete started[child.id];
-    effects.push({ kind: 'stop', invokeId: child.id, seq: startedSeq });
+  #stop(child: AnyActorRef | undefined): void {
+    const { before, previous } = this.#step;
+    const seq = child && before.started[child.id];
+    if (!child || seq === undefined || previous?.children[child.id] !== child) return;
+    if (this.#started[child.id] === seq) delete this.#ownStarted()[child.id];
+    this.#effects.push({ kind: 'stop', invokeId: child.id, seq });
+  }
+
+  #ownStarted(): Record<string, number> {
+    if (!this.#startedIsOurs) this.#started = { ...this.#started };
+    this.#startedIsOurs = true;
+    return this.#started;
   }
 }
+
+/** It is part of an event id, and both are keys in Postgres. */
+const TIMER_ID_MAX = 512;
 
 /** NaN and below is at once, as with setTimeout; a century stands for ever. */
 function delayOf(delay: unknown): number {
@@ -163,9 +213,12 @@ function newChildren(
   previous: AnyMachineSnapshot | undefined,
   snapshot: AnyMachineSnapshot,
 ): AnyActorRef[] {
-  if (snapshot.status !== 'active') return [];
+  const found: AnyActorRef[] = [];
+  if (snapshot.status !== 'active') return found;
   const children = snapshot.children as Record<string, AnyActorRef | undefined>;
-  return Object.keys(children)
-    .filter((id) => children[id] !== previous?.children[id])
-    .map((id) => children[id] as AnyActorRef);
+  for (const id in children) {
+    const child = children[id];
+    if (child && child !== previous?.children[id]) found.push(child);
+  }
+  return found;
 }

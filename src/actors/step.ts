@@ -174,14 +174,16 @@ function finish(
     if (previous === undefined && snapshot.status === 'error') throw snapshot.error;
     const seq = before.seq + 1;
     const { started, timers, ...rest } = lowerActions(
-      address,
-      seq,
-      before,
-      previous?.snapshot,
-      snapshot,
+      {
+        address,
+        seq,
+        before,
+        previous: previous?.snapshot,
+        snapshot,
+        self: scope.self,
+        nestingMax: limits.nestingMax,
+      },
       actions,
-      scope.self,
-      limits.nestingMax,
     );
     const live: Live = { snapshot, seq, book: scope.collected.book, started, timers, envelope: '' };
     const row = rowOf(type, live, limits);

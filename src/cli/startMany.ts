@@ -53,7 +53,7 @@ export async function startMany(options: StartManyOptions): Promise<Loaded> {
       const duplicate = await startPatiently(options, job, patient ? AWAY_MAX_MS : 0);
       tally[duplicate ? 'duplicates' : 'accepted']++;
     } catch (thrown) {
-      if (thrown instanceof PerdureError && thrown.retryable) {
+      if (isAbsence(thrown, options.publish)) {
         // Nothing is wrong with the line: it is for the next run.
         tally.stopped ??= thrown;
         return lines.close();
@@ -97,14 +97,19 @@ async function startPatiently(
       return receipt.duplicate;
     } catch (thrown) {
       const again =
-        thrown instanceof PerdureError &&
-        thrown.retryable &&
+        isAbsence(thrown, publish) &&
         !signal.aborted &&
         systemClock.monotonic() - since < patienceMs;
       if (!again) throw thrown;
     }
     await sleep(systemClock, PAUSE_MS, signal);
   }
+}
+
+/** Servers are away; not so when it is in the log already and only nobody confirms it: that concerns the line alone. */
+function isAbsence(thrown: unknown, { until }: PublishOptions): boolean {
+  if (!(thrown instanceof PerdureError) || !thrown.retryable) return false;
+  return until !== 'committed' || thrown.code !== 'timeout';
 }
 
 async function openLines(from: string): Promise<Interface> {

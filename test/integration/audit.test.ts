@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Audited, classify, detectLicence, listPackages } from '../../examples/audit/audit.ts';
 import { check } from '../../examples/audit/check.ts';
 import type { Recorded } from '../../examples/audit/record.ts';
@@ -26,6 +26,7 @@ const APACHE = 'Apache License\n   Version 2.0, January 2004';
 
 let dir: string;
 let modules: string;
+const undo: (() => unknown)[] = [];
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'perdure-audit-test-'));
@@ -34,7 +35,11 @@ beforeEach(() => {
   mkdirSync(join(dir, 'tmp'));
 });
 
-afterEach(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
+afterEach(async () => {
+  // A demo that hangs must not run on into the next test.
+  for (const step of undo.splice(0).reverse()) await step();
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+});
 
 function put(path: string, content: string | Buffer): string {
   const file = join(modules, path);
@@ -94,8 +99,13 @@ function startDemo(): Demo {
     stderr += chunk;
   });
   chmodSync(join(dir, 'tmp'), 0o755);
+  const exitCode = new Promise<number | null>((done) => child.once('close', done));
+  undo.push(() => {
+    child.kill('SIGINT');
+    return exitCode;
+  });
   return {
-    exitCode: new Promise((done) => child.once('close', done)),
+    exitCode,
     stdout: () => stdout,
     stderr: () => stderr,
     onStderr: (listener) => child.stderr.on('data', listener),
@@ -144,7 +154,7 @@ test(
     const tampered = join(modules, 'plain-3/lib/index.js');
     const demo = startDemo();
     const tampering = setInterval(() => appendFileSync(tampered, '// more'), 20);
-    onTestFinished(() => clearInterval(tampering));
+    undo.push(() => clearInterval(tampering));
     expect(await demo.exitCode).toBe(1);
     const report = JSON.parse(demo.stdout()) as Report;
     expect(report).toMatchObject({ ok: false, finished: 15, lost: 0, duplicated: 0 });

@@ -341,6 +341,24 @@ test('start --from - names bad lines and does the others', async () => {
   ]);
 });
 
+test('start --from --until committed tells what became of every line', async () => {
+  const file = join(dir, 'committed.jsonl');
+  writeFileSync(file, '{"id":"c-1"}\n{"id":"c-1","input":{"total":1}}\n{"id":"c-2"}\n');
+  const load = () =>
+    perdure(
+      ...['start', 'order', '--from', file, '--until', 'committed'],
+      ...['--timeout', '3', '--json'],
+    );
+  const first = await load();
+  expect(first.code).toBe(1);
+  expect(json(first)).toMatchObject({ accepted: 2, duplicates: 0, failed: 1 });
+  expect(JSON.parse(first.stderr)).toMatchObject({ line: 2, error: { code: 'actor_exists' } });
+  // What became a dead letter is not asked again, and does not hold up the others.
+  const second = await load();
+  expect(json(second)).toMatchObject({ accepted: 0, duplicates: 2, failed: 1 });
+  expect(JSON.parse(second.stderr)).toMatchObject({ line: 2 });
+});
+
 test('start --from says how far it got when it is interrupted', async () => {
   const running = child(['start', 'order', '--from', '-']);
   const result = ended(running);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { assign, fromPromise, sendTo, setup } from 'xstate';
-import { actorAddress, defineActor, invocation } from '../../src/index.ts';
+import { actorAddress, defineActor, invocation, type PerdureNode } from '../../src/index.ts';
 import { readOutcomes } from '../support/cluster.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import { type Cut, type CutProxy, startCutProxy } from '../support/cutProxy.ts';
@@ -72,12 +72,16 @@ const tally = defineActor('tally', {
 
 const world = useWorld();
 let proxy: CutProxy;
+let node: PerdureNode;
 beforeAll(async () => {
   proxy = await startCutProxy(world.databaseUrl);
-  await world.node([worker, tally], {}, { databaseUrl: proxy.url });
+  node = await world.node([worker, tally], {}, { databaseUrl: proxy.url });
   await world.client.start(tally, { id: 'all', until: 'committed' });
 });
-afterAll(() => proxy.close());
+afterAll(async () => {
+  await node.stop();
+  await proxy.close();
+});
 beforeEach(() => printLogOnFailure(world));
 
 /** `commit_<bits>`: the second bit says that it carries transitions. */
