@@ -8,8 +8,8 @@ export interface Report extends Checked {
   waiting: { atKill: number; atEnd: number };
   files: number;
   bytes: number;
-  /** Requests the reviewer took; equal to the packages that need approval. */
-  reviewed: number;
+  /** Requests the reviewer took: as many as packages need approval. Null when no node answered. */
+  reviewed: number | null;
   killedPid: number;
   secondsToFirstTransition: number | null;
   /** `total` includes making and starting Postgres and NATS; `actors` is from the first start to the last end. */

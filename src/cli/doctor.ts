@@ -144,7 +144,7 @@ async function askNats(
 }
 
 async function checkSync(flags: Flags): Promise<Finding> {
-  const monitor = flags.monitor ?? (readDevFile(flags.data) as { monitorUrl?: string })?.monitorUrl;
+  const monitor = flags.monitor ?? readDevFile(flags.data)?.monitorUrl;
   if (monitor === undefined) return syncFinding(undefined);
   return syncFinding(
     await readSyncFacts(monitor).catch((thrown) => ({

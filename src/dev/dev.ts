@@ -141,6 +141,7 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
       natsUrl,
       databaseUrl,
       inspectUrl: inspector.url,
+      monitorUrl: nats.current.monitorUrl,
       namespace: space.name,
       pids: {
         dev: process.pid,

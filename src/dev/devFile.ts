@@ -11,6 +11,8 @@ export interface DevFile {
   natsUrl: string;
   databaseUrl: string;
   inspectUrl: string;
+  /** nats-server's monitoring, for `perdure doctor`. */
+  monitorUrl: string;
   namespace: string;
   pids: { dev: number; postgres: number; nats: number; nodes: number[] };
   /** The URLs hold as long as this process runs. */
