@@ -1,5 +1,5 @@
+import { defineActor, invocation } from 'perdure';
 import { assign, fromPromise, setup } from 'xstate';
-import { defineActor, invocation } from '../src/index.ts'; // in your project: from 'perdure'
 
 const machine = setup({
   types: {

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import * as nodeModule from 'node:module';
+import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type ActorType, isActorType } from '../actors/define.ts';
 import { asError, PerdureError } from '../errors.ts';
@@ -13,6 +14,7 @@ import { asError, PerdureError } from '../errors.ts';
 export async function loadActorTypes(file: string): Promise<ActorType[]> {
   const path = resolve(file);
   if (!existsSync(path)) throw new PerdureError('bad_options', `There is no file ${file}.`);
+  shareThisCopy();
   const exported = await importFile(file, path);
   const values = Object.values(exported).flat();
   const types = [...new Set(values.filter(isActorType))];
@@ -25,6 +27,19 @@ export async function loadActorTypes(file: string): Promise<ActorType[]> {
     'bad_options',
     `${file} exports no actor type made by defineActor; it exports ${names.join(', ') || 'nothing'}.${foreign}`,
   );
+}
+
+/**
+ * Lets `import … from 'perdure'` in the user's file mean the very copy that runs it: a global CLI over a local
+ * install works, and so do the examples in a checkout, as printed.
+ */
+function shareThisCopy(): void {
+  const url = new URL(`../index${extname(import.meta.url)}`, import.meta.url).href;
+  // Node before 22.15 has no such hooks; there the project's own copy is used.
+  nodeModule.registerHooks?.({
+    resolve: (specifier, context, next) =>
+      specifier === 'perdure' ? { url, shortCircuit: true } : next(specifier, context),
+  });
 }
 
 async function importFile(file: string, path: string): Promise<Record<string, unknown>> {

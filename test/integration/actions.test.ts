@@ -1,9 +1,9 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { assign, enqueueActions, setup } from 'xstate';
+import { assign, createActor, enqueueActions, raise, sendTo, setup } from 'xstate';
 import { defineActor } from '../../src/index.ts';
 import { capture, fragile } from '../support/actors.ts';
 import { Journal } from '../support/cluster.ts';
-import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
+import { openWorld, printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import type { JournalLine } from '../support/history.ts';
 import { eventually } from '../support/services.ts';
 
@@ -193,6 +193,35 @@ describe('in this process', () => {
     await world.client.send(actor, id, { type: 'LATE' });
     await world.settled('actor', id, 3);
     expect((await world.actor('actor', id))?.context).toEqual({ heard: ['late'] });
+  });
+
+  test('what an action sends to its own actor comes before sendTo(self), as in XState', async () => {
+    const machine = setup({ types: { context: {} as { log: string[] } } }).createMachine({
+      context: { log: [] },
+      on: {
+        GO: {
+          actions: [
+            sendTo(({ self }) => self, { type: 'SENT' }),
+            ({ self }) => self.send({ type: 'BY_ACTION' }),
+            raise({ type: 'RAISED' }),
+          ],
+        },
+        '*': { actions: assign({ log: ({ context, event }) => [...context.log, event.type] }) },
+      },
+    });
+    const oracle = createActor(machine).start();
+    oracle.send({ type: 'GO' });
+    const own = defineActor('own', { machine });
+    const { world: other, close } = await openWorld();
+    try {
+      await other.node([own]);
+      await other.client.start(own, { id: 'o', until: 'committed' });
+      await other.client.send(own, 'o', { type: 'GO' });
+      await other.settled('own', 'o', 4);
+      expect((await other.actor('own', 'o'))?.context).toEqual(oracle.getSnapshot().context);
+    } finally {
+      await close();
+    }
   });
 
   test.each([

@@ -1,5 +1,5 @@
 import type { AnyActorRef, EventObject } from 'xstate';
-import { encode, parse, stringify } from '../../src/actors/codec.ts';
+import { parse, stringify } from '../../src/actors/codec.ts';
 import type { ActorType } from '../../src/actors/define.ts';
 import { stepAgain, timerEventId } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
@@ -204,5 +204,12 @@ export function visible(snapshot: {
   tags: Set<string>;
 }) {
   const { status, value, context, output, tags } = snapshot;
-  return { status, value, output, tags: [...tags].sort(), context: encode(context, 'context', 64) };
+  // A reference to a child writes itself as its id.
+  return {
+    status,
+    value,
+    output,
+    tags: [...tags].sort(),
+    context: JSON.parse(JSON.stringify(context)),
+  };
 }
