@@ -16,16 +16,14 @@ RUN cp -r node_modules/xstate /tmp/xstate \
  && mkdir node_modules/perdure \
  && tar -xzf perdure-*.tgz --strip-components=1 -C node_modules/perdure \
  && mkdir -p node_modules/.bin && ln -sf ../perdure/dist/cli/main.js node_modules/.bin/perdure
-# The example, importing perdure as your own actors do.
-COPY examples/order.ts actors/order.ts
-RUN sed -i "s#'\.\./src/index\.ts'#'perdure'#" actors/order.ts && printf '{"private":true,"type":"module"}\n' > app.json
+RUN printf '{"private":true,"type":"module"}\n' > app.json
 
 FROM node:24-slim
 ENV NODE_ENV=production PATH=/app/node_modules/.bin:$PATH
 WORKDIR /app
 COPY --from=build /build/app.json package.json
 COPY --from=build /build/node_modules node_modules
-COPY --from=build /build/actors actors
+COPY examples/order.ts actors/order.ts
 USER node
 STOPSIGNAL SIGTERM
 CMD ["perdure", "serve", "actors/order.ts"]

@@ -73,8 +73,8 @@ export function invariant(condition: unknown, message: string): asserts conditio
 
 /** Anything thrown, as an Error; never throws itself, whatever was thrown. */
 export function asError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown;
   try {
+    if (thrown instanceof Error) return thrown;
     return new Error(String(thrown), { cause: thrown });
   } catch {
     return new Error('something was thrown that has no text');

@@ -38,7 +38,8 @@ export function startPerdureDev(data: string, journal: string): PerdureDev {
     {
       // A Ctrl-C is for us to hear and to pass on.
       detached: true,
-      stdio: ['ignore', 'pipe', log],
+      // The channel is never used: when it closes because we were killed, the other side stops.
+      stdio: ['ignore', 'pipe', log, 'ipc'],
       env: { ...process.env, AUDIT_JOURNAL: journal },
     },
   );

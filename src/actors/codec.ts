@@ -2,7 +2,7 @@ import { PerdureError } from '../errors.ts';
 
 /**
  * What crosses a process boundary is JSON, plus a few values JSON has no word for, written as
- * `{"$perdure": kind, "v": …}`: Date, BigInt, Map, Set, Error, NaN and ±Infinity. Everything else (functions,
+ * `{"$perdure": kind, "v": …}`: Date, BigInt, Map, Set, Error, NaN, ±Infinity and undefined. Everything else (functions,
  * symbols, class instances, cycles) is refused with its path, rather than turned into something else.
  */
 const TAG = '$perdure';
@@ -90,7 +90,7 @@ function encodeArray(value: readonly unknown[], path: string, room: number): unk
   let copy: unknown[] | undefined;
   for (let i = 0; i < value.length; i++) {
     const item = value[i];
-    const encoded = encode(item, `${path}[${i}]`, room - 1);
+    const encoded = item === undefined ? UNDEFINED : encode(item, `${path}[${i}]`, room - 1);
     if (encoded === item) continue;
     copy ??= value.slice();
     copy[i] = encoded;
@@ -105,7 +105,8 @@ function encodeRecord(value: object, path: string, room: number): unknown {
     const item = (value as Record<string, unknown>)[key];
     // Strings and numbers are most of what there is; they skip building a path.
     if (typeof item === 'string' || typeof item === 'boolean' || item === null) continue;
-    const encoded = encode(item, `${path}.${key}`, room - 1);
+    // A key without a value is still a key: a machine may ask for it, and the order of keys is kept.
+    const encoded = item === undefined ? UNDEFINED : encode(item, `${path}.${key}`, room - 1);
     if (encoded === item) continue;
     copy ??= { ...value } as Record<string, unknown>;
     copy[key] = encoded;
@@ -144,10 +145,28 @@ function refusal(path: string, what: string): PerdureError {
   );
 }
 
-function revive(_key: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || !(TAG in value)) return value;
-  const { [TAG]: kind, v } = value as Tagged;
+const UNDEFINED: Tagged = { [TAG]: 'undefined', v: null };
+/** Stands for undefined until the object that holds it is visited: a reviver that answers undefined deletes the key. */
+const HOLE = {};
+
+function revive(key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (TAG in value) {
+    const revived = reviveTagged(value as Tagged);
+    return revived === HOLE && key === '' ? undefined : revived;
+  }
+  for (const name in value) {
+    const holder = value as Record<string, unknown>;
+    if (holder[name] === HOLE) holder[name] = undefined;
+  }
+  return value;
+}
+
+function reviveTagged(value: Tagged): unknown {
+  const { [TAG]: kind, v } = value;
   switch (kind) {
+    case 'undefined':
+      return HOLE;
     case 'Number':
       return Number(v);
     case 'BigInt':
@@ -158,14 +177,20 @@ function revive(_key: string, value: unknown): unknown {
       return new Map(v as [unknown, unknown][]);
     case 'Set':
       return new Set(v as unknown[]);
-    case 'Error': {
-      const { name, message, stack, ...rest } = v as Record<string, unknown>;
-      const error = Object.assign(new Error(String(message)), rest);
-      Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
-      Object.defineProperty(error, 'stack', { value: stack, configurable: true, writable: true });
-      return error;
-    }
+    case 'Error':
+      return reviveError(v as Record<string, unknown>);
     default:
       return value;
   }
+}
+
+/** Property by property: assigning a key `__proto__` would change what the error is. */
+function reviveError(fields: Record<string, unknown>): Error {
+  const error = new Error(String(fields.message));
+  for (const [key, value] of Object.entries({ stack: undefined, ...fields })) {
+    if (key === '__proto__') continue;
+    const enumerable = key !== 'name' && key !== 'message' && key !== 'stack';
+    Object.defineProperty(error, key, { value, enumerable, configurable: true, writable: true });
+  }
+  return error;
 }

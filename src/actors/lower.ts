@@ -87,6 +87,7 @@ class StepLowering {
       case 'xstate.cancel':
         return this.#drop(String(params?.sendId));
       case 'xstate.spawnChild':
+        if (params?.id === undefined) this.#name(params?.actorRef as AnyActorRef | undefined);
         return this.#invoke(params?.actorRef as AnyActorRef | undefined);
       case 'xstate.stopChild':
         return this.#stop(action.params as unknown as AnyActorRef | undefined);
@@ -168,6 +169,15 @@ class StepLowering {
       return this.#arm(index, params, { type: SEND, to: target, event } as EventObject);
     const body = stringify(event, 'event', this.#step.nestingMax);
     this.#messages.push({ index, to: target, body });
+  }
+
+  /** XState files every child that was spawned without an id under 'undefined'; they go by the ids they were given. */
+  #name(child: AnyActorRef | undefined): void {
+    const children = this.#step.snapshot.children as Record<string, AnyActorRef | undefined>;
+    if (!child || this.#step.snapshot.status !== 'active') return;
+    if (children.undefined && children.undefined.id !== 'undefined') delete children.undefined;
+    children[child.id] = child;
+    if (!this.#new.includes(child)) this.#new.push(child);
   }
 
   #invoke(child: AnyActorRef | undefined): void {

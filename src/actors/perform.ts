@@ -17,6 +17,8 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
   for (const taken of batch.taken) {
     ring.load.transitions++;
     taken.resident.uncommitted--;
+    const emitted = runEffects(ring, shard, taken);
+    // Behind the effects: what an action sends to its own actor comes before `sendTo(self)`, as in XState.
     for (const timer of taken.timers) {
       const { type, id, timerId, armedSeq, event, delayMs } = timer;
       if (delayMs === 0)
@@ -25,7 +27,6 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
       else if (delayMs <= ring.limits.timerHorizonMs)
         ring.timers.add({ ...timer, shard: shard.number, fireAt: at + delayMs });
     }
-    const emitted = runEffects(ring, shard, taken);
     tell(ring, taken, emitted, at);
   }
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);

@@ -271,7 +271,7 @@ function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits):
   const written: Record<string, unknown> = {
     ...persisted,
     context: encode(persisted.context, 'context', nestingMax),
-    children: encode(persisted.children, 'children', nestingMax),
+    children: encodeChildren(persisted.children, nestingMax),
   };
   if (persisted.output !== undefined)
     written.output = encode(persisted.output, 'output', nestingMax);
@@ -301,7 +301,22 @@ function persist(type: ActorType, { snapshot }: Live): Snapshot<unknown> & Persi
 
 interface Persisted {
   context: unknown;
-  children: Record<string, { snapshot: unknown }>;
+  children: Record<string, { snapshot: Record<string, unknown> }>;
+}
+
+/** What XState keeps of a child, without the fields that are not there: there are as many children as invokes. */
+function encodeChildren(children: Persisted['children'], nestingMax: number): unknown {
+  const written: Record<string, unknown> = {};
+  for (const id in children) {
+    const child = children[id] as Persisted['children'][string];
+    const snapshot: Record<string, unknown> = {};
+    for (const key in child.snapshot) {
+      const value = child.snapshot[key];
+      if (value !== undefined) snapshot[key] = encode(value, `${key} of ${id}`, nestingMax);
+    }
+    written[id] = { ...child, snapshot };
+  }
+  return written;
 }
 
 /** Children that go by a system id. */

@@ -97,6 +97,7 @@ async function runUntilAsked(
   process.stdout.write(flags.json ? jsonLine(running) : summary(running, file, flags, since));
   await untilAborted(asked);
   await running.stop();
+  if (process.connected) process.disconnect();
 }
 
 /** Aborts at the first request to end; at the second everything is killed. */
@@ -111,6 +112,8 @@ function stopRequested(log: (line: string) => void): AbortSignal {
     controller.abort();
   };
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
+  // A program that started us with a channel is gone, however it ended.
+  process.once('disconnect', stop);
   return controller.signal;
 }
 

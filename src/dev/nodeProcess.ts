@@ -31,6 +31,10 @@ export async function startNode(file: string, env: Record<string, string>): Prom
     onMessage: (message) => hear(message as NodeMessage),
     orphaned: [{ afterSeconds: DRAIN_MS / 1000, signal: 'KILL' }],
   });
+  let reason = '';
+  void heard.then((told) => {
+    if (!told.ready) reason = ` (${told.code}: ${told.message})`;
+  });
   const ready = Promise.race([heard, daemon.exited]).then((first) => {
     if (typeof first === 'string')
       throw new PerdureError(
@@ -45,7 +49,7 @@ export async function startNode(file: string, env: Record<string, string>): Prom
   ready.catch(() => {});
   return {
     pid: daemon.pid,
-    exited: daemon.exited,
+    exited: daemon.exited.then((words) => `${words}${reason}`),
     ready,
     stop: () => daemon.stop(['SIGTERM', 'SIGKILL'], DRAIN_MS),
   };

@@ -1,7 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { assign, fromPromise, setup } from 'xstate';
 import { defineActor, invocation, LIMITS } from '../../src/index.ts';
-import { capture, type WorkInput, worker } from '../support/actors.ts';
+import { capture, spawner, type WorkInput, worker } from '../support/actors.ts';
 import { Journal, type NodeProcess } from '../support/cluster.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import type { JournalLine } from '../support/history.ts';
@@ -133,6 +133,18 @@ describe('in a process that is killed', () => {
     expect(await context('final')).toMatchObject({ error: 'never again' });
   });
 
+  test('a spawned promise without an id runs again after a crash, and its result is taken', async () => {
+    await world.client.start(spawner, { id: 's', until: 'committed' });
+    const spawned = () =>
+      journal.read().filter(({ key, phase }) => key.startsWith('spawner/s/') && phase === 'start');
+    await eventually(() => spawned().length === 1, { what: 'the first run' });
+    await restart();
+    await world.settled('spawner', 's');
+    expect(new Set(spawned().map(({ key }) => key)).size).toBe(1);
+    expect(spawned()).toHaveLength(2);
+    expect(await world.actor('spawner', 's')).toMatchObject({ status: 'done', seq: 2 });
+  });
+
   test('cancelling the actor aborts what it runs', async () => {
     const key = 'worker/cancelled/work/1';
     await start('cancelled', { ms: 20_000 });
@@ -154,7 +166,7 @@ describe('in a process that is killed', () => {
   });
 
   test('the history is sound', async () => {
-    const found = await world.check({ types: [worker], capture, journal: journal.read() });
+    const found = await world.check({ types: [worker, spawner], capture, journal: journal.read() });
     expect(found).toEqual([]);
     await node.kill();
   });
@@ -350,6 +362,6 @@ describe('in this process', () => {
   });
 
   test('the history is sound', async () => {
-    expect(await world.check({ types: [invoker, worker], capture })).toEqual([]);
+    expect(await world.check({ types: [invoker, worker, spawner], capture })).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { assign, cancel, enqueueActions, fromPromise, sendTo, setup } from 'xstate';
+import { assign, cancel, enqueueActions, fromPromise, sendTo, setup, spawnChild } from 'xstate';
 import { actorAddress, defineActor, invocation } from '../../src/index.ts';
 import { crashAt, isCommitted, write } from './actorsJournal.ts';
 import { pause } from './cluster.ts';
@@ -145,6 +145,16 @@ export const worker = defineActor('worker', {
     },
   }),
   retry: { work: { attempts: 4, delayMs: 400, maxDelayMs: 1_000 } },
+});
+
+/** Spawns its work without giving it a name. */
+export const spawner = defineActor('spawner', {
+  machine: setup({ actors: { work } }).createMachine({
+    initial: 'on',
+    entry: spawnChild('work', { input: { ms: 500 } }),
+    on: { 'xstate.done.actor.*': '.over' },
+    states: { on: {}, over: { type: 'final' } },
+  }),
 });
 
 /** Its second action ends the process, the first time. */

@@ -84,6 +84,8 @@ describe('protocol.md', () => {
       .filter((text) => text.includes('"subjects"'))
       .map((text) => JSON.parse(text) as { name: string });
     expect(shown).toEqual(streamConfigs(namespace(), { shards: SHARDS }));
+    const files = ['jobs', 'outcomes'].map((name) => JSON.parse(read(`docs/streams/${name}.json`)));
+    expect(files).toEqual(streamConfigs(namespace(), { shards: SHARDS, replicas: 3 }));
   });
 
   test('writes values as the codec does', () => {

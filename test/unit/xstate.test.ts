@@ -237,7 +237,9 @@ const cases: Record<string, Case> = {
               invoke: {
                 id: 'first',
                 src: 'work',
-                input: ({ context }) => ({ n: context.got.length }),
+                input: ({ context }: { context: { got: unknown[] } }) => ({
+                  n: context.got.length,
+                }),
                 onDone: {
                   target: 'ok',
                   actions: assign({ got: ({ context, event }) => [...context.got, event.output] }),
@@ -285,19 +287,16 @@ const cases: Record<string, Case> = {
   },
   'spawned children: by action, in assign, stopped, with results': {
     machine: setup({
-      types: { context: {} as { ref: AnyActorRef | undefined; seen: unknown[] } },
+      types: { context: {} as { ref: AnyActorRef | null; seen: unknown[] } },
       actors: { work: promised },
     }).createMachine({
-      context: { ref: undefined, seen: [] },
+      context: { ref: null, seen: [] },
       on: {
         SPAWN: { actions: spawnChild('work', { id: 'spawned', input: { a: 1 } }) },
         ASSIGN: { actions: assign({ ref: ({ spawn }) => spawn('work', { id: 'assigned' }) }) },
         STOP: { actions: [stopChild('spawned'), say('stopped')] },
         FORGET: {
-          actions: [
-            stopChild(({ context }) => context.ref as AnyActorRef),
-            assign({ ref: () => undefined }),
-          ],
+          actions: [stopChild(({ context }) => context.ref as AnyActorRef), assign({ ref: null })],
         },
         'xstate.done.actor.*': {
           actions: assign({

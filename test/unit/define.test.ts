@@ -1,0 +1,161 @@
+import { describe, expect, test } from 'vitest';
+import {
+  type AnyStateMachine,
+  assign,
+  createActor,
+  createMachine,
+  enqueueActions,
+  fromCallback,
+  fromPromise,
+  fromTransition,
+  setup,
+  spawnChild,
+} from 'xstate';
+import { defineActor, isActorType } from '../../src/actors/define.ts';
+
+const work = fromPromise(async () => 1);
+const machine = setup({ actors: { work } }).createMachine({
+  initial: 'a',
+  states: { a: { invoke: { src: 'work', onDone: 'b' } }, b: {} },
+});
+
+function refusal(define: () => unknown): { code: string; message: string } {
+  try {
+    define();
+  } catch (error) {
+    return error as { code: string; message: string };
+  }
+  throw new Error('it was not refused');
+}
+
+test('a definition keeps what it was given, and leaves the machine alone', () => {
+  const type = defineActor('order', {
+    machine,
+    version: '2',
+    retry: { work: { attempts: 3 } },
+    timeout: { '*': 1_000 },
+  });
+  expect(type).toMatchObject({ name: 'order', version: '2', retry: { work: { attempts: 3 } } });
+  expect(isActorType(type)).toBe(true);
+  expect(isActorType({ name: 'order', machine })).toBe(false);
+  expect(() => Object.assign(type, { version: '3' })).toThrow();
+  const actor = createActor(machine).start();
+  expect(actor.getSnapshot().value).toBe('a');
+  actor.stop();
+});
+
+test('the version is what is given, else the machine’s own, else 1', () => {
+  expect(defineActor('a', { machine }).version).toBe('1');
+  expect(defineActor('a', { machine: createMachine({ version: '7.1' }) }).version).toBe('7.1');
+  expect(
+    defineActor('a', { machine: createMachine({ version: '7.1' }), version: '8' }).version,
+  ).toBe('8');
+});
+
+describe('refused, with the place and the cure:', () => {
+  test.each(['', 'a.b', 'a b', 'ü', 'x'.repeat(129), 'a*', '>'])('the name %j', (name) => {
+    expect(refusal(() => defineActor(name, { machine }))).toMatchObject({ code: 'bad_subject' });
+  });
+
+  test.each(['', ' ', 'a b', 'ü', 'x'.repeat(65)])('the version %j', (version) => {
+    expect(refusal(() => defineActor('a', { machine, version }))).toMatchObject({
+      code: 'bad_definition',
+    });
+  });
+
+  test.each([
+    ['no machine', {} as never, /createMachine/],
+    ['logic that is no machine', work as never, /createMachine/],
+    [
+      'a context that holds a function',
+      createMachine({ context: { list: [{ f: () => 1 }] } as never }),
+      /initial context: context\.list\[0\]\.f is a function/,
+    ],
+    [
+      'spawnChild of logic in place',
+      createMachine({ entry: spawnChild(work) as never }),
+      /state #\(machine\): spawnChild is given logic in place.*Give the logic a name/,
+    ],
+    [
+      'spawnChild in a named action',
+      setup({ actions: { go: spawnChild(work as never) as never } }).createMachine({ entry: 'go' }),
+      /action go: spawnChild is given logic in place/,
+    ],
+    [
+      'spawnChild deep down, on an edge',
+      createMachine({
+        initial: 'a',
+        states: {
+          a: {
+            initial: 'b',
+            states: { b: { on: { GO: { actions: spawnChild(work) as never } } } },
+          },
+        },
+      }),
+      /state #\(machine\)\.a\.b: spawnChild/,
+    ],
+    [
+      'an invoke without an implementation',
+      createMachine({ invoke: { src: 'nobody' } }),
+      /actor "nobody" has no implementation.*machine\.provide/,
+    ],
+    [
+      'an invoke of a callback',
+      setup({ actors: { listen: fromCallback(() => {}) } }).createMachine({
+        invoke: { src: 'listen' },
+      }),
+      /actor "listen" is not made by fromPromise/,
+    ],
+    [
+      'an invoke of a transition, in place',
+      createMachine({ invoke: { src: fromTransition((s: number) => s, 0) } }),
+      /is not made by fromPromise/,
+    ],
+    [
+      'an invoke of a machine',
+      setup({ actors: { child: createMachine({}) } }).createMachine({ invoke: { src: 'child' } }),
+      /actor "child" is not made by fromPromise/,
+    ],
+  ])('%s', (_, given, words) => {
+    const { code, message } = refusal(() =>
+      defineActor('thing', { machine: given as AnyStateMachine }),
+    );
+    expect(code).toBe('bad_definition');
+    expect(message).toMatch(words);
+    expect(message).toMatch(/thing/);
+  });
+
+  test.each([
+    [
+      'a retry of nobody',
+      { retry: { nobody: { attempts: 2 } } },
+      /no invoke with src "nobody".*Known: \*, work/,
+    ],
+    ['a timeout of nobody', { timeout: { nobody: 5 } }, /no invoke with src "nobody"/],
+    ['no attempts', { retry: { work: { attempts: 0 } } }, /attempts/],
+    ['half an attempt', { retry: { work: { attempts: 1.5 } } }, /attempts/],
+    ['no time', { timeout: { work: 0 } }, /above 0/],
+    ['time that is no number', { timeout: { work: Number.NaN } }, /above 0/],
+    ['more time than a timer can wait', { timeout: { work: 2 ** 31 } }, /2\^31/],
+  ])('%s', (_, given, words) => {
+    const { code, message } = refusal(() => defineActor('thing', { machine, ...given }));
+    expect(code).toBe('bad_definition');
+    expect(message).toMatch(words);
+  });
+});
+
+test('what can survive is taken: promises in place, a context built by a function, spawning by name', () => {
+  const fine = setup({ actors: { work } }).createMachine({
+    context: () => ({ at: new Date(0), big: 1n, map: new Map() }),
+    invoke: { src: fromPromise(async () => 2) },
+    entry: [
+      spawnChild('work'),
+      assign({ at: new Date(1) }),
+      enqueueActions(({ enqueue }) => enqueue.spawnChild('work')),
+    ],
+  });
+  expect(() => defineActor('fine', { machine: fine })).not.toThrow();
+  expect(() =>
+    defineActor('fine', { machine: fine, retry: { '*': { attempts: 2 } } }),
+  ).not.toThrow();
+});
