@@ -83,7 +83,7 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
     ...machine.options,
     maxIterations: Math.min(machine.options?.maxIterations ?? Infinity, LIMITS.microstepsMax),
   };
-  checkContext(name, machine);
+  giveOwnContext(name, machine);
   const sources = checkMachine(name, machine);
   checkPolicies(name, options, sources);
   return Object.freeze({
@@ -100,7 +100,8 @@ function refuse(name: string, place: string, problem: string, cure: string): nev
   throw new PerdureError('bad_definition', `Actor type ${name}, ${place}: ${problem}. ${cure}`);
 }
 
-function checkContext(name: string, machine: AnyStateMachine): void {
+/** A context written as an object would be shared by all actors of the type: each gets a copy of its own. */
+function giveOwnContext(name: string, machine: AnyStateMachine): void {
   const { context } = machine.config;
   if (typeof context === 'function' || context === undefined) return;
   try {
@@ -113,6 +114,7 @@ function checkContext(name: string, machine: AnyStateMachine): void {
       'Keep such values outside of the context.',
     );
   }
+  machine.config = { ...machine.config, context: () => structuredClone(context) };
 }
 
 /** Walks every state; returns the names invokes go by. */

@@ -109,9 +109,13 @@ function tell(ring: Ring, taken: Taken, emitted: unknown[], at: number | null): 
   const more = emitted.length > 0 ? `,"emitted":${JSON.stringify(emitted)}` : '';
   ring.bus.broadcast(
     subjects.transition(ring.namespace, type, id),
-    `{"type":"${type}","id":"${id}","seq":${taken.seq},"event":${JSON.stringify(taken.eventType)},"from":${from},"to":${taken.toState},"status":"${taken.status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
+    `{"type":"${type}","id":"${id}","seq":${taken.seq},"event":${quoted(taken.eventType)},"from":${from},"to":${taken.toState},"status":"${taken.status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
   );
 }
+
+/** As JSON; nearly all event types need no escaping, and this runs for every transition. */
+const quoted = (text: string): string =>
+  /^[\w.-]+$/.test(text) ? `"${text}"` : JSON.stringify(text);
 
 async function readTimers(ring: Ring, shard: Shard): Promise<void> {
   const near = await ring.store.nearTimers([shard.number], ring.limits.timerHorizonMs);

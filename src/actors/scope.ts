@@ -27,14 +27,14 @@ export class StepScope {
   }
 
   /** Starts collecting a step. `book` continues the actor's own counter of made-up ids. */
-  begin(book: number, systemIds: Map<string, AnyActorRef>): void {
+  begin(book: number, systemIds: Map<string, AnyActorRef> | undefined): void {
     collected = { actions: [], edges: [], book };
     current = this.self.sessionId;
     keyed = systemIds;
   }
 
   /** Lets `system.get` answer for this actor while its actions run. */
-  enter(systemIds: Map<string, AnyActorRef>): void {
+  enter(systemIds: Map<string, AnyActorRef> | undefined): void {
     keyed = systemIds;
   }
 
@@ -54,8 +54,8 @@ export interface Collected {
 let collected: Collected = { actions: [], edges: [], book: 0 };
 /** Session id of the actor whose turn it is. */
 let current = '';
-/** Its children that have a system id. */
-let keyed = new Map<string, AnyActorRef>();
+/** Its children that have a system id, if there are any. */
+let keyed: Map<string, AnyActorRef> | undefined;
 
 interface Microstep {
   source: { id: string };
@@ -69,16 +69,17 @@ const system = {
   _bookId: () => `${current}:${collected.book++}`,
   _register: (sessionId: string) => sessionId,
   _unregister(ref: AnyActorRef) {
-    for (const [systemId, known] of keyed) if (known === ref) keyed.delete(systemId);
+    for (const [systemId, known] of keyed ?? []) if (known === ref) keyed?.delete(systemId);
   },
   _set(systemId: string, ref: AnyActorRef) {
+    keyed ??= new Map();
     const known = keyed.get(systemId);
     if (known !== undefined && known !== ref)
       throw new Error(`Actor with system ID '${systemId}' already exists.`);
     keyed.set(systemId, ref);
   },
-  get: (systemId: string) => keyed.get(systemId) ?? remote(systemId),
-  getAll: () => Object.fromEntries(keyed),
+  get: (systemId: string) => keyed?.get(systemId) ?? remote(systemId),
+  getAll: () => Object.fromEntries(keyed ?? []),
   _relay() {},
   _sendInspectionEvent(event: { type: string; _transitions?: Microstep[] }) {
     if (event.type !== '@xstate.microstep' || !event._transitions) return;

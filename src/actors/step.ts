@@ -73,7 +73,7 @@ export function firstStep(
   input: unknown,
   limits: StepLimits,
 ): Step {
-  scope.begin(0, new Map());
+  scope.begin(0, undefined);
   const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
   const before: Live = {
     snapshot,
@@ -114,7 +114,7 @@ export function nextStep(
 /** An actor from its row. @throws Error when the machine cannot take the stored snapshot. */
 export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelope: string): Live {
   const stored = parse(envelope) as Envelope;
-  scope.begin(0, new Map());
+  scope.begin(0, undefined);
   const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
   const { book, started, timers } = stored;
   return { snapshot, seq, book, started, timers, envelope };
@@ -319,10 +319,15 @@ function encodeChildren(children: Persisted['children'], nestingMax: number): un
   return written;
 }
 
-/** Children that go by a system id. */
-export function systemIds(snapshot: AnyMachineSnapshot): Map<string, AnyActorRef> {
-  const keyed = new Map<string, AnyActorRef>();
-  for (const child of Object.values(snapshot.children) as (AnyActorRef & { systemId?: string })[])
-    if (child?.systemId !== undefined) keyed.set(child.systemId, child);
+/** Children that go by a system id; undefined when there are none, as in most machines. */
+export function systemIds(snapshot: AnyMachineSnapshot): Map<string, AnyActorRef> | undefined {
+  let keyed: Map<string, AnyActorRef> | undefined;
+  const children = snapshot.children as Record<string, AnyActorRef & { systemId?: string }>;
+  for (const id in children) {
+    const child = children[id];
+    if (child?.systemId === undefined) continue;
+    keyed ??= new Map();
+    keyed.set(child.systemId, child);
+  }
   return keyed;
 }

@@ -78,8 +78,8 @@ export class JetStreamMessage implements LogMessage {
   }
 
   header(name: string): string | null {
-    const headers = this.#msg.headers;
-    return headers?.has(name) ? headers.get(name) : null;
+    // The client answers '' for a header that is not there, and an empty one says nothing either.
+    return this.#msg.headers?.get(name) || null;
   }
 
   headers(): Record<string, string> {

@@ -354,7 +354,7 @@ test('an event for an actor that has ended becomes a dead letter', async () => {
 test.each(Object.keys(misdeeds))(
   'a step that ends in "%s" ends its actor with a clear error, and nobody else',
   async (what) => {
-    const { world: own, close } = await openWorld();
+    const { world: own, close } = await openWorld({ services: async () => world });
     printLogOnFailure(own);
     try {
       await own.node([target]);
@@ -387,7 +387,7 @@ test.each(Object.keys(misdeeds))(
 test.each([Number.NaN, Number.POSITIVE_INFINITY, -5, 2 ** 60, 0.5])(
   'a timer with a delay of %s does no harm',
   async (ms) => {
-    const { world: own, close } = await openWorld();
+    const { world: own, close } = await openWorld({ services: async () => world });
     printLogOnFailure(own);
     try {
       await own.node([target]);

@@ -23,7 +23,7 @@ test(`${JOBS} jobs outlive a node that gets kill -9 every second or two`, async 
   const report = await runCrash({
     seed: seed(),
     jobs: JOBS,
-    seconds: 10,
+    seconds: 8,
     databaseUrl: database.url,
     natsUrl: natsUrl(),
     namespace: freshNamespace(),

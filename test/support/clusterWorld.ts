@@ -98,7 +98,7 @@ export interface World extends Place {
 }
 
 export interface WorldOptions {
-  /** Servers of the file's own; default: the shared ones, with a fresh database. */
+  /** Where the namespace is made; default: the shared servers, in a fresh database. */
   services?: () => Promise<Omit<Place, 'namespace'>>;
 }
 
@@ -129,8 +129,11 @@ export async function openWorld(
   undo.push(() => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));
   world.dir = dir;
   world.namespace = freshNamespace();
-  if (options.services) Object.assign(world, await options.services());
-  else {
+  if (options.services) {
+    const services = await options.services();
+    world.databaseUrl = services.databaseUrl;
+    world.natsUrl = services.natsUrl;
+  } else {
     const database = await freshDatabase();
     undo.push(() => database.drop());
     world.databaseUrl = database.url;
