@@ -3,7 +3,11 @@ import { createLogger } from '../src/log.ts';
 import { actors } from './actors.ts';
 
 /** One node in a process of its own, as in production; tells its parent what it has done, 50 times a second. */
-const node = createNode({ actors, limits: JSON.parse(process.env.BENCH_LIMITS ?? '{}'), logger: createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'error' }) });
+const node = createNode({
+  actors,
+  limits: JSON.parse(process.env.BENCH_LIMITS ?? '{}'),
+  logger: createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'error' }),
+});
 await node.start();
 const tell = setInterval(() => process.send?.(node.status()), 20);
 process.send?.({ ready: true });

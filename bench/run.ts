@@ -166,7 +166,10 @@ function startNode(ns: string): { node: ChildProcess; ready: Promise<void> } {
       PERDURE_DATABASE_URL: postgres.url,
       PERDURE_NAMESPACE: ns,
     },
-    execArgv: [...(process.env.BENCH_ARGV?.split(' ') ?? []), ...(flags.profile ? ['--cpu-prof', '--cpu-prof-interval', '500'] : [])],
+    execArgv: [
+      ...(process.env.BENCH_ARGV?.split(' ') ?? []),
+      ...(flags.profile ? ['--cpu-prof', '--cpu-prof-interval', '500'] : []),
+    ],
   });
   return { node, ready: new Promise((resolve) => node.once('message', () => resolve())) };
 }

@@ -18,7 +18,7 @@ export function createLogger(options: { level?: string; name?: string } = {}): L
   );
 }
 
-/** A connection URL that is safe to print: user and password removed. */
-export function withoutSecrets(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, '//');
+/** Connection URLs (one, or several separated by commas) that are safe to print: user and password removed. */
+export function withoutSecrets(urls: string): string {
+  return urls.replace(/\/\/[^,\s]*@/g, '//');
 }

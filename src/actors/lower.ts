@@ -4,7 +4,7 @@ import type { Address } from '../store/store.ts';
 import { stringify } from './codec.ts';
 import { addressOf, type Effect } from './effects.ts';
 import { isPromiseLogic } from './logic.ts';
-import { type Live, SEND } from './step.ts';
+import { type Live, SEND, type StepLimits } from './step.ts';
 
 /** A timer the step arms; its deadline is the commit's time plus `delayMs`. */
 export interface Timer {
@@ -41,7 +41,7 @@ export interface Lowering {
   previous: AnyMachineSnapshot | undefined;
   snapshot: AnyMachineSnapshot;
   self: AnyActorRef;
-  nestingMax: number;
+  limits: StepLimits;
 }
 
 /**
@@ -147,9 +147,19 @@ class StepLowering {
         `A timer's id must be at most ${TIMER_ID_MAX} characters, without NUL.`,
       );
     this.#dropped.delete(timerId);
-    const text = stringify(event, 'event', this.#step.nestingMax);
+    const text = this.#write(event);
     const delayMs = delayOf(params.delay);
     this.#armed.set(timerId, { timerId, delayMs, position: index, event: text });
+  }
+
+  #write(event: EventObject): string {
+    const { nestingMax, bodyMaxBytes } = this.#step.limits;
+    const text = stringify(event, 'event', nestingMax);
+    if (text.length * 3 <= bodyMaxBytes || Buffer.byteLength(text) <= bodyMaxBytes) return text;
+    throw new PerdureError(
+      'body_too_large',
+      `The event ${event.type} that is sent has ${Buffer.byteLength(text)} bytes; at most ${bodyMaxBytes} are allowed.`,
+    );
   }
 
   #drop(timerId: string): void {
@@ -167,7 +177,7 @@ class StepLowering {
     if (!target) return;
     if (typeof params.delay === 'number')
       return this.#arm(index, params, { type: SEND, to: target, event } as EventObject);
-    const body = stringify(event, 'event', this.#step.nestingMax);
+    const body = this.#write(event);
     this.#messages.push({ index, to: target, body });
   }
 

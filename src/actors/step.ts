@@ -53,6 +53,7 @@ export interface Step {
 }
 
 export interface StepLimits {
+  bodyMaxBytes: number;
   snapshotMaxBytes: number;
   nestingMax: number;
 }
@@ -181,7 +182,7 @@ function finish(
         previous: previous?.snapshot,
         snapshot,
         self: scope.self,
-        nestingMax: limits.nestingMax,
+        limits,
       },
       actions,
     );
@@ -260,10 +261,20 @@ function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
     status: status as ActorStatus,
     state: JSON.stringify(value ?? null),
     tags: tags?.size ? JSON.stringify([...tags]) : '[]',
-    output: status === 'done' ? stringify(snapshot.output, 'output', limits.nestingMax) : null,
+    output: status === 'done' ? writeOutput(snapshot.output, limits) : null,
     error: status === 'error' ? JSON.stringify(errorSummary(snapshot.error)) : null,
     envelope,
   };
+}
+
+/** It also travels as a message, in the outcome. */
+function writeOutput(output: unknown, { nestingMax, bodyMaxBytes }: StepLimits): string {
+  const text = stringify(output, 'output', nestingMax);
+  if (text.length * 3 <= bodyMaxBytes || Buffer.byteLength(text) <= bodyMaxBytes) return text;
+  throw new PerdureError(
+    'body_too_large',
+    `The output has ${Buffer.byteLength(text)} bytes; at most ${bodyMaxBytes} are allowed.`,
+  );
 }
 
 function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits): string {

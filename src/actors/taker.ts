@@ -269,8 +269,9 @@ export class Taker {
       const output = encode(outcome.output, `output of ${invokeId}`, nestingMax);
       const type = `xstate.done.actor.${invokeId}`;
       const text = JSON.stringify({ type, output, actorId: invokeId });
-      if (text.length <= bodyMaxBytes) return text;
-      const problem = `The output of ${invokeId} has ${text.length} bytes; at most ${bodyMaxBytes} are kept.`;
+      const bytes = Buffer.byteLength(text);
+      if (bytes <= bodyMaxBytes) return text;
+      const problem = `The output of ${invokeId} has ${bytes} bytes; at most ${bodyMaxBytes} are kept.`;
       return this.#errorText(invokeId, new PerdureError('body_too_large', problem));
     } catch (error) {
       return this.#errorText(invokeId, error);
@@ -283,7 +284,7 @@ export class Taker {
       JSON.stringify({ type: `xstate.error.actor.${invokeId}`, error: told, actorId: invokeId });
     try {
       const text = write(encode(error, `error of ${invokeId}`, nestingMax));
-      if (text.length <= bodyMaxBytes) return text;
+      if (Buffer.byteLength(text) <= bodyMaxBytes) return text;
     } catch {
       // Told below as well as it can be.
     }
@@ -328,9 +329,14 @@ export class Taker {
 
   #reply(batch: Batch, message: LogMessage, body: object): undefined {
     const subject = message.header(REPLY_HEADER);
-    if (subject !== null) batch.replies.push({ subject, body: JSON.stringify(body) });
+    // Only to an inbox: a publisher must not borrow this node's rights to write elsewhere.
+    if (subject !== null && INBOX.test(subject))
+      batch.replies.push({ subject, body: JSON.stringify(body) });
   }
 }
+
+/** `_INBOX.…`, also with a prefix of the user's own (`_INBOX_orders.…`). */
+const INBOX = /^_INBOX[\w-]*(\.[\w-]+)+$/;
 
 /** Postgres' text holds no NUL, and a log line no line breaks. */
 const printable = (text: string): string =>

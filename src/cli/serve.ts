@@ -9,11 +9,18 @@ export type NodeMessage =
   | { ready: true; nodeId: string; pid: number; shards: number }
   | { ready: false; code: string; message: string };
 
+type Flags = ConnectionFlags & { json?: true; replicas?: number };
+
 /** `perdure serve FILE`: one node in this process. */
 export function register(program: Command): void {
   connectionOptions(program.command('serve'))
     .description('Run one node with every actor type FILE exports.')
     .argument('<file>', 'TypeScript or JavaScript')
+    .option(
+      '--replicas <n>',
+      'copies of each stream, when this node creates them (default 1)',
+      Number,
+    )
     .option('--json', 'print one JSON line when ready')
     .addHelpText(
       'after',
@@ -26,7 +33,7 @@ SIGTERM or Ctrl-C drains the node: its actors go on elsewhere. The second one en
     .action(serve);
 }
 
-async function serve(file: string, flags: ConnectionFlags & { json?: true }): Promise<void> {
+async function serve(file: string, flags: Flags): Promise<void> {
   try {
     await run(file, flags);
   } catch (thrown) {
@@ -37,10 +44,12 @@ async function serve(file: string, flags: ConnectionFlags & { json?: true }): Pr
   }
 }
 
-async function run(file: string, flags: ConnectionFlags & { json?: true }): Promise<void> {
+async function run(file: string, flags: Flags): Promise<void> {
   const connection = connectionOf(flags);
   const asked = stopRequested();
-  const node = createNode({ actors: await loadActorTypes(file), ...connection });
+  const actors = await loadActorTypes(file);
+  const replicas = flags.replicas === undefined ? {} : { replicas: flags.replicas };
+  const node = createNode({ actors, ...connection, ...replicas });
   const started = node.start().then(() => announce(node, flags.json));
   await Promise.race([started.then(() => asked), asked]);
   await node.stop();

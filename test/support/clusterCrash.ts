@@ -45,7 +45,7 @@ export interface CrashReport {
 const PURSES = 16;
 
 /** The same seed makes the same jobs at the same times. */
-export function planCrashLoad(seed: number, jobs: number, seconds: number) {
+function planCrashLoad(seed: number, jobs: number, seconds: number) {
   const random = randomFrom(seed);
   const whole = (below: number) => Math.floor(random() * below);
   return Array.from({ length: jobs }, (_, n) => {

@@ -22,7 +22,7 @@ import {
 import { checkHistory, type HistoryOptions } from './history.ts';
 import { eventually, freshDatabase, freshNamespace, natsUrl } from './services.ts';
 
-export const ACTOR_FILE = join(import.meta.dirname, 'actors.ts');
+const ACTOR_FILE = join(import.meta.dirname, 'actors.ts');
 
 /** A transition as the public view and the table show it. */
 export interface TransitionRow {

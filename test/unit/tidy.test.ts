@@ -167,7 +167,7 @@ function clockProblems({ path, text }: Source): string[] {
 
 const LINES_MAX = 400;
 /** What is over the limit today, and may only shrink. */
-const LINES_OVER: Record<string, number> = { 'client.ts': 430 };
+const LINES_OVER: Record<string, number> = {};
 
 function sizeProblems({ path, text }: Source): string[] {
   const lines = text.split('\n').length - 1;
