@@ -10,8 +10,7 @@ const machine = setup({
   actors: {
     // After a crash it runs again under the same key, so that the provider charges once.
     charge: fromPromise<string, number>(async ({ input, self }) => {
-      const { idempotencyKey } = invocation(self);
-      console.log(`charging ${input}, Idempotency-Key: ${idempotencyKey}`);
+      console.log(`charging ${input}, Idempotency-Key: ${invocation(self).idempotencyKey}`);
       return `receipt for ${input}`;
     }),
   },
@@ -19,18 +18,17 @@ const machine = setup({
   context: ({ input }) => input,
   initial: 'waiting',
   states: {
-    waiting: { on: { PAY: 'charging' }, after: { 60000: 'escalated' } },
-    escalated: { entry: () => console.log('not paid yet'), on: { PAY: 'charging' } },
+    waiting: { on: { PAY: 'charging' }, after: { 86400000: 'abandoned' } },
     charging: {
       invoke: {
         id: 'charge',
         src: 'charge',
         input: ({ context }) => context.total,
         onDone: { target: 'paid', actions: assign({ receipt: ({ event }) => event.output }) },
-        onError: 'escalated',
       },
     },
     paid: { type: 'final' },
+    abandoned: { type: 'final' },
   },
   output: ({ context }) => ({ receipt: context.receipt }),
 });
