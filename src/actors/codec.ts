@@ -162,25 +162,37 @@ function revive(key: string, value: unknown): unknown {
   return value;
 }
 
+/** @throws SyntaxError for a kind nobody writes, and for a value that does not fit its kind */
 function reviveTagged(value: Tagged): unknown {
   const { [TAG]: kind, v } = value;
+  const wrong = () =>
+    new SyntaxError(`{"${TAG}":${JSON.stringify(kind)}} has a value that is none`);
   switch (kind) {
     case 'undefined':
       return HOLE;
     case 'Number':
       return Number(v);
     case 'BigInt':
-      return BigInt(v as string);
-    case 'Date':
-      return new Date(v === null ? Number.NaN : (v as string));
+      if (typeof v !== 'string' || !/^-?\d+$/.test(v)) throw wrong();
+      return BigInt(v);
+    case 'Date': {
+      const date = new Date(v === null ? Number.NaN : (v as string));
+      if (v !== null && Number.isNaN(date.getTime())) throw wrong();
+      return date;
+    }
     case 'Map':
+      if (!Array.isArray(v) || !v.every((entry) => Array.isArray(entry))) throw wrong();
       return new Map(v as [unknown, unknown][]);
     case 'Set':
+      if (!Array.isArray(v)) throw wrong();
       return new Set(v as unknown[]);
     case 'Error':
+      if (typeof v !== 'object' || v === null) throw wrong();
       return reviveError(v as Record<string, unknown>);
     default:
-      return value;
+      throw new SyntaxError(
+        `{"${TAG}":${JSON.stringify(kind)}} is no kind of value this version knows`,
+      );
   }
 }
 

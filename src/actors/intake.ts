@@ -80,7 +80,10 @@ export function readMessage(
     text = decoder.decode(message.body);
     value = text === '' && kind === 'jobs' ? undefined : parse(text);
   } catch (error) {
-    return refuse('bad_body', `The body is not JSON in UTF-8: ${(error as Error).message}`);
+    return refuse(
+      'bad_body',
+      `The body cannot be read as JSON in UTF-8: ${(error as Error).message}`,
+    );
   }
   const problem = bodyProblem(value, limits.nestingMax);
   if (problem) return refuse('bad_body', problem);

@@ -29,6 +29,11 @@ export interface QueryAnswer {
 export function answerQueries(ring: Ring): () => void {
   return ring.bus.answer(subjects.query(ring.namespace, '*', '*'), async (subject, body) => {
     const [type = '', id = ''] = subject.split('.').slice(-2);
+    const eventId = eventIdIn(body);
+    if (eventId === null) {
+      const message = 'The body of a query is empty, or {"eventId": "…"}.';
+      return JSON.stringify({ ok: false, error: { code: 'bad_body', message } });
+    }
     const found = await ring.loader.load([{ type, id }]);
     const row = found.get(addressKey({ type, id }));
     if (!row) {
@@ -50,7 +55,6 @@ export function answerQueries(ring: Ring): () => void {
       error: JSON.parse(row.error ?? 'null'),
       snapshot,
     };
-    const eventId = eventIdIn(body);
     if (eventId !== undefined) {
       const event = { type, id, eventId };
       answer.applied = (await ring.loader.knownEvents([event])).has(eventKey(event));
@@ -59,13 +63,13 @@ export function answerQueries(ring: Ring): () => void {
   });
 }
 
-/** `{"eventId": "…"}`, or nothing; anything else is taken for nothing. */
-function eventIdIn(body: Uint8Array): string | undefined {
+/** The event id that is asked about; undefined for an empty body, null for one that is something else. */
+function eventIdIn(body: Uint8Array): string | undefined | null {
   if (body.length === 0) return undefined;
   try {
     const { eventId } = JSON.parse(Buffer.from(body).toString()) as { eventId?: unknown };
-    return typeof eventId === 'string' ? eventId : undefined;
+    return typeof eventId === 'string' ? eventId : null;
   } catch {
-    return undefined;
+    return null;
   }
 }

@@ -97,7 +97,8 @@ async function runUntilAsked(
   process.stdout.write(flags.json ? jsonLine(running) : summary(running, file, flags, since));
   await untilAborted(asked);
   await running.stop();
-  if (process.connected) process.disconnect();
+  // Nothing of ours is left; a channel to whoever started us, or a slow reader of the inspector, must not hold us.
+  process.exit(0);
 }
 
 /** Aborts at the first request to end; at the second everything is killed. */

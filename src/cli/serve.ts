@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { asError, PerdureError } from '../errors.ts';
+import { asError, InvariantViolation, PerdureError } from '../errors.ts';
+import { createLogger } from '../log.ts';
 import { createNode, type PerdureNode } from '../node.ts';
 import { loadActorTypes } from './actorFile.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
@@ -44,7 +45,23 @@ async function serve(file: string, flags: Flags): Promise<void> {
   }
 }
 
+/**
+ * A promise that user code started and nobody waits for must not end the node: Node would, and again after each
+ * restart, because the action is redone. It is logged, loudly; a broken invariant of our own still ends the process.
+ */
+function surviveFloatingRejections(): void {
+  const log = createLogger();
+  process.on('unhandledRejection', (reason) => {
+    if (reason instanceof InvariantViolation) throw reason;
+    log.error(
+      { error: asError(reason).stack },
+      'a promise that nobody waits for was rejected; await it, or return it from the action',
+    );
+  });
+}
+
 async function run(file: string, flags: Flags): Promise<void> {
+  surviveFloatingRejections();
   const connection = connectionOf(flags);
   const asked = stopRequested();
   const actors = await loadActorTypes(file);
