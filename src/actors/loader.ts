@@ -1,11 +1,5 @@
 import type { Clock } from '../clock.ts';
-import {
-  type Address,
-  addressKey,
-  type EventKey,
-  type Store,
-  type StoredActor,
-} from '../store/store.ts';
+import { type Address, addressKey, type Store, type StoredActor } from '../store/store.ts';
 
 /**
  * Loads actors for all shards of the node: while one query is in flight, the next one gathers, so that a burst of
@@ -31,11 +25,6 @@ export class Loader {
       this.#waiting.push({ addresses, done: { resolve, reject } });
       this.#schedule();
     });
-  }
-
-  /** Which of the events are recorded, as `eventKey()` strings. */
-  knownEvents(events: EventKey[]): Promise<Set<string>> {
-    return this.#store.knownEvents(events);
   }
 
   #schedule(): void {

@@ -1,4 +1,5 @@
 import type { Bus } from '../bus/bus.ts';
+import { fnv1a } from '../bus/subjects.ts';
 import type { Logger } from '../log.ts';
 import type { Store } from '../store/store.ts';
 
@@ -14,6 +15,7 @@ export class LogSource {
   /** Every shard must be opened again. */
   readonly #onOther: () => void;
   #id = '';
+  #tag = '';
   #checking: Promise<void> | undefined;
 
   constructor(bus: Bus, store: Store, log: Logger, onOther: () => void) {
@@ -29,7 +31,7 @@ export class LogSource {
 
   /** Short name of the identity; part of the ids of messages that came without one. */
   get tag(): string {
-    return fnv1a(this.#id).toString(16).padStart(8, '0');
+    return this.#tag;
   }
 
   /**
@@ -51,13 +53,8 @@ export class LogSource {
       this.#log.warn({ log: id }, 'log: the stream was recreated, reading it from its start');
     const isFirst = this.#id === '';
     this.#id = id;
+    // Eight hex digits are enough to tell one stream from its predecessor.
+    this.#tag = fnv1a(id).toString(16).padStart(8, '0');
     if (!isFirst) this.#onOther();
   }
-}
-
-/** FNV-1a, 32 bit: eight hex digits are enough to tell one stream from its predecessor. */
-function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
 }

@@ -91,7 +91,7 @@ export class Pump {
     if (missing.length > 0) turn.stored = await this.#ring.loader.load(missing);
     if (this.#shard.closed) return;
     const doubtful = this.#doubtful(items, turn);
-    if (doubtful.length > 0) turn.known = await this.#ring.loader.knownEvents(doubtful);
+    if (doubtful.length > 0) turn.known = await this.#ring.store.knownEvents(doubtful);
     if (this.#shard.closed) return;
     for (const item of items) this.#take(item, turn);
     this.#shard.offer();

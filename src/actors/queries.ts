@@ -57,7 +57,7 @@ export function answerQueries(ring: Ring): () => void {
     };
     if (eventId !== undefined) {
       const event = { type, id, eventId };
-      answer.applied = (await ring.loader.knownEvents([event])).has(eventKey(event));
+      answer.applied = (await ring.store.knownEvents([event])).has(eventKey(event));
     }
     return JSON.stringify({ ok: true, actor: answer });
   });

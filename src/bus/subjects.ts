@@ -33,8 +33,12 @@ export const OUTBOX_HEADER = 'Perdure-Outbox';
  * `type` and `id` without a separator, modulo S (nats-server, server/subject_transform.go, getHashPartition).
  */
 export function shardOf(type: string, id: string, shards: number): number {
+  return fnv1a(type + id) % shards;
+}
+
+/** FNV-1a, 32 bit, of text whose characters are single bytes, as tokens and stream names are. */
+export function fnv1a(text: string): number {
   let hash = 0x811c9dc5;
-  for (const text of [type, id])
-    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0) % shards;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
 }
