@@ -3,8 +3,8 @@ import { configDefaults, defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Chaos runs take minutes and have a runner of their own.
-    exclude: [...configDefaults.exclude, 'test/chaos/**'],
+    // Minutes of faults, and chaos runs, have commands of their own.
+    exclude: [...configDefaults.exclude, 'test/chaos/**', 'test/faults/**'],
     globalSetup: ['test/support/globalSetup.ts'],
     pool: 'forks',
     maxWorkers: 2,

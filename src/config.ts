@@ -37,6 +37,13 @@ export interface Limits {
   leaseMs: number;
   /** A node renews its lease this often, ms. */
   leaseRenewMs: number;
+  /** A shard that has work and makes no progress for this long is stalled, ms. */
+  stallMs: number;
+  /**
+   * How long running invokes may go on in shards that are given back, ms: when the node is drained, or another one has
+   * joined. Then they are aborted and run again elsewhere.
+   */
+  drainMs: number;
   /** An outbox row still unapplied after this is published again, ms. */
   outboxRepublishMs: number;
   /** How long the log keeps messages that every shard has applied, ms. */
@@ -62,6 +69,8 @@ export const LIMITS: Limits = {
   timerHorizonMs: 60_000,
   leaseMs: 8_000,
   leaseRenewMs: 2_000,
+  drainMs: 2_000,
+  stallMs: 15_000,
   outboxRepublishMs: 15_000,
   replayWindowMs: 3_600_000,
   microstepsMax: 1_000,

@@ -96,14 +96,29 @@ export class Conversation {
   async ask(type: string, id: string, body = ''): Promise<QueryAnswer> {
     assertToken('type', type);
     assertToken('id', id);
-    const { namespace, timeoutMs } = this.#options;
     const bus = await this.#bus();
-    const data = await bus.request(subjects.query(namespace, type, id), body, timeoutMs);
+    const data = await this.#question(bus, subjects.query(this.#options.namespace, type, id), body);
     const answer = read(data) as
       | { ok: true; actor: QueryAnswer }
       | { ok: false; error: { code: string; message: string } };
     if (!answer.ok) throw refused(answer.error);
     return answer.actor;
+  }
+
+  /** Whichever node gets the question may hang: after a moment another one is asked, too, and the first answer counts. */
+  async #question(bus: Bus, subject: string, body: string): Promise<Uint8Array> {
+    const { clock, timeoutMs } = this.#options;
+    const settled = new AbortController();
+    const ask = async (afterMs: number) => {
+      if (afterMs > 0) await sleep(clock, afterMs, settled.signal);
+      settled.signal.throwIfAborted();
+      return bus.request(subject, body, timeoutMs - afterMs);
+    };
+    try {
+      return await Promise.race(ASK_AT_MS.filter((ms) => ms < timeoutMs).map(ask));
+    } finally {
+      settled.abort();
+    }
   }
 
   /** An actor that was accepted and is not there yet is worth waiting for. */
@@ -207,6 +222,8 @@ export interface ConversationOptions {
   timeoutMs: number;
 }
 
+/** When a question that has no answer yet is asked, ms. */
+const ASK_AT_MS = [0, 500, 1_000, 2_000, 4_000, 8_000];
 /** Ask about a commit whose reply has not come, this often, ms. */
 const ASK_AGAIN_MS = 2_000;
 /** The same when no reply can come, because the message is a repetition. */

@@ -22,6 +22,14 @@ export const ERRORS = {
     retryable: false,
     next: 'dead letter; redrive it once a node knows the version',
   },
+  event_quarantined: {
+    retryable: false,
+    next: 'dead letter; redrive it once what killed the nodes is corrected',
+  },
+  actor_quarantined: {
+    retryable: false,
+    next: 'dead letter; redrive it once the actor is released',
+  },
   bad_definition: { retryable: false, next: 'thrown by defineActor' },
   bad_options: { retryable: false, next: 'thrown before anything starts' },
   not_serialisable: { retryable: false, next: 'the actor ends in status error' },

@@ -2,20 +2,26 @@ import { hostname } from 'node:os';
 import { Committer } from './actors/committer.ts';
 import type { ActorType } from './actors/define.ts';
 import { Invocations } from './actors/invocation.ts';
+import { Lease } from './actors/lease.ts';
 import { Loader } from './actors/loader.ts';
 import { LogSource } from './actors/logSource.ts';
 import { Outbox } from './actors/outbox.ts';
 import { Ownership } from './actors/ownership.ts';
 import { answerQueries } from './actors/queries.ts';
 import { Registry } from './actors/registry.ts';
-import type { NodeLoad, Ring } from './actors/ring.ts';
+import { emptyLoad, type NodeLoad, type Ring } from './actors/ring.ts';
+import { StallWatch } from './actors/stallWatch.ts';
 import { Timers } from './actors/timers.ts';
+import { Trials } from './actors/trials.ts';
 import { startUpkeep } from './actors/upkeep.ts';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/nats.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Limits, namespace, resolveLimits, SHARDS } from './config.ts';
 import { PerdureError } from './errors.ts';
+import { createMetrics, type Metrics } from './inspect/metrics.ts';
+import { type HttpOptions, startNodeServer } from './inspect/nodeServer.ts';
+import { Vitals } from './inspect/vitals.ts';
 import { createLogger, type Logger } from './log.ts';
 import { migrate } from './store/migrate.ts';
 import { openStore } from './store/postgres.ts';
@@ -40,12 +46,16 @@ export interface NodeOptions {
   migrate?: boolean;
   logger?: Logger;
   clock?: Clock;
+  /** Answers `/livez`, `/readyz` and `/metrics` there, from the start until the node has stopped. Default: nowhere. */
+  http?: HttpOptions;
 }
 
 /** What a node is doing. */
 export interface NodeStatus extends Readonly<NodeLoad> {
   nodeId: string;
   shards: number[];
+  /** Where `/livez`, `/readyz` and `/metrics` are, with option `http`. */
+  httpUrl?: string;
 }
 
 /** One process's worth of Perdure: owns shards, runs their actors. */
@@ -73,13 +83,10 @@ export function createNode(options: NodeOptions): PerdureNode {
   const clock = options.clock ?? systemClock;
   const nodeId = clock.uuid();
   const log = (options.logger ?? createLogger()).child({ node: nodeId.slice(0, 8) });
-  const load: NodeLoad = {
-    busyActors: 0,
-    residents: 0,
-    transitions: 0,
-    deadLetters: 0,
-    invokesResumed: 0,
-  };
+  const load = emptyLoad();
+  const vitals = new Vitals(clock, nodeId, limits.leaseMs, load);
+  let metrics: Metrics | undefined;
+  let httpUrl: string | undefined;
   /** What was started, newest last; stopped in reverse. */
   const started: (() => Promise<void> | void)[] = [];
   let ownership: Ownership | undefined;
@@ -88,6 +95,7 @@ export function createNode(options: NodeOptions): PerdureNode {
 
   async function start(): Promise<void> {
     try {
+      await serveVitals();
       if (options.migrate) await migrate({ databaseUrl, namespace: ns, shards: SHARDS, log });
       const { signal } = stopping;
       const store = await openStore({
@@ -98,7 +106,11 @@ export function createNode(options: NodeOptions): PerdureNode {
         clock,
         log,
         signal,
+        onWaiting: (reason) => {
+          vitals.waiting.postgres = reason;
+        },
       });
+      vitals.store = store;
       started.push(() => store.close());
       const bus = await openBus({
         natsUrl,
@@ -107,14 +119,33 @@ export function createNode(options: NodeOptions): PerdureNode {
         clock,
         log,
         signal,
+        onWaiting: (reason) => {
+          vitals.waiting.nats = reason;
+        },
         ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
       });
+      vitals.bus = bus;
       started.push(() => bus.close());
       await startRing(store, bus);
+      vitals.enter('started');
     } catch (error) {
       await stop();
       throw error;
     }
+  }
+
+  /** First to start and last to stop, so that who asks is always answered. */
+  async function serveVitals(): Promise<void> {
+    if (!options.http) return;
+    metrics = createMetrics(vitals);
+    const server = await startNodeServer({
+      ...options.http,
+      readiness: () => vitals.readiness(),
+      metrics: metrics.registry,
+      log,
+    });
+    httpUrl = server.url;
+    started.push(() => server.close());
   }
 
   async function startRing(store: Store, bus: Bus): Promise<void> {
@@ -137,11 +168,14 @@ export function createNode(options: NodeOptions): PerdureNode {
       published: ({ shard, messageId }) =>
         ownership?.shards.get(shard)?.post({ kind: 'published', messageId }),
     });
+    const lease = new Lease(clock, limits.leaseMs, () => ownership?.renewNow());
     const committer = new Committer({
       store,
       clock,
       log,
       nodeId,
+      lease,
+      ...(metrics && { landed: metrics.commitLanded }),
       commitMax: limits.commitMax,
       inFlightMax: limits.commitsInFlight,
     });
@@ -156,8 +190,10 @@ export function createNode(options: NodeOptions): PerdureNode {
       registry,
       loader: new Loader(store, clock, limits.eventIdsInMemory),
       committer,
-      invocations: new Invocations(clock, limits.invocationsMax),
+      lease,
+      invocations: new Invocations(clock, limits.invocationsMax, lease),
       timers,
+      trials: new Trials(clock, log),
       outbox,
       source,
       load,
@@ -171,13 +207,21 @@ export function createNode(options: NodeOptions): PerdureNode {
       () => outbox.stop(),
       () => ownership?.stop(),
     );
+    const watch = new StallWatch(ring, ownership, () => {
+      const { nats, postgres } = vitals.breakers();
+      return { nats: nats.state, postgres: postgres.state };
+    });
+    vitals.running = { ring, ownership, watch };
     await ownership.start();
+    watch.start();
+    started.push(() => watch.stop());
     started.push(startUpkeep(ring, ownership));
     started.push(answerQueries(ring));
     log.info({ shards: ownership.shards.size, types: String(registry) }, 'node: ready');
   }
 
   async function stop(): Promise<void> {
+    vitals.enter('draining');
     stopping.abort();
     for (let part = started.pop(); part; part = started.pop()) await part();
   }
@@ -186,7 +230,12 @@ export function createNode(options: NodeOptions): PerdureNode {
     nodeId,
     start,
     stop,
-    status: () => ({ nodeId, shards: [...(ownership?.shards.keys() ?? [])], ...load }),
+    status: () => ({
+      nodeId,
+      shards: [...(ownership?.shards.keys() ?? [])],
+      ...(httpUrl === undefined ? {} : { httpUrl }),
+      ...load,
+    }),
   };
 }
 

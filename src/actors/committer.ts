@@ -3,6 +3,7 @@ import { backoff } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { type ShardCommit, type Store, StoreUnknown } from '../store/store.ts';
+import type { Lease } from './lease.ts';
 
 /** A shard as the committer sees it. */
 export interface CommitSource {
@@ -37,12 +38,16 @@ export class Committer {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #nodeId: string;
+  readonly #lease: Lease;
   readonly #commitMax: number;
   readonly #inFlightMax: number;
   readonly #dirty = new Set<CommitSource>();
   readonly #busy = new Set<CommitSource>();
   #inFlight = 0;
   #scheduled = false;
+  /** For metrics. */
+  readonly counts = { commits: 0, unknown: 0, deadLetters: new Map<string, number>() };
+  readonly #landed: (ms: number, transitions: number) => void;
   #idle: (() => void)[] = [];
 
   constructor(options: {
@@ -50,15 +55,20 @@ export class Committer {
     clock: Clock;
     log: Logger;
     nodeId: string;
+    lease: Lease;
     commitMax: number;
     inFlightMax: number;
+    /** A statement has landed: how long it took, and what it carried. */
+    landed?: (ms: number, transitions: number) => void;
   }) {
     this.#store = options.store;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#nodeId = options.nodeId;
+    this.#lease = options.lease;
     this.#commitMax = options.commitMax;
     this.#inFlightMax = options.inFlightMax;
+    this.#landed = options.landed ?? (() => {});
   }
 
   /** The shard has something to commit. */
@@ -117,7 +127,10 @@ export class Committer {
   async #commit(parts: Part[]): Promise<void> {
     try {
       const commits = parts.map(({ commit }) => commit);
+      const from = this.#clock.monotonic();
       const { committed, at } = await this.#store.commit(this.#nodeId, commits);
+      this.#count(commits, committed, this.#clock.monotonic() - from);
+      await this.#confirm();
       for (const { source, commit } of parts)
         if (committed.has(source.number)) source.landed(commit.commitNo, at);
         else source.fenced();
@@ -127,10 +140,37 @@ export class Committer {
     }
   }
 
+  /**
+   * An answer that comes when the lease is over may be an old one: this node may have stood still since, and another
+   * one may own the shard. Before anything is caused, what was lost is closed.
+   */
+  #confirm(): Promise<void> | undefined {
+    return this.#lease.holds ? undefined : this.#lease.held();
+  }
+
+  #count(commits: readonly ShardCommit[], committed: ReadonlySet<number>, ms: number): void {
+    let transitions = 0;
+    for (const commit of commits) {
+      if (!committed.has(commit.shard)) continue;
+      transitions += commit.transitions.length;
+      this.#countDeadLetters(commit);
+    }
+    this.counts.commits++;
+    this.#landed(ms, transitions);
+  }
+
+  #countDeadLetters({ deadLetters }: ShardCommit): void {
+    const counts = this.counts.deadLetters;
+    for (const { reason } of deadLetters) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+
   async #resolve(all: Part[]): Promise<void> {
+    // The epoch moves on here and in Postgres in one go: in between, a look at the record would take it for a stranger's.
+    await this.#confirm();
     // A closed shard was opened again since: that bumped the epoch already, and read what has landed.
     const parts = all.filter(({ source }) => !source.closed);
     if (parts.length === 0) return;
+    this.counts.unknown++;
     this.#log.warn({ shards: parts.length }, 'commit: outcome unknown, asking Postgres');
     const opened = await this.#store.reclaim(
       this.#nodeId,
@@ -145,8 +185,10 @@ export class Committer {
         continue;
       }
       const next = source.resend(shard.epoch);
-      if (shard.commitNo >= commit.commitNo) source.landed(commit.commitNo, null);
-      else again.push({ source, commit: next });
+      if (shard.commitNo >= commit.commitNo) {
+        this.#countDeadLetters(commit);
+        source.landed(commit.commitNo, null);
+      } else again.push({ source, commit: next });
     }
     this.#log.info(
       { landed: parts.length - again.length, again: again.length },

@@ -4,7 +4,7 @@ import type { Limits } from '../config.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { parse } from './codec.ts';
-import { CANCEL } from './step.ts';
+import { CANCEL, RELEASE } from './step.ts';
 
 /** A message of the log that says something an actor can be asked. */
 export interface Request {
@@ -113,8 +113,8 @@ export function eventProblem(value: unknown): string | undefined {
     return `An event's type must be at most ${EVENT_TYPE_MAX} printable characters.`;
   if (type === '*' || type.startsWith('xstate.'))
     return `Event type ${JSON.stringify(type)} is XState's own and cannot come from outside.`;
-  if (type.startsWith('perdure.') && type !== CANCEL)
-    return `Event type ${JSON.stringify(type)} is Perdure's own; only ${CANCEL} can come from outside.`;
+  if (type.startsWith('perdure.') && type !== CANCEL && type !== RELEASE)
+    return `Event type ${JSON.stringify(type)} is Perdure's own; only ${CANCEL} and ${RELEASE} can come from outside.`;
   return undefined;
 }
 

@@ -3,6 +3,7 @@ import type { Cancel, Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import { type Address, addressKey } from '../store/store.ts';
 import { idempotencyKey } from './effects.ts';
+import type { Lease } from './lease.ts';
 
 /** What a promise's logic can learn about the attempt it is. */
 export interface InvocationInfo {
@@ -75,13 +76,25 @@ export interface Invocation {
 export class Invocations {
   readonly #clock: Clock;
   readonly #max: number;
+  readonly #lease: Lease;
   #waiting: Attempt[] = [];
   #next = 0;
   #running = 0;
 
-  constructor(clock: Clock, max: number) {
+  constructor(clock: Clock, max: number, lease: Lease) {
     this.#clock = clock;
     this.#max = max;
+    this.#lease = lease;
+  }
+
+  /** Attempts that run. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Attempts that wait until fewer run. */
+  get waiting(): number {
+    return this.#waiting.length - this.#next;
   }
 
   start(request: InvocationRequest, onSettled: (outcome: Outcome) => void): Invocation {
@@ -92,6 +105,8 @@ export class Invocations {
   }
 
   #admit(attempt: Attempt): void {
+    // Others may speak for the actor by now. When they do, the attempt has been aborted once the lease holds again.
+    if (!this.#lease.holds) return void this.#lease.held().then(() => this.#admit(attempt));
     if (this.#running >= this.#max) {
       this.#waiting.push(attempt);
       return;

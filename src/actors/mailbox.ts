@@ -19,10 +19,11 @@ export type Item =
  */
 export class Mailbox {
   #inner: Item[] = [];
-  #log: Item[] = [];
+  #log: Extract<Item, { kind: 'message' }>[] = [];
 
   push(item: Item): void {
-    (item.kind === 'message' ? this.#log : this.#inner).push(item);
+    if (item.kind === 'message') this.#log.push(item);
+    else this.#inner.push(item);
   }
 
   /**
@@ -35,7 +36,22 @@ export class Mailbox {
     if (logMax <= 0 || this.#log.length === 0) return items;
     const log = this.#log.length <= logMax ? this.#log : this.#log.slice(0, logMax);
     this.#log = log === this.#log ? [] : this.#log.slice(logMax);
-    return items.length === 0 ? log : items.concat(log);
+    return items.length === 0 ? log : [...items, ...log];
+  }
+
+  /** The oldest message of the log lane. */
+  takeMessage(): Extract<Item, { kind: 'message' }> | undefined {
+    return this.#log.shift();
+  }
+
+  /** Messages of the log that wait. */
+  get messages(): number {
+    return this.#log.length;
+  }
+
+  /** Nothing of this node's own waits. */
+  get innerIsEmpty(): boolean {
+    return this.#inner.length === 0;
   }
 
   get size(): number {

@@ -35,6 +35,8 @@ export class Outbox {
   /** Rows that were published and stayed: how often again, and when (monotonic, ms) the next time. */
   readonly #stale = new Map<string, { rounds: number; nextAt: number }>();
   readonly #ready: Sending[] = [];
+  /** For metrics. */
+  readonly counts = { published: 0, failed: 0 };
   #inFlight = 0;
   #stopped = false;
 
@@ -53,6 +55,11 @@ export class Outbox {
     this.#namespace = options.namespace;
     this.#log = options.log;
     this.#published = options.published;
+  }
+
+  /** Rows on their way to JetStream. */
+  get held(): number {
+    return this.#held.size;
   }
 
   /** Publishes rows as soon as there is room; rows that are already on their way are left alone. */
@@ -122,6 +129,7 @@ export class Outbox {
     } catch (error) {
       if (this.#stopped) return;
       sending.failures++;
+      this.counts.failed++;
       const waitMs = 250 + backoff(this.#clock, sending.failures, 250, 5_000);
       if (sending.failures === 1)
         this.#log.warn(
@@ -134,6 +142,7 @@ export class Outbox {
       return;
     }
     this.#held.delete(row.messageId);
+    this.counts.published++;
     if (!isSend && !this.#stopped) this.#published(row);
   }
 }

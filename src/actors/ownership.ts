@@ -1,71 +1,126 @@
-import { atMost, backoff, type Cancel, sleep } from '../clock.ts';
+import { atMost, backoff, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
-import type { NodeInfo, OpenedShard } from '../store/store.ts';
+import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from '../store/store.ts';
+import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
+import { Peers } from './peers.ts';
 import type { Ring } from './ring.ts';
 import { Shard } from './shard.ts';
+import { surpriseReason } from './surpriseReason.ts';
+import { Turns } from './turns.ts';
 
 /**
  * Which shards this node speaks for. Leases and detectors are hints that decide when to try; whether a write counts
  * is decided by the epoch on the shard's row alone (design §4).
  *
- *  O1  Every way to a shard (claim, restart, surprise) goes through `#open`: a new epoch, then what Postgres says.
+ *  O1  Every way to a shard (claim, takeover, restart, surprise) goes through `#open`: a new epoch, then what
+ *      Postgres says.
  *  O2  An attempt that runs while its shard is opened again here goes on; its key is the same.
+ *  O3  A shard that is ours no longer by the row is closed here, and what runs for it aborted, before the lease
+ *      counts as renewed.
  */
 export class Ownership {
   readonly #ring: Ring;
   readonly #node: NodeInfo;
   readonly #shardCount: number;
   readonly #shards = new Map<number, Shard>();
+  readonly #peers: Peers;
+  readonly #handOver: HandOver;
   /** Shards to open again, with the reason that came first. */
   readonly #surprised = new Map<number, string>();
+  /** Being opened again: neither here nor gone. */
+  readonly #reopeningNow = new Set<number>();
   #reopening = false;
   #reopens = 0;
   #reopenedAt = 0;
   #stopped = false;
-  #loops: Cancel[] = [];
+  #draining = false;
+  readonly #turns: Turns;
+  /** Whether NATS answers; kept true through a moment's silence. */
+  #natsOk = true;
+  #natsMisses = 0;
+  #natsTold = true;
+  /** Since when this node is owed nothing because it does not reach NATS, monotonic, ms. */
+  #leftOutAt: number | undefined;
+  /** Owners that were dead when last looked at. */
+  #dead: ReadonlySet<string> = new Set();
+  /** Shards whose epoch was not ours when last looked at. */
+  #doubted: ReadonlySet<number> = new Set();
 
   constructor(ring: Ring, node: NodeInfo, shardCount: number) {
     this.#ring = ring;
     this.#node = node;
     this.#shardCount = shardCount;
+    this.#turns = new Turns(ring.clock, ring.log);
+    this.#peers = new Peers(ring.bus, ring.clock, ring.namespace, ring.nodeId);
+    this.#handOver = new HandOver(ring, this.#peers, this.#shards);
   }
 
   get shards(): ReadonlyMap<number, Shard> {
     return this.#shards;
   }
 
+  get draining(): boolean {
+    return this.#draining;
+  }
+
   /** Registers the node and claims its share; resolves once those shards are open. */
   async start(): Promise<void> {
-    const { store, limits } = this.#ring;
+    const { store, limits, clock, lease } = this.#ring;
+    const sentAt = clock.monotonic();
     await store.register(this.#node, limits.leaseMs);
-    await this.#claim();
-    this.#every(limits.leaseRenewMs, () => this.#renew());
-    this.#every(CLAIM_EVERY_MS, () => this.#claim());
+    lease.renewed(sentAt);
+    await this.#look();
+    if (this.#dead.size > 0) {
+      await sleep(clock, LOOK_EVERY_MS);
+      await this.#look();
+    }
+    this.#turns.every('renew', limits.leaseRenewMs, () => this.#renew());
+    this.#turns.every('look', LOOK_EVERY_MS, () => this.#look());
+    this.#turns.every('probe', PROBE_EVERY_MS, () => this.#probe());
+    this.#turns.every('watch', WATCH_EVERY_MS, () => this.#watchLease());
+    this.#peers.listen(() => this.#turns.soon('look'));
+    this.#peers.tell('look');
+  }
+
+  /** Renews the lease without waiting for its turn. */
+  renewNow(): void {
+    this.#turns.soon('renew');
   }
 
   /**
-   * Lets running commits land, gives every shard back, aborts what still runs. Without Postgres that cannot end: then
-   * the node just goes, as a crash would, and the shards are taken over.
+   * Gives every shard back: those without running invokes at once, the others when they have ended or `drainMs` are
+   * over. Without Postgres that cannot end: then the node just goes, as a crash would, and the shards are taken over.
    */
   async stop(): Promise<void> {
+    this.#draining = true;
+    const { clock, limits, lease } = this.#ring;
+    await atMost(clock, limits.drainMs + STOP_MAX_MS, this.#drain());
     this.#stopped = true;
-    for (const cancel of this.#loops) cancel();
-    await atMost(this.#ring.clock, STOP_MAX_MS, this.#giveBack());
+    this.#turns.stop();
+    this.#peers.stop();
+    lease.stop();
+    for (const shard of this.#shards.values()) abortAll(shard.close());
+    this.#shards.clear();
+    await atMost(clock, STOP_MAX_MS, this.#ring.store.unregister(this.#node.nodeId));
+    this.#peers.tell('look');
   }
 
-  async #giveBack(): Promise<void> {
-    await Promise.all(Array.from(this.#shards.values(), (shard) => shard.reader?.stop()));
-    await this.#ring.committer.idle();
-    for (const shard of this.#shards.values()) abortAll(await shard.close());
-    this.#shards.clear();
-    await this.#ring.store.unregister(this.#node.nodeId);
+  async #drain(): Promise<void> {
+    await this.#ring.store.drain(this.#node.nodeId);
+    // Whoever is owed more now may look already; the shards come free one after the other.
+    this.#peers.tell('look');
+    while (this.#shards.size > 0 || this.#handOver.size > 0) {
+      this.#handOver.leave(this.#shards.size, this.#ring.limits.drainMs);
+      await this.#handOver.empty();
+    }
   }
 
   /** The shard cannot go on as it is: forget it and open it again. Several at once are opened together. */
   surprise(shard: number, reason: string): void {
-    if (this.#stopped || this.#surprised.has(shard)) return;
+    if (this.#stopped || this.#surprised.has(shard) || this.#handOver.isGoing(shard)) return;
     this.#ring.log.warn({ shard, reason }, 'shard: surprise, opening again');
+    this.#ring.load.surprises[surpriseReason(reason)]++;
     this.#surprised.set(shard, reason);
     if (this.#reopening) return;
     this.#reopening = true;
@@ -87,33 +142,103 @@ export class Ownership {
     for (const number of numbers) {
       const shard = this.#shards.get(number);
       if (!shard) continue;
+      this.#reopeningNow.add(number);
       known.push({ shard: number, epoch: shard.epoch });
-      kept.set(number, await shard.close());
+      kept.set(number, shard.close());
       this.#shards.delete(number);
     }
+    if (known.length === 0) return;
     const { store, clock, log } = this.#ring;
     for (let attempt = 1; !this.#stopped; attempt++)
       try {
         const opened = await store.reclaim(this.#node.nodeId, known);
         const ours = new Set(opened.map(({ shard }) => shard));
         for (const [number, running] of kept) if (!ours.has(number)) abortAll(running);
-        return await this.#open(opened, kept);
+        await this.#open(opened, kept);
+        break;
       } catch (error) {
         // Ours by the row and open nowhere: nobody else would take them, so this cannot be given up.
         log.error({ shards: numbers, error: asError(error).stack }, 'shard: opening again failed');
         await sleep(clock, backoff(clock, attempt, 250, 2_000));
       }
+    for (const { shard } of known) this.#reopeningNow.delete(shard);
   }
 
-  async #claim(): Promise<void> {
-    if (this.#surprised.size > 0) return;
-    const { store } = this.#ring;
-    const fairShare = Math.ceil(this.#shardCount / Math.max(1, await store.liveNodes()));
-    const wanted = fairShare - this.#shards.size;
-    if (wanted <= 0) return;
+  /** Compares what this node holds with what it owns and is owed, and acts on the difference. */
+  async #look(): Promise<void> {
+    const { store, clock, limits } = this.#ring;
+    const before = Array.from(this.#shards.values(), heldNow);
+    const standing = await store.standing(this.#node.nodeId);
+    this.#closeLost(before, standing);
+    const leftOut = !standing.shares && !this.#draining;
+    if (!leftOut) this.#leftOutAt = undefined;
+    else this.#leftOutAt ??= clock.monotonic();
+    // The others may be about to lose NATS as well.
+    if (leftOut && clock.monotonic() - (this.#leftOutAt ?? 0) < LEFT_OUT_MS) return;
+    const target = standing.shares
+      ? Math.ceil(this.#shardCount / Math.max(1, standing.sharing))
+      : 0;
+    const mine = this.#shards.size + this.#reopeningNow.size;
+    if (!this.#draining) this.#handOver.leave(mine - target, limits.drainMs);
+    // Dead twice in a row: a lease session that is merely opened again takes less.
+    const dead = standing.dead.filter((owner) => this.#dead.has(owner));
+    this.#dead = new Set(standing.dead);
+    const wanted = target - mine - this.#handOver.size;
+    const strays = standing.owned.filter(({ shard }) => !this.#hasInHand(shard));
+    if (this.#draining || wanted <= 0) return this.#giveUp(strays);
+    if (standing.free > 0 || dead.length > 0 || strays.length > 0) await this.#claim(wanted);
+  }
+
+  #hasInHand(shard: number): boolean {
+    return (
+      this.#shards.has(shard) || this.#reopeningNow.has(shard) || this.#handOver.isGoing(shard)
+    );
+  }
+
+  /** Ours by the record alone (it was put back to an earlier state), and more than our share: nobody would open them. */
+  async #giveUp(strays: readonly ShardEpoch[]): Promise<void> {
+    if (strays.length === 0) return;
+    await this.#ring.store.release(this.#node.nodeId, strays);
+    this.#peers.tell('look');
+  }
+
+  async #claim(wanted: number): Promise<void> {
+    if (this.#surprised.size > 0 || this.#reopeningNow.size > 0 || this.#stopped) return;
+    const { store, load } = this.#ring;
     const opened = await store.claim(this.#node.nodeId, wanted);
     const news = opened.filter(({ shard }) => !this.#shards.has(shard));
+    for (const { previousOwner } of news)
+      if (previousOwner === null) load.claims++;
+      else load.takeovers++;
     if (news.length > 0) await this.#open(news, new Map());
+  }
+
+  /** What the record says about the shards that were held before it was asked. */
+  #closeLost(before: readonly Held[], { owned }: Standing): void {
+    const recorded = new Map(owned.map((row) => [row.shard, row]));
+    const doubted = new Set<number>();
+    for (const { shard, epoch, commitNo } of before) {
+      const { number } = shard;
+      if (shard.closed || this.#handOver.isGoing(number)) continue;
+      const row = recorded.get(number);
+      if (!row) this.#lose(shard);
+      else if (row.commitNo < commitNo)
+        this.surprise(number, 'Postgres has been put back to an earlier state');
+      else if (row.epoch !== epoch)
+        if (this.#doubted.has(number))
+          // Once is no news: this node may just be raising the epoch itself.
+          this.surprise(number, 'the epoch is another one');
+        else doubted.add(number);
+    }
+    this.#doubted = doubted;
+  }
+
+  #lose(shard: Shard): void {
+    const { number, epoch } = shard;
+    this.#ring.log.warn({ shard: number, epoch }, 'shard: lost, another node owns it');
+    this.#ring.load.fenced++;
+    this.#shards.delete(number);
+    abortAll(shard.close());
   }
 
   async #open(
@@ -137,6 +262,7 @@ export class Ownership {
     log.info(
       {
         shards: opened.length,
+        taken: opened.filter(({ previousOwner }) => previousOwner !== null).length,
         busyActors: recovered.actors.length,
         timers: recovered.timers.length,
         outbox: recovered.outbox.length,
@@ -147,34 +273,70 @@ export class Ownership {
   }
 
   async #renew(): Promise<void> {
-    const { store, limits, log } = this.#ring;
-    if (await store.renew(this.#node.nodeId, limits.leaseMs)) return;
-    log.warn({ node: this.#node.nodeId }, 'lease: lost, registering again');
-    await store.register(this.#node, limits.leaseMs);
-    for (const shard of this.#shards.keys()) this.surprise(shard, 'lease lost');
+    const { store, limits, log, clock, lease } = this.#ring;
+    const { nodeId } = this.#node;
+    const sentAt = clock.monotonic();
+    const lapsed = !lease.holds;
+    const natsOk = this.#natsOk;
+    if (!(await store.renew(nodeId, limits.leaseMs, natsOk))) {
+      log.warn({ node: nodeId }, 'lease: lost, registering again');
+      await store.register(this.#node, limits.leaseMs);
+    }
+    this.#natsTold = natsOk;
+    if (lapsed) {
+      log.warn('lease: was over, looking which shards are still ours');
+      const before = Array.from(this.#shards.values(), heldNow);
+      this.#closeLost(before, await store.standing(nodeId));
+    }
+    lease.renewed(sentAt);
+    // It took so long that it is over again, or Postgres was away: once more, at once.
+    if (!lease.holds) this.renewNow();
+    else this.#peers.tell('renewed');
   }
 
-  /** Runs `work` now and then, never twice at once; what fails is logged and tried at the next turn. */
-  #every(periodMs: number, work: () => Promise<void>): void {
-    const slot = this.#loops.length;
-    const { clock, log } = this.#ring;
-    const turn = () => {
-      work()
-        .catch((error) => log.error({ error: asError(error).stack }, 'ownership: turn failed'))
-        .finally(() => {
-          if (!this.#stopped) this.#loops[slot] = clock.after(periodMs, turn);
-        });
-    };
-    this.#loops[slot] = clock.after(periodMs, turn);
+  async #probe(): Promise<void> {
+    const answers = await this.#ring.bus.probe(PROBE_WAIT_MS);
+    this.#natsMisses = answers ? 0 : this.#natsMisses + 1;
+    this.#natsOk = this.#natsMisses < PROBE_MISSES;
+    if (this.#natsOk !== this.#natsTold) this.renewNow();
+  }
+
+  /**
+   * The lease is over although Postgres works, for others: this node is cut off and its shards are taken. What runs
+   * is aborted. When nobody renews, Postgres is down for all, nobody takes anything, and what runs may go on.
+   */
+  #watchLease(): void {
+    const { lease, limits, log } = this.#ring;
+    if (lease.holds || this.#shards.size === 0) return;
+    if (!this.#peers.someoneRenews(limits.leaseRenewMs)) return;
+    log.error(
+      { overSinceMs: Math.round(lease.overSinceMs) },
+      'lease: over, and others reach Postgres; giving up what runs here',
+    );
+    for (const shard of this.#shards.values()) {
+      abortAll(shard.close());
+      this.surprise(shard.number, 'the lease is over');
+    }
   }
 }
 
-const CLAIM_EVERY_MS = 1_000;
-/** A graceful stop takes at most this long. */
+interface Held {
+  shard: Shard;
+  epoch: number;
+  commitNo: number;
+}
+
+/** As it is before the record is asked: what lands meanwhile makes no difference. */
+const heldNow = (shard: Shard): Held => ({ shard, epoch: shard.epoch, commitNo: shard.commitNo });
+
+const LOOK_EVERY_MS = 250;
+const PROBE_EVERY_MS = 1_000;
+const PROBE_WAIT_MS = 1_000;
+/** Probes in a row without an answer after which NATS counts as out of reach. */
+const PROBE_MISSES = 2;
+const LEFT_OUT_MS = 2_000;
+const WATCH_EVERY_MS = 500;
+/** A graceful stop takes at most this long beyond the time running invokes are given. */
 const STOP_MAX_MS = 5_000;
 /** Without a surprise for this long, the next one is answered at once. */
 const CALM_AFTER_MS = 10_000;
-
-function abortAll(running: Map<string, Invocation>): void {
-  for (const invocation of running.values()) invocation.abort();
-}

@@ -1,11 +1,19 @@
 import type { LogMessage } from '../bus/bus.ts';
 import { asError } from '../errors.ts';
-import { type Address, addressKey, type EventKey, type StoredActor } from '../store/store.ts';
+import {
+  type Address,
+  addressKey,
+  type EventKey,
+  type OpenedShard,
+  type StoredActor,
+} from '../store/store.ts';
 import { type Refusal, type Request, readMessage } from './intake.ts';
 import { type Item, Mailbox } from './mailbox.ts';
 import { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
+import { CANCEL, RELEASE } from './step.ts';
+import { Suspicion } from './suspicion.ts';
 import { remembers, type Taker } from './taker.ts';
 
 /**
@@ -16,13 +24,15 @@ export class Pump {
   readonly #ring: Ring;
   readonly #shard: Shard;
   readonly #taker: Taker;
+  readonly #suspicion: Suspicion;
   readonly #mailbox = new Mailbox();
   /** Actors of the turn that runs; they stay in memory until it has ended. */
   #pinned: ReadonlyMap<string, Address> = NOBODY;
   #turning = false;
   #again = false;
 
-  constructor(ring: Ring, shard: Shard, taker: Taker) {
+  constructor(ring: Ring, shard: Shard, taker: Taker, opened: OpenedShard) {
+    this.#suspicion = new Suspicion(ring, shard, opened, () => this.wake());
     this.#ring = ring;
     this.#shard = shard;
     this.#taker = taker;
@@ -32,13 +42,23 @@ export class Pump {
     return !this.#turning && this.#mailbox.size === 0;
   }
 
+  /** Items that wait, and actors of the turn that runs. */
+  get mailboxSize(): number {
+    return this.#mailbox.size + this.#pinned.size;
+  }
+
+  /** All that is left is the log's, which whoever reads it next gets again. */
+  get isDrained(): boolean {
+    return !this.#turning && this.#mailbox.innerIsEmpty;
+  }
+
   /** The turn that runs counts on the actor being in memory. */
   pins(key: string): boolean {
     return this.#pinned.has(key);
   }
 
   push(item: Item): void {
-    this.#mailbox.push(item);
+    if (!this.#suspicion.keeps(item)) this.#mailbox.push(item);
     this.wake();
   }
 
@@ -54,12 +74,16 @@ export class Pump {
   async #turn(): Promise<void> {
     const { load, limits, clock, log } = this.#ring;
     try {
-      const withLog = load.busyActors < limits.busyActorsMax;
+      const withLog = load.busyActors < limits.busyActorsMax && !this.#shard.sealed;
+      const suspected = this.#suspicion.active;
       const items = this.#shard.closed
         ? []
-        : this.#mailbox.take(withLog ? limits.shardIntakeMax : 0);
+        : this.#mailbox.take(withLog && !suspected ? limits.shardIntakeMax : 0);
+      if (suspected && withLog && !this.#shard.closed) items.push(...(await this.#nextSuspect()));
       if (items.length > 0) await this.#takeAll(items);
-      if (this.#mailbox.size > 0)
+      // While others are on trial, whoever ends that wakes this pump.
+      const asleep = this.#suspicion.active && this.#mailbox.innerIsEmpty;
+      if (this.#mailbox.size > 0 && !this.#shard.sealed && !asleep)
         if (withLog) this.#again = true;
         // Full: the log lane waits until running actors have finished.
         else clock.after(FULL_WAIT_MS, () => this.wake());
@@ -76,6 +100,11 @@ export class Pump {
         this.wake();
       }
     }
+  }
+
+  #nextSuspect(): Promise<Item[]> {
+    const takeMessage = () => this.#mailbox.takeMessage();
+    return this.#suspicion.next(takeMessage, this.#mailbox.messages);
   }
 
   async #takeAll(items: readonly Item[]): Promise<void> {
@@ -100,7 +129,9 @@ export class Pump {
   #addressOf(item: Item, { read }: Turn): Address | undefined {
     if (item.kind === 'published') return undefined;
     if (item.kind !== 'message') return item.address;
-    const request = readMessage(item.message, this.#ring.source.tag, this.#ring.limits);
+    const request =
+      this.#suspicion.refusal(item.message.seq) ??
+      readMessage(item.message, this.#ring.source.tag, this.#ring.limits);
     read.set(item, request);
     return request.ok ? request.address : undefined;
   }
@@ -119,12 +150,12 @@ export class Pump {
   }
 
   /** The actor from memory or from what was loaded; undefined when it does not exist. */
-  #bring(address: Address, { stored }: Turn): Resident | StoredActor | undefined {
+  #bring(address: Address, { stored }: Turn, free = false): Resident | StoredActor | undefined {
     const key = addressKey(address);
     const resident = this.#shard.residents.get(key);
-    if (resident) return resident;
+    if (resident) return (!free && resident.quarantined) || resident;
     const row = stored.get(key);
-    if (!row) return undefined;
+    if (!row || (row.quarantined && !free)) return row;
     const brought = row.status === 'active' || row.busy ? this.#taker.rehydrate(row) : undefined;
     if (!brought) return row;
     this.#shard.adopt(brought);
@@ -159,10 +190,16 @@ export class Pump {
   #takeMessage(message: LogMessage, read: Request | Refusal | undefined, turn: Turn): void {
     // Below the cursor: applied before the reader started (a consumer may hand over an older one).
     if (message.seq <= this.#shard.cursor || !read) return message.ack();
-    const actor = read.ok ? this.#bring(read.address, turn) : undefined;
+    const actor = read.ok ? this.#bring(read.address, turn, frees(read)) : undefined;
     const created = this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
     if (created) this.#shard.adopt(created);
   }
+}
+
+/** What can be said to an actor in quarantine. */
+function frees({ kind, value }: Request): boolean {
+  const type = kind === 'event' && (value as { type: string }).type;
+  return type === RELEASE || type === CANCEL;
 }
 
 /** What one turn knows. */

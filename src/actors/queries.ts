@@ -27,7 +27,23 @@ export interface QueryAnswer {
  * Returns the way to stop.
  */
 export function answerQueries(ring: Ring): () => void {
+  let open = 0;
+  const answer = answerWith(ring);
   return ring.bus.answer(subjects.query(ring.namespace, '*', '*'), async (subject, body) => {
+    // They wait for Postgres, as long as it takes; whoever asked does not.
+    if (open >= OPEN_MAX) {
+      const message = `${OPEN_MAX} queries wait for Postgres already.`;
+      return JSON.stringify({ ok: false, error: { code: 'store_unavailable', message } });
+    }
+    open++;
+    return answer(subject, body).finally(() => open--);
+  });
+}
+
+const OPEN_MAX = 1_000;
+
+function answerWith(ring: Ring) {
+  return async (subject: string, body: Uint8Array): Promise<string> => {
     const [type = '', id = ''] = subject.split('.').slice(-2);
     const eventId = eventIdIn(body);
     if (eventId === null) {
@@ -60,7 +76,7 @@ export function answerQueries(ring: Ring): () => void {
       answer.applied = (await ring.store.knownEvents([event])).has(eventKey(event));
     }
     return JSON.stringify({ ok: true, actor: answer });
-  });
+  };
 }
 
 /** The event id that is asked about; undefined for an empty body, null for one that is something else. */

@@ -41,6 +41,10 @@ export class Resident {
   /** Transitions whose custom actions have not all been executed, ascending. */
   readonly unacted: number[] = [];
   uncommitted = 0;
+  /** What runs for it waits for its trial. */
+  held = false;
+  /** Its row, when it was brought out of quarantine to be told something. */
+  quarantined: StoredActor | undefined;
   touchedAt = 0;
   /** The action that is running now; names what it sends to its own actor. */
   acting: { seq: number; index: number; sent: number } | undefined;
@@ -80,6 +84,7 @@ export class Resident {
     resident.live = rehydrate(type, resident.scope, stored.seq, stored.snapshot);
     resident.#row = { ...stored, envelope: stored.snapshot };
     resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
+    if (stored.quarantined) resident.quarantined = stored;
     return resident;
   }
 

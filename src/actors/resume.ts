@@ -1,4 +1,4 @@
-import type { Recovered, StoredActor } from '../store/store.ts';
+import { type Recovered, type StoredActor, SUSPECT_AFTER } from '../store/store.ts';
 import { keepAttempt, startAttempt } from './attempts.ts';
 import { idempotencyKey } from './effects.ts';
 import type { Invocation } from './invocation.ts';
@@ -7,6 +7,7 @@ import { stepAgain } from './replay.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
+import { tryActor } from './trials.ts';
 
 /**
  * What a newly opened shard picks up (design §4, step 4): invokes in flight run again under the same key, actions
@@ -23,14 +24,48 @@ export async function resume(
     const resident = shard.rehydrate(row);
     if (!resident) continue;
     shard.adopt(resident);
-    if (row.actedSeq < row.seq) await redoActions(ring, shard, resident, row);
+    const start = () => resumeActor(ring, shard, resident, row, recovered.at, kept);
+    if (row.crashes < SUSPECT_AFTER || runsHere(resident, kept)) await start();
+    else tryActor(ring, shard, resident, row, start);
     if (shard.closed) return;
-    for (const [invokeId, seq] of Object.entries(resident.live?.started ?? {}))
-      resumeInvoke(ring, shard, resident, invokeId, seq, recovered.at, kept);
   }
   for (const invocation of kept.values()) invocation.abort();
   for (const timer of recovered.timers.filter(ours)) ring.timers.add(timer);
   ring.outbox.relay(recovered.outbox.filter(ours));
+}
+
+/** What a quarantine held back: what runs for the actor, and its timers, which came due unheard. */
+export async function resumeReleased(
+  ring: Ring,
+  shard: Shard,
+  resident: Resident,
+  row: StoredActor,
+): Promise<void> {
+  const { at, timers } = await ring.store.nearTimers([shard.number], ring.limits.timerHorizonMs);
+  await resumeActor(ring, shard, resident, row, at, new Map());
+  if (!shard.closed) for (const timer of timers) ring.timers.add(timer);
+}
+
+/** Starts what runs for an actor, as its row says. */
+async function resumeActor(
+  ring: Ring,
+  shard: Shard,
+  resident: Resident,
+  row: StoredActor,
+  databaseTime: number,
+  kept: Map<string, Invocation>,
+): Promise<void> {
+  if (row.actedSeq < row.seq) await redoActions(ring, shard, resident, row);
+  if (shard.closed) return;
+  for (const [invokeId, seq] of Object.entries(resident.live?.started ?? {}))
+    if (!resident.invocations.has(invokeId))
+      resumeInvoke(ring, shard, resident, invokeId, seq, databaseTime, kept);
+}
+
+function runsHere({ address, live }: Resident, kept: ReadonlyMap<string, Invocation>): boolean {
+  return Object.entries(live?.started ?? {}).some(([invokeId, seq]) =>
+    kept.has(idempotencyKey(address, invokeId, seq)),
+  );
 }
 
 function resumeInvoke(

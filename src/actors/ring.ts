@@ -5,11 +5,14 @@ import type { Logger } from '../log.ts';
 import type { Store } from '../store/store.ts';
 import type { Committer } from './committer.ts';
 import type { Invocations } from './invocation.ts';
+import type { Lease } from './lease.ts';
 import type { Loader } from './loader.ts';
 import type { LogSource } from './logSource.ts';
 import type { Outbox } from './outbox.ts';
 import type { Registry } from './registry.ts';
+import type { SurpriseReason } from './surpriseReason.ts';
 import type { Timers } from './timers.ts';
+import type { Trials } from './trials.ts';
 
 /** The parts of one node that its shards share; built once, by `node.ts`. */
 export interface Ring {
@@ -22,9 +25,11 @@ export interface Ring {
   readonly store: Store;
   readonly registry: Registry;
   readonly loader: Loader;
+  readonly lease: Lease;
   readonly committer: Committer;
   readonly invocations: Invocations;
   readonly timers: Timers;
+  readonly trials: Trials;
   readonly outbox: Outbox;
   /** The stream that the cursors count in. */
   readonly source: LogSource;
@@ -40,7 +45,47 @@ export interface NodeLoad {
   /** Actors in memory. */
   residents: number;
   transitions: number;
+  /** Messages of the log whose effect has been committed. */
+  messages: number;
   deadLetters: number;
   /** Invokes started again after a takeover or a restart. */
   invokesResumed: number;
+  /** Shards opened that were free. */
+  claims: number;
+  /** Shards opened whose owner had not given them back. */
+  takeovers: number;
+  /** Shards given back. */
+  handovers: number;
+  /** Commits of a shard that were refused because another node owns it. */
+  fenced: number;
+  /** Shards opened again, by reason. */
+  surprises: Record<SurpriseReason, number>;
+  /** Stalls noticed. */
+  stalls: number;
 }
+
+/** Counts of a node that has done nothing yet. */
+export const emptyLoad = (): NodeLoad => ({
+  busyActors: 0,
+  residents: 0,
+  transitions: 0,
+  messages: 0,
+  deadLetters: 0,
+  invokesResumed: 0,
+  claims: 0,
+  takeovers: 0,
+  handovers: 0,
+  fenced: 0,
+  surprises: {
+    delivery: 0,
+    consumer: 0,
+    log: 0,
+    commit: 0,
+    fenced: 0,
+    lease: 0,
+    stalled: 0,
+    restored: 0,
+    other: 0,
+  },
+  stalls: 0,
+});

@@ -21,6 +21,8 @@ import { Taker } from './taker.ts';
  *      not in the same batch or an earlier one.
  *  H2  A message is acknowledged, and a step's effects start, only after its batch has landed (G3).
  *  H3  Once closed, a shard takes nothing, commits nothing and starts nothing.
+ *  H4  Once sealed, it takes nothing more of the log and starts nothing; what has been stepped is committed still.
+ *  H5  Once a commit did not land, it commits nothing more: what it has in memory follows from what was lost.
  */
 export class Shard implements CommitSource {
   readonly number: number;
@@ -36,6 +38,9 @@ export class Shard implements CommitSource {
   #sent: ShardCommit | undefined;
   #reader: LogReader | undefined;
   #lazy = false;
+  #sealed = false;
+  /** A commit did not land. */
+  #broken = false;
   #closed = false;
 
   constructor(ring: Ring, opened: OpenedShard) {
@@ -46,7 +51,7 @@ export class Shard implements CommitSource {
     this.#cursor = opened.cursor;
     this.#batch = new Batch(this.number);
     this.#taker = new Taker(ring, this);
-    this.#pump = new Pump(ring, this, this.#taker);
+    this.#pump = new Pump(ring, this, this.#taker, opened);
   }
 
   get epoch(): number {
@@ -57,12 +62,40 @@ export class Shard implements CommitSource {
     return this.#cursor;
   }
 
+  get commitNo(): number {
+    return this.#commitNo;
+  }
+
+  get mailboxSize(): number {
+    return this.#pump.mailboxSize;
+  }
+
+  get hasCommitInFlight(): boolean {
+    return this.#inFlight !== undefined;
+  }
+
   get reader(): LogReader | undefined {
     return this.#reader;
   }
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  get sealed(): boolean {
+    return this.#sealed;
+  }
+
+  /** Steps have been taken that are not committed. */
+  get isUnderWay(): boolean {
+    return !this.#batch.isEmpty || this.#inFlight !== undefined;
+  }
+
+  /** Attempts of invokes that are under way. */
+  get running(): number {
+    let running = 0;
+    for (const resident of this.residents.values()) running += resident.invocations.size;
+    return running;
   }
 
   /** Steps (2)–(4) of opening (design §4); `kept` are attempts that still run from before, by key. */
@@ -74,7 +107,7 @@ export class Shard implements CommitSource {
   /** Running actors go on while NATS is away: the reader alone waits for it. */
   async #openReader(): Promise<void> {
     const { clock, log } = this.#ring;
-    for (let attempt = 1; !this.#closed; attempt++)
+    for (let attempt = 1; !this.#closed && !this.#sealed; attempt++)
       try {
         this.#reader = await this.#readLog();
         break;
@@ -83,7 +116,7 @@ export class Shard implements CommitSource {
         if (attempt % 10 === 1) log.warn({ shard: this.number, reason }, 'shard: no reader yet');
         await sleep(clock, 100 + backoff(clock, attempt, 100, 1_000));
       }
-    if (this.#closed) await this.#reader?.stop();
+    if (this.#closed || this.#sealed) this.#stopReading();
     this.#pump.wake();
   }
 
@@ -111,8 +144,24 @@ export class Shard implements CommitSource {
     return idle && !this.#closed ? logEnd : undefined;
   }
 
+  /**
+   * Makes ready to be given back: resolves when nothing is under way any more. What its last steps cause is left to
+   * whoever opens it next, who finds it recorded.
+   */
+  async seal(): Promise<void> {
+    this.#sealed = true;
+    this.#stopReading();
+    const { clock } = this.#ring;
+    const until = clock.monotonic() + SEAL_MAX_MS;
+    while (!this.#closed && !this.#isDrained() && clock.monotonic() < until) await sleep(clock, 5);
+  }
+
+  #isDrained(): boolean {
+    return this.#pump.isDrained && !this.isUnderWay;
+  }
+
   /** Stops taking. Returns the attempts that still run, by key, for whoever opens the shard here again. */
-  async close(): Promise<Map<string, Invocation>> {
+  close(): Map<string, Invocation> {
     this.#closed = true;
     this.#ring.committer.withdraw(this);
     this.#ring.timers.forget(this.number);
@@ -123,8 +172,18 @@ export class Shard implements CommitSource {
         running.set(invocation.key, invocation);
     }
     this.residents.clear();
-    await this.#reader?.stop();
+    this.#stopReading();
     return running;
+  }
+
+  /** Nobody waits for the server to hear of it: the next reader of the shard removes what is left. */
+  #stopReading(): void {
+    this.#reader?.stop().catch((error) => {
+      this.#ring.log.debug(
+        { shard: this.number, error: asError(error).message },
+        'reader: stopped',
+      );
+    });
   }
 
   post(item: Item): void {
@@ -202,7 +261,7 @@ export class Shard implements CommitSource {
   }
 
   take(): ShardCommit | undefined {
-    if (this.#closed || this.#batch.isEmpty) return undefined;
+    if (this.#closed || this.#broken || this.#batch.isEmpty) return undefined;
     this.#inFlight = this.#batch;
     this.#batch = new Batch(this.number);
     this.#sent = this.#inFlight.toCommit(this.#epoch, this.#commitNo + 1, this.#cursor);
@@ -226,7 +285,8 @@ export class Shard implements CommitSource {
     if (at !== null) this.#ring.timers.observe(at);
     perform(this.#ring, this, batch, at);
     for (const resident of batch.residents) {
-      resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
+      // A turn that waits for Postgres has asked this memory already, and will not ask again.
+      if (!this.#pump.pins(resident.key)) resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
       if (resident.finished && isIdle(resident)) this.#drop(resident);
     }
     this.offer();
@@ -238,10 +298,12 @@ export class Shard implements CommitSource {
       { shard: this.number, epoch: this.#epoch },
       'shard: fenced, another node owns it',
     );
+    this.#broken = true;
     this.surprised('fenced');
   }
 
   refused(error: Error): void {
+    this.#broken = true;
     this.surprised(`commit refused: ${error.message}`);
   }
 }
@@ -249,8 +311,13 @@ export class Shard implements CommitSource {
 /** Nothing of it is under way: dropping it from memory loses nothing. */
 function isIdle(resident: Resident): boolean {
   return (
-    resident.uncommitted === 0 && resident.invocations.size === 0 && resident.unacted.length === 0
+    resident.uncommitted === 0 &&
+    resident.invocations.size === 0 &&
+    resident.unacted.length === 0 &&
+    !resident.held
   );
 }
 
 const LAZY_COMMIT_MS = 25;
+/** What is under way when a shard is sealed has this long to be committed. */
+const SEAL_MAX_MS = 1_000;

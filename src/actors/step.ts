@@ -60,6 +60,8 @@ export interface StepLimits {
 
 /** Event types of the engine's own, never accepted as `xstate.*`. */
 export const CANCEL = 'perdure.cancel';
+/** Lets an actor out of quarantine. */
+export const RELEASE = 'perdure.release';
 export const FAIL = 'perdure.fail';
 export const SEND = 'perdure.send';
 

@@ -16,9 +16,10 @@ import { hasControl, type Refusal, type Request } from './intake.ts';
 import type { Item } from './mailbox.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
+import { resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
-import { FAIL, firstStep, nextStep, SEND, type Step } from './step.ts';
+import { FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
 
 type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
 
@@ -96,6 +97,13 @@ export class Taker {
     }
     if (actor.status !== 'active')
       return this.#refuse(batch, message, 'actor_finished', `${name} has ended (${actor.status}).`);
+    if (!(actor instanceof Resident) && actor.quarantined)
+      return this.#refuse(
+        batch,
+        message,
+        'actor_quarantined',
+        `${name} is in quarantine: ${actor.crashes} nodes died in a row while something ran for it.`,
+      );
     if (!(actor instanceof Resident))
       return this.#refuse(
         batch,
@@ -104,6 +112,7 @@ export class Taker {
         `${name} was written by version ${actor.version}, which this node cannot open. It knows ${this.#ring.registry}.`,
       );
     const event = read.value as EventObject;
+    if (event.type === RELEASE) return this.#release(batch, message, actor);
     const origin = read.outboxId !== null ? 'actor' : 'event';
     const cause: Cause = { eventType: event.type, text: read.text, eventId, origin };
     this.#step(batch, actor, event, cause);
@@ -177,6 +186,21 @@ export class Taker {
     const text = JSON.stringify({ type: FAIL, error: errorData(errorSummary(error)) });
     const event = parse(text) as EventObject;
     this.#step(batch, resident, event, { eventType: FAIL, text, eventId: null, origin: 'engine' });
+  }
+
+  /** No transition: the row is written, which ends the quarantine, and what the actor waits for is started. */
+  #release(batch: Batch, message: LogMessage, resident: Resident): undefined {
+    const { quarantined } = resident;
+    resident.quarantined = undefined;
+    this.#replyStepped(batch, message, resident);
+    if (!quarantined) return;
+    batch.row(resident);
+    batch.afterwards.push(
+      () =>
+        void resumeReleased(this.#ring, this.#shard, resident, quarantined).catch((error) =>
+          this.#shard.surprised(asError(error).message),
+        ),
+    );
   }
 
   #start(batch: Batch, message: LogMessage, read: Request): Resident | undefined {

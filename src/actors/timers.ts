@@ -36,6 +36,11 @@ export class Timers {
     return this.#clock.monotonic() + this.#offset;
   }
 
+  /** Timers in memory. */
+  get size(): number {
+    return this.#heap.length;
+  }
+
   add(timer: StoredTimer): void {
     const name = nameOf(timer);
     if (this.#known.has(name)) return;

@@ -12,6 +12,10 @@
  *  B5  `publish` resolves only on the stream's acknowledgement.
  */
 export interface Bus {
+  /** Whether the connection stands, as far as is known now. */
+  readonly connected: boolean;
+  /** Whether the server answers within `timeoutMs`. Never rejects. */
+  probe(timeoutMs: number): Promise<boolean>;
   /** Identity of the log: stream name and creation time. Differs once the stream was recreated. */
   logId(): Promise<string>;
   /** Last sequence of the log. */

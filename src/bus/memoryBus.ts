@@ -55,6 +55,10 @@ export class MemoryBus implements Bus {
       else consumer.wake();
   }
 
+  async probe(): Promise<boolean> {
+    return this.connected;
+  }
+
   async logId(): Promise<string> {
     await this.#trip();
     return this.#log.id;

@@ -1,9 +1,9 @@
 import { createInbox, errors, headers } from '@nats-io/transport-node';
-import { sleep } from '../clock.ts';
+import { atMost, sleep } from '../clock.ts';
 import { asError, PerdureError } from '../errors.ts';
 import { awaitStreams, type BusSettings, JetStreamApi, TIDY_MS } from './api.ts';
 import type { Bus, LogReader, PublishAck, PublishOptions, ReaderOptions } from './bus.ts';
-import { type Connection, openConnection } from './connection.ts';
+import { type Connection, type ConnectionHealth, openConnection } from './connection.ts';
 import { Publisher } from './publisher.ts';
 import { type ReaderPort, ShardReader } from './reader.ts';
 import { assertServerVersion, consumerConfig } from './topology.ts';
@@ -69,9 +69,26 @@ export class NatsBus implements Bus {
     return this.#connection.connected;
   }
 
+  /** Of the connection; open as well while JetStream stores nothing of what is published. */
+  get health(): Readonly<ConnectionHealth> {
+    const { health } = this.#connection;
+    const { trouble } = this.#publisher;
+    return trouble && health.state === 'closed' ? { ...health, ...trouble, state: 'open' } : health;
+  }
+
   /** Calls `listener` whenever the connection is lost or back. Returns the way to stop. */
   onConnectionChange(listener: (connected: boolean) => void): () => void {
     return this.#connection.onChange(listener);
+  }
+
+  async probe(timeoutMs: number): Promise<boolean> {
+    if (!this.connected) return false;
+    let answers = false;
+    const answered = this.#connection.nc.rtt().then(() => {
+      answers = true;
+    });
+    await atMost(this.#settings.clock, timeoutMs, answered);
+    return answers;
   }
 
   async logId(): Promise<string> {

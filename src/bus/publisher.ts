@@ -35,6 +35,12 @@ interface Publish {
   reject(error: PerdureError): void;
 }
 
+interface PublishTrouble {
+  /** Wall time, ms since 1970. */
+  since: number;
+  error: string;
+}
+
 interface AckBody {
   seq?: number;
   duplicate?: boolean;
@@ -57,6 +63,7 @@ export class Publisher {
   #tokens = 0;
   #pumping = false;
   #closed = false;
+  #trouble: PublishTrouble | undefined;
 
   constructor(
     connection: Connection,
@@ -73,6 +80,7 @@ export class Publisher {
         if (error === null) this.#onAnswer(msg);
       }),
       connection.onChange((connected) => {
+        this.#trouble = undefined;
         if (connected) this.#pump();
         else this.#onDisconnect();
       }),
@@ -126,6 +134,11 @@ export class Publisher {
   /** Publishes without an answer yet. */
   get pending(): number {
     return this.#all.size;
+  }
+
+  /** Why JetStream stores nothing although it can be reached; undefined once it has stored something. */
+  get trouble(): Readonly<PublishTrouble> | undefined {
+    return this.#trouble;
   }
 
   /** Fails whatever has no answer yet. */
@@ -190,13 +203,18 @@ export class Publisher {
     }
     if (ack.error === undefined && typeof ack.seq === 'number') {
       this.#forget(entry);
+      this.#trouble = undefined;
       entry.resolve({ seq: ack.seq, duplicate: ack.duplicate === true });
       return this.#pump();
     }
     entry.unknown = false;
     const verdict = judge(ack.error ?? {});
     if (verdict === 'again') this.#rest(entry, ack.error?.description ?? 'refused');
-    else this.#fail(entry, verdict, `JetStream refused it: ${ack.error?.description}.`);
+    else {
+      const reason = `JetStream refused it: ${ack.error?.description}.`;
+      if (verdict === 'log_full') this.#troubled(reason);
+      this.#fail(entry, verdict, reason);
+    }
   }
 
   #onNoResponders(entry: Publish) {
@@ -237,8 +255,11 @@ export class Publisher {
   #sweepAll() {
     const now = this.#clock.monotonic();
     for (const entry of this.#all.values()) {
-      if (now >= entry.deadline) this.#giveUp(entry, entry.reason);
-      else if (entry.state === 'sent' && entry.hasId && now - entry.sentAt > RESEND_MS)
+      if (now >= entry.deadline) {
+        // So does nats-server 2.15 once its disk was full, until it is started again.
+        if (entry.state === 'sent') this.#troubled('JetStream does not answer what is published');
+        this.#giveUp(entry, entry.reason);
+      } else if (entry.state === 'sent' && entry.hasId && now - entry.sentAt > RESEND_MS)
         this.#send(entry);
     }
     this.#sweep = this.#all.size === 0 ? null : this.#clock.after(SWEEP_MS, () => this.#sweepAll());
@@ -258,6 +279,10 @@ export class Publisher {
     this.#forget(entry);
     entry.reject(new PerdureError(code, `${message} (subject ${entry.subject.slice(0, 300)})`));
     this.#pump();
+  }
+
+  #troubled(error: string) {
+    this.#trouble = { since: this.#trouble?.since ?? this.#clock.now(), error };
   }
 
   #forget(entry: Publish) {

@@ -20,6 +20,8 @@ export const subjects = {
   outcome: (ns: Namespace, type: string, id: string) => `${ns.subjectPrefix}outcomes.${type}.${id}`,
   transition: (ns: Namespace, type: string, id: string) =>
     `${ns.subjectPrefix}transitions.${type}.${id}`,
+  /** What nodes tell each other (core NATS): hints that only make them look sooner. */
+  nodes: (ns: Namespace) => `${ns.subjectPrefix}nodes`,
   query: (ns: Namespace, type: string, id: string) => `${ns.subjectPrefix}queries.${type}.${id}`,
 };
 

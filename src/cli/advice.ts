@@ -4,8 +4,12 @@ import { type ErrorCode, PerdureError } from '../errors.ts';
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   actor_exists: 'Use another --id, or look at it with perdure show.',
   actor_finished: 'An ended actor takes no events; perdure history shows how it ended.',
+  actor_quarantined:
+    'The event is kept as a dead letter: correct what ends nodes, then perdure quarantine release TYPE ID, and perdure dead redrive --all --reason actor_quarantined.',
   bad_event: 'An event is {"type":"NAME",…}, or just NAME.',
   bus_unavailable: 'Check the URL and that the servers run; perdure doctor looks closer.',
+  event_quarantined:
+    'The message is kept as a dead letter: correct what its step does, then perdure dead redrive --all --reason event_quarantined.',
   log_full:
     'Let nodes catch up, or raise max_bytes of the stream; perdure doctor shows how full it is.',
   not_found: 'perdure ls shows those there are.',

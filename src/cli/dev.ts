@@ -1,12 +1,14 @@
 import { existsSync } from 'node:fs';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { TIMER_MAX_MS } from '../clock.ts';
 import { namespace } from '../config.ts';
 import { killDaemons } from '../dev/daemon.ts';
 import { type Dev, startDev } from '../dev/dev.ts';
 import { DATA_DIR } from '../dev/devFile.ts';
 import { PerdureError } from '../errors.ts';
+import { whole } from './arguments.ts';
 import { untilAborted } from './interrupt.ts';
+import { stopRequest } from './stopRequest.ts';
 
 interface Flags {
   data: string;
@@ -37,20 +39,12 @@ export function register(program: Command): void {
       'after',
       `
 Example:
-  $ perdure dev actors.ts --nodes 2
+  $ perdure dev actors.ts --nodes 3          node 1 to node 3; perdure nodes shows them
 
 In the same directory the other commands find it by themselves. What dies is started again.
 Ctrl-C stops everything, nodes first; the second one kills.`,
     )
     .action(dev);
-}
-
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isInteger(value) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
 }
 
 async function dev(file: string | undefined, flags: Flags): Promise<void> {
@@ -62,7 +56,11 @@ async function dev(file: string | undefined, flags: Flags): Promise<void> {
   if (file !== undefined && !existsSync(file))
     throw new PerdureError('bad_options', `There is no file ${file}.`);
   const log = (line: string) => process.stderr.write(`perdure dev: ${line}\n`);
-  const asked = stopRequested(log);
+  const asked = stopRequest(() => {
+    killDaemons();
+    process.exit(1);
+  });
+  asked.addEventListener('abort', () => log('stopping'), { once: true });
   // The processes we start do not hold this one; this does.
   const hold = setInterval(() => {}, TIMER_MAX_MS);
   try {
@@ -101,23 +99,6 @@ async function runUntilAsked(
   process.exit(0);
 }
 
-/** Aborts at the first request to end; at the second everything is killed. */
-function stopRequested(log: (line: string) => void): AbortSignal {
-  const controller = new AbortController();
-  const stop = () => {
-    if (controller.signal.aborted) {
-      killDaemons();
-      process.exit(1);
-    }
-    log('stopping');
-    controller.abort();
-  };
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
-  // A program that started us with a channel is gone, however it ended.
-  process.once('disconnect', stop);
-  return controller.signal;
-}
-
 function jsonLine({ info }: Dev): string {
   const { natsUrl, databaseUrl, inspectUrl, pids } = info;
   return `${JSON.stringify({ natsUrl, databaseUrl, inspectUrl, pids })}\n`;
@@ -138,7 +119,7 @@ Ready in ${seconds} s.
   nodes      ${nodes}
   data       ${flags.data}
 
-Ctrl-C stops everything. In another terminal: perdure ls
+Ctrl-C stops everything. In another terminal: perdure ls, perdure nodes, perdure shards
 
 `;
 }

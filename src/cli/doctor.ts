@@ -33,6 +33,9 @@ interface Flags extends ConnectionFlags {
 }
 
 const DEAD_LETTERS_COUNTED = 10_000;
+const QUARANTINED_COUNTED = 10_000;
+/** Pause before shards without owner are looked at again, ms. */
+const LOOK_AGAIN_MS = 500;
 const NODE_MIN = 22;
 
 /** `perdure doctor`. */
@@ -91,8 +94,13 @@ async function checkCluster(flags: Flags): Promise<Finding[]> {
   return withReadStore(flags, async (store) => {
     let facts = await readCluster(store);
     // A takeover or a deploy may be under way: only what lasts is worth a word.
-    if (orphans(facts).length > 0 && facts.nodes.some((node) => node.live)) {
-      await sleep(systemClock, SETTLED_MS);
+    const until = performance.now() + SETTLED_MS;
+    while (
+      orphans(facts).length > 0 &&
+      facts.nodes.some((node) => node.live) &&
+      performance.now() < until
+    ) {
+      await sleep(systemClock, LOOK_AGAIN_MS);
       facts = await readCluster(store);
     }
     return clusterFindings(facts);
@@ -100,12 +108,13 @@ async function checkCluster(flags: Flags): Promise<Finding[]> {
 }
 
 async function readCluster(store: ReadStore): Promise<ClusterFacts> {
-  const [nodes, shards, deadLetters] = await Promise.all([
+  const [nodes, shards, deadLetters, quarantined] = await Promise.all([
     store.nodes(),
     store.shards(),
     store.deadLetters({ pending: true, limit: DEAD_LETTERS_COUNTED }),
+    store.quarantined({ limit: QUARANTINED_COUNTED }),
   ]);
-  return { nodes, shards, deadLetters };
+  return { nodes, shards, deadLetters, quarantined };
 }
 
 async function checkNats(flags: Flags): Promise<Finding[]> {

@@ -14,7 +14,7 @@ interface CommandFile {
  */
 const COMMANDS: Record<string, [summary: string, load: () => Promise<CommandFile>]> = {
   dev: ['run Postgres, nats-server and nodes on this machine', () => import('./dev.ts')],
-  serve: ['run one node with the actor types of a file', () => import('./serve.ts')],
+  serve: ['run nodes with the actor types of a file', () => import('./serve.ts')],
   migrate: ['create or upgrade the schema in Postgres', () => import('./migrate.ts')],
   start: ['start an actor, or one for each line of a file', () => import('./start.ts')],
   send: ['send an event to an actor', () => import('./send.ts')],
@@ -24,6 +24,9 @@ const COMMANDS: Record<string, [summary: string, load: () => Promise<CommandFile
   history: ['list the transitions of an actor', () => import('./history.ts')],
   watch: ['print transitions as they are committed', () => import('./watch.ts')],
   dead: ['list, show and redrive dead letters', () => import('./dead.ts')],
+  quarantine: ['list and release actors that kept killing nodes', () => import('./quarantine.ts')],
+  nodes: ['list the nodes', () => import('./nodes.ts')],
+  shards: ['list the shards: owner, lag, health', () => import('./shards.ts')],
   doctor: ['check Postgres, NATS and the nodes', () => import('./doctor.ts')],
 };
 

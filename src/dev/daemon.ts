@@ -14,6 +14,8 @@ export interface DaemonOptions {
    * server along.
    */
   logFile?: string;
+  /** Without `logFile`: its stdout goes to ours. */
+  ownStdout?: boolean;
   /** Opens Node's channel to the process and hears what it sends. */
   onMessage?: (message: unknown) => void;
   /**
@@ -48,11 +50,12 @@ export interface Daemon {
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const log = options.logFile === undefined ? 2 : openSync(options.logFile, 'a');
+  const out = log === 2 && options.ownStdout ? 1 : log;
   let child: ChildProcess;
   try {
     child = spawn(options.command, options.args, {
       detached: true,
-      stdio: ['ignore', log, log, ...(options.onMessage === undefined ? [] : ['ipc' as const])],
+      stdio: ['ignore', out, log, ...(options.onMessage === undefined ? [] : ['ipc' as const])],
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.env === undefined ? {} : { env: options.env }),
       ...(options.uid === undefined ? {} : { uid: options.uid }),
@@ -78,7 +81,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       daemons.delete(pid);
       // The watcher must not live to signal a later process with the same pid.
       watcher?.end();
-      resolve(killedBy === null ? `exit code ${code}` : `signal ${killedBy}`);
+      const ended = () => resolve(killedBy === null ? `exit code ${code}` : `signal ${killedBy}`);
+      // Its last words may still be on their way.
+      if (child.connected) child.once('disconnect', ended);
+      else ended();
     });
   });
   return {
@@ -99,10 +105,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
 /**
  * Waits for stdin to end, then sends the signals to pid $1: pairs of seconds and name in $2, $3, … A zombie
- * counts as gone, or the watcher would linger where nobody reaps.
+ * counts as gone, or the watcher would linger where nobody reaps. It reads with what the shell itself can do: a
+ * program of its own would be left as a zombie where we are the first process of a container.
  */
 const WATCHER = `
-cat >/dev/null
+while read -r line; do :; done
 pid=$1; shift
 alive() { kill -0 "$pid" 2>/dev/null && ! grep -qs '^State:.Z' "/proc/$pid/status"; }
 while [ $# -gt 0 ]; do

@@ -2,14 +2,13 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { namespace, SHARDS } from '../config.ts';
 import { asError, invariant, PerdureError } from '../errors.ts';
-
 import { startInspectServer } from '../inspect/server.ts';
 import { createLogger } from '../log.ts';
 import { migrate } from '../store/migrate.ts';
 import { type DevFile, readStaleDevFile, removeDevFile, writeDevFile } from './devFile.ts';
 import { tryLock } from './lock.ts';
 import { startNats } from './natsServer.ts';
-import { type NodeProcess, startNode } from './nodeProcess.ts';
+import { checkFile, type NodeProcess, startNode } from './nodeProcess.ts';
 import { startPostgres } from './postgres.ts';
 import {
   freePort,
@@ -49,6 +48,11 @@ export interface Dev {
 
 /** Nodes a killed run left behind know it and drain; they get this long, ms. */
 const LEFT_OVER_MS = 3_000;
+/** For a file that only wants to see addresses while it is looked at: nobody listens there. */
+const NOWHERE = {
+  PERDURE_NATS_URL: 'nats://127.0.0.1:9',
+  PERDURE_DATABASE_URL: 'postgres://127.0.0.1:9/perdure',
+};
 
 /**
  * Starts Postgres, nats-server, nodes and the inspector on this machine, and keeps them running.
@@ -78,6 +82,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
 async function startAll(options: DevOptions, data: string, undo: UndoStack): Promise<Dev> {
   const { log, keep, signal } = options;
   await stopLeftOver(readStaleDevFile(data)?.nodes ?? [], log);
+  if (options.file !== undefined) await checkFile({ file: options.file, env: NOWHERE, signal });
 
   let changed = () => {};
   const start = async <S extends Service>(name: string, run: () => Promise<S>, stays = false) => {
@@ -170,7 +175,7 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
   undo.push(() => Promise.all(nodes.map((node) => node.stop())));
   for (let n = 1; n <= options.nodes; n++) {
     const name = options.nodes === 1 ? 'node' : `node ${n}`;
-    const run = () => startNode(options.file as string, env);
+    const run = () => startNode({ file: options.file as string, env, args: ['--name', name] });
     nodes.push(await supervise({ name, start: run, log, restarted: () => changed() }));
   }
   await Promise.race([Promise.all(nodes.map((node) => node.current.ready)), aborted(signal)]);

@@ -3,7 +3,15 @@ import { join, resolve } from 'node:path';
 import { PerdureError } from '../errors.ts';
 import { type Daemon, startDaemon, stopStale, tail } from './daemon.ts';
 import { dockerCommand, findNatsServer, type NatsCommand } from './natsBinary.ts';
-import { commandLine, freePort, isAlive, lastPort, pause, rememberPort } from './process.ts';
+import {
+  commandLine,
+  freePort,
+  isAlive,
+  lastPort,
+  pause,
+  portTaken,
+  rememberPort,
+} from './process.ts';
 
 export { findNatsServer } from './natsBinary.ts';
 
@@ -18,6 +26,8 @@ export interface NatsOptions {
   log?: (line: string) => void;
   /** Added to the end of the configuration, in nats-server's own language. */
   configText?: string;
+  /** Servers of one cluster need different names. Default `perdure_dev`. */
+  serverName?: string;
 }
 
 /** A running nats-server of our own with JetStream, listening on 127.0.0.1 only. */
@@ -39,7 +49,8 @@ const STOP_GRACE_MS = 10_000;
 /**
  * Starts nats-server on the streams in `dir`; a server that a killed parent left there is stopped before.
  *
- * @throws PerdureError `service_missing` when there is no nats-server to be had or it cannot start here
+ * @throws PerdureError `service_missing` when there is no nats-server to be had or it cannot start here;
+ *   `bad_options` when another program has the port
  */
 export async function startNats(options: NatsOptions): Promise<RunningNats> {
   const dir = resolve(options.dir);
@@ -60,8 +71,9 @@ export async function startNats(options: NatsOptions): Promise<RunningNats> {
     await daemon.stop(['SIGKILL'], STOP_GRACE_MS);
     const words = tail(logFile(dir));
     const taken = /address already in use/i.test(words);
-    const ours = options.port !== undefined && words.includes(`:${options.port}: bind`);
-    if (!taken || ours || performance.now() > deadline)
+    if (options.port !== undefined && words.includes(`:${options.port}: bind`))
+      throw portTaken('nats-server', options.port, '--port-nats');
+    if (!taken || performance.now() > deadline)
       throw new PerdureError('service_missing', `nats-server did not start: ${trouble}\n${words}`);
   }
 }
@@ -102,10 +114,10 @@ async function launch(
   nats: NatsCommand,
   options: NatsOptions & { port: number; monitorPort: number },
 ): Promise<Daemon> {
-  const { port, monitorPort, configText = '', keep = false } = options;
+  const { port, monitorPort, configText = '', serverName = 'perdure_dev', keep = false } = options;
   writeFileSync(
     configFile(dir),
-    `server_name: perdure_dev
+    `server_name: ${serverName}
 listen: ${nats.listen}:${port}
 http: ${nats.listen}:${monitorPort}
 jetstream {

@@ -12,6 +12,7 @@ import {
   isAlive,
   lastPort,
   pause,
+  portTaken,
   rememberPort,
   signal,
 } from './process.ts';
@@ -66,7 +67,8 @@ const SETTINGS = {
  * Starts Postgres in `dir`, making the cluster first when there is none; a server that a killed parent left
  * there is stopped before.
  *
- * @throws PerdureError `service_missing` when Postgres is not installed or cannot start here
+ * @throws PerdureError `service_missing` when Postgres is not installed or cannot start here; `bad_options` when
+ *   another program has the port
  */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const dir = resolve(options.dir);
@@ -89,8 +91,9 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
     const words = tail(logFile(dir));
     // Children of a killed postmaster still hold its shared memory for a moment.
     const again = /pre-existing shared memory block|lock file .* already exists/.test(words);
-    const taken =
-      options.port === undefined && /could not bind|could not create any TCP/.test(words);
+    const taken = /could not bind|could not create any TCP/.test(words);
+    if (taken && options.port !== undefined)
+      throw portTaken('Postgres', options.port, '--port-postgres');
     if ((!again && !taken) || performance.now() > deadline)
       throw new PerdureError('service_missing', `Postgres did not start: ${trouble}\n${words}`);
     await pause(100);

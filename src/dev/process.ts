@@ -138,6 +138,13 @@ export async function freePort(preferred?: number): Promise<number> {
   throw new PerdureError('service_missing', 'No free port between 20000 and 32000 on 127.0.0.1.');
 }
 
+/** A port that was asked for and cannot be had. `flag` is the option of `perdure dev` that chooses another one. */
+export const portTaken = (server: string, port: number, flag: string): PerdureError =>
+  new PerdureError(
+    'bad_options',
+    `${server} cannot listen on port ${port} of 127.0.0.1, another program has it. Choose another port with ${flag}, or leave it out for a free one.`,
+  );
+
 /** The port `rememberPort` wrote: whoever knows a URL of the last run can go on using it. */
 export function lastPort(file: string): number | undefined {
   try {

@@ -1,5 +1,5 @@
+import { sleep, systemClock } from '../clock.ts';
 import { asError } from '../errors.ts';
-import { pause } from './process.ts';
 
 /** A process that runs: what `startPostgres`, `startNats` and `startNode` return. */
 export interface Service {
@@ -34,31 +34,32 @@ export async function supervise<S extends Service>(options: {
 }): Promise<Supervised<S>> {
   const { name, start, log, restarted } = options;
   let current = await start();
-  let stopping = false;
+  const stopping = new AbortController();
+  const { signal } = stopping;
   const ended = keep();
 
   async function keep(): Promise<void> {
     let failures = 0;
-    while (!stopping) {
+    while (!signal.aborted) {
       const since = performance.now();
       const words = await current.exited;
-      if (stopping) return;
+      if (signal.aborted) return;
       log(`${name} (pid ${current.pid}) ended: ${words}`);
       if (performance.now() - since > HEALTHY_MS) failures = 0;
-      while (!(await startAgain(failures++)) && !stopping);
+      while (!(await startAgain(failures++)) && !signal.aborted);
     }
   }
 
   async function startAgain(failures: number): Promise<boolean> {
-    await pause(Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** failures));
-    if (stopping) return false;
+    await sleep(systemClock, Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** failures), signal);
+    if (signal.aborted) return false;
     try {
       current = await start();
     } catch (error) {
       log(`${name} does not start: ${asError(error).message}`);
       return false;
     }
-    if (stopping) {
+    if (signal.aborted) {
       await current.stop();
     } else {
       log(`${name} runs again (pid ${current.pid})`);
@@ -72,7 +73,7 @@ export async function supervise<S extends Service>(options: {
       return current;
     },
     async stop() {
-      stopping = true;
+      stopping.abort();
       await current.stop();
       await ended;
     },

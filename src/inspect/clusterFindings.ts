@@ -1,5 +1,6 @@
-import type { DeadLetterRow, NodeRow, ShardRow } from '../store/read.ts';
+import type { DeadLetterRow, NodeRow, QuarantinedRow, ShardRow } from '../store/read.ts';
 import { VERSION } from '../version.ts';
+import { SUSPECT_CRASHES } from './clusterView.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 
 /** What Postgres has on record of the nodes and their shards. */
@@ -8,16 +9,28 @@ export interface ClusterFacts {
   shards: ShardRow[];
   /** Dead letters that wait; at most as many as were asked for. */
   deadLetters: DeadLetterRow[];
+  /** At most as many as were asked for, too. */
+  quarantined: QuarantinedRow[];
 }
 
-/** What a second look after this long still finds is no takeover on its way, ms. */
-export const SETTLED_MS = 3_000;
+/** What lasts longer than this is no takeover on its way: after an outage nobody takes anything for a lease, ms. */
+export const SETTLED_MS = 15_000;
+/** Names in one line of findings. */
+const NAMED_MAX = 8;
 /** More than nodes take in within a few seconds. */
 const LAG_MAX = 10_000;
 
 /** Judges the nodes of a namespace. Pure. */
 export function clusterFindings(facts: ClusterFacts): Finding[] {
-  return [nodes(facts), ...versions(facts), shards(facts), deadLetters(facts)];
+  return [
+    nodes(facts),
+    ...nodesWithoutNats(facts),
+    ...versions(facts),
+    shards(facts),
+    ...suspects(facts),
+    quarantine(facts),
+    deadLetters(facts),
+  ];
 }
 
 const live = ({ nodes }: ClusterFacts) => nodes.filter((node) => node.live);
@@ -38,6 +51,29 @@ function nodes(facts: ClusterFacts): Finding {
   return ok('nodes', `${running.length} live: ${names}`);
 }
 
+function nodesWithoutNats(facts: ClusterFacts): Finding[] {
+  const running = live(facts);
+  const without = running.filter(({ nats_ok }) => !nats_ok);
+  if (without.length === 0) return [];
+  const check = 'nodes on NATS';
+  const found = `${without.length} of ${running.length} do not reach NATS: ${listed(without.map(({ name }) => name))}`;
+  if (without.length === running.length)
+    return [
+      fail(
+        check,
+        found,
+        'Nothing new is taken in. Check that NATS runs, its URL, and the network in between.',
+      ),
+    ];
+  return [
+    warn(
+      check,
+      found,
+      'Their shards go to the others. Check the network between these nodes and NATS, and their credentials.',
+    ),
+  ];
+}
+
 function versions(facts: ClusterFacts): Finding[] {
   const found = [...new Set(live(facts).map((node) => node.version))].sort();
   if (found.length === 0 || (found.length === 1 && found[0] === VERSION)) return [];
@@ -54,14 +90,45 @@ function shards(facts: ClusterFacts): Finding {
   const free = orphans(facts);
   const { length: all } = facts.shards;
   if (free.length === 0) return ok('shards', `all ${all} owned`);
-  const named = free.length > 8 ? `${free.slice(0, 8).join(', ')}, …` : free.join(', ');
   if (live(facts).length === 0)
     return warn('shards', `all ${all} without owner`, 'A node takes them when it starts.');
   return fail(
     'shards',
-    `${free.length} of ${all} without a live owner for over ${SETTLED_MS / 1_000} s: ${named}`,
+    `${free.length} of ${all} without a live owner for over ${SETTLED_MS / 1_000} s: ${listed(free)}`,
     'Live nodes take such shards within seconds: look for warnings in their logs, restart them one by one.',
   );
+}
+
+function suspects({ shards }: ClusterFacts): Finding[] {
+  const found = shards.filter(
+    ({ crashes, suspect_seq }) => suspect_seq !== null || crashes >= SUSPECT_CRASHES,
+  );
+  if (found.length === 0) return [];
+  const words = found.map(
+    ({ shard, crashes, suspect_seq }) =>
+      `${shard} (${crashes} owners died${suspect_seq === null ? '' : `, message ${suspect_seq} of the log is tried alone`})`,
+  );
+  return [
+    warn(
+      'crashing shards',
+      listed(words),
+      'Something in these shards ends the nodes that own them: see how they ended (memory, a blocked thread). What does it is set aside by itself.',
+    ),
+  ];
+}
+
+function quarantine({ quarantined }: ClusterFacts): Finding {
+  if (quarantined.length === 0) return ok('quarantine', 'nobody is in it');
+  return warn(
+    'quarantine',
+    `${quarantined.length} in it: ${listed(quarantined.map(({ type, id }) => `${type}/${id}`))}`,
+    'They kept killing nodes. Correct the machine, then perdure quarantine release TYPE ID; perdure quarantine ls has more.',
+  );
+}
+
+function listed(names: readonly (string | number)[]): string {
+  const more = names.length > NAMED_MAX ? ', …' : '';
+  return `${names.slice(0, NAMED_MAX).join(', ')}${more}`;
 }
 
 function deadLetters({ deadLetters }: ClusterFacts): Finding {

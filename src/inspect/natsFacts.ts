@@ -3,7 +3,7 @@ import { JetStreamApi } from '../bus/api.ts';
 import type { Connection } from '../bus/connection.ts';
 import { NatsBus } from '../bus/nats.ts';
 import { subjects } from '../bus/subjects.ts';
-import { systemClock } from '../clock.ts';
+import { atMost, systemClock } from '../clock.ts';
 import { type Namespace, SHARDS } from '../config.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -109,6 +109,7 @@ async function tryPermissions(
   const found = [
     await tryPublish(bus, namespace, heard),
     await tryConsume(connection, api, namespace),
+    await tryNodes(connection, namespace, heard),
   ];
   return found.filter((trouble) => trouble !== undefined);
 }
@@ -158,6 +159,33 @@ async function tryConsume(
   );
   await api.deleteConsumer(name);
   return pulled;
+}
+
+/** Says nothing on the subject nodes talk on, and listens for it. */
+async function tryNodes(
+  { nc }: Connection,
+  namespace: Namespace,
+  heard: () => string | undefined,
+): Promise<string | undefined> {
+  const subject = subjects.nodes(namespace);
+  const word = systemClock.uuid();
+  let came = false;
+  const subscription = nc.subscribe(subject);
+  const listen = async () => {
+    for await (const message of subscription) {
+      came = message.string() === word;
+      if (came) return;
+    }
+  };
+  nc.publish(subject, word);
+  let trouble: string | undefined;
+  const listening = refusal(listen()).then((reason) => {
+    trouble = reason;
+  });
+  await atMost(systemClock, ANSWER_MS, listening);
+  subscription.unsubscribe();
+  if (came) return undefined;
+  return `cannot speak and listen on ${subject}: ${trouble ?? heard() ?? 'nothing comes back'}`;
 }
 
 /** Why it was refused, or undefined. */

@@ -148,12 +148,13 @@ function copies(check: string, found: StreamFacts, { cluster }: NatsFacts): Find
 
 function permissions({ jobs, refusals }: NatsFacts): Finding[] {
   if (jobs === undefined) return [];
-  if (refusals.length === 0) return [ok('nats permissions', 'may publish, and read the log')];
+  if (refusals.length === 0)
+    return [ok('nats permissions', 'may publish, read the log, and talk to other nodes')];
   return [
     fail(
       'nats permissions',
       refusals.join('; '),
-      'Give the user of the nodes publish and subscribe rights on jobs.>, events.>, outcomes.>, transitions.>, queries.>, $JS.API.> and _INBOX.> (with the prefix of the namespace).',
+      'Give the user of the nodes publish and subscribe rights on jobs.>, events.>, outcomes.>, transitions.>, queries.>, nodes, $JS.API.> and _INBOX.> (with the prefix of the namespace).',
     ),
   ];
 }

@@ -13,12 +13,16 @@ export interface PostgresFacts {
   fullPageWrites: string;
   /** Names of synchronous standbys that must confirm a commit, '' for none. */
   synchronousStandbys: string;
+  /** Servers that stream from this one, whether commits wait for them or not. */
+  standbys: number;
   autovacuum: string;
   role: string;
   maxConnections: number;
   /** Kept for superusers. */
   reservedConnections: number;
   connections: number;
+  /** Nodes of the namespace that live. */
+  nodes: number;
   /** Sessions that hold a transaction open and do nothing, for over a minute. */
   idleInTransaction: number;
   /** Database clock minus this machine's, ms, and how far off the measurement may be. */
@@ -52,6 +56,8 @@ const SERVER = `
          (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit') AS "synchronousCommit",
          current_setting('full_page_writes') AS "fullPageWrites",
          current_setting('synchronous_standby_names') AS "synchronousStandbys",
+         -- A base backup streams as well; a role that may not see so much takes it for a standby.
+         (SELECT count(*) FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup')::int4 AS standbys,
          current_setting('autovacuum') AS autovacuum,
          current_user::text AS role,
          current_setting('max_connections')::int4 AS "maxConnections",
@@ -76,15 +82,22 @@ export async function readPostgresFacts(
 ): Promise<PostgresFacts> {
   const { rows } =
     await client.query<
-      Omit<PostgresFacts, 'clockAheadMs' | 'clockErrorMs' | 'schema' | 'missingPrivileges'>
+      Omit<
+        PostgresFacts,
+        'clockAheadMs' | 'clockErrorMs' | 'schema' | 'missingPrivileges' | 'nodes'
+      >
     >(SERVER);
   const server = rows[0];
   if (!server) throw new PerdureError('store_unavailable', 'Postgres answered nothing.');
+  const schema = await readSchema(client, namespace);
+  const missingPrivileges = await readMissingPrivileges(client, namespace);
+  const countable = 'version' in schema && missingPrivileges.length === 0;
   return {
     ...server,
     ...(await readClock(client)),
-    schema: await readSchema(client, namespace),
-    missingPrivileges: await readMissingPrivileges(client, namespace),
+    schema,
+    missingPrivileges,
+    nodes: countable ? await countNodes(client, namespace) : 0,
   };
 }
 
@@ -102,6 +115,13 @@ async function readClock(client: Session['client']) {
     if (measured.clockErrorMs < best.clockErrorMs) best = measured;
   }
   return best;
+}
+
+async function countNodes(client: Session['client'], { schema }: Namespace): Promise<number> {
+  const { rows } = await client.query<{ live: number }>(
+    `SELECT count(*)::int4 AS live FROM ${schema}.nodes WHERE live`,
+  );
+  return rows[0]?.live ?? 0;
 }
 
 async function readSchema(

@@ -4,8 +4,9 @@ import type { PostgresFacts } from './postgresFacts.ts';
 /** Oldest Postgres the engine starts on, and the one its tests run on. */
 const VERSION_MIN = 14;
 const VERSION_TESTED = 18;
-/** What one node opens. */
+/** What one node opens, and what it takes while it starts. */
 const NODE_CONNECTIONS = 6;
+const NODE_CONNECTIONS_STARTING = 7;
 /** Deadlines are kept on the database's clock; only what people read is off. */
 const CLOCK_OFF_MS = 2_000;
 
@@ -15,6 +16,7 @@ export function postgresFindings(facts: PostgresFacts): Finding[] {
     version(facts),
     durability(facts),
     synchronousCommit(facts),
+    standbys(facts),
     fullPageWrites(facts),
     autovacuum(facts),
     connections(facts),
@@ -64,6 +66,26 @@ function synchronousCommit({ synchronousCommit, synchronousStandbys }: PostgresF
   return ok(check, synchronousCommit);
 }
 
+/** Whether what was committed is somewhere else, too, before anything follows from it. */
+function standbys({ synchronousStandbys, standbys }: PostgresFacts): Finding {
+  const check = 'postgres standbys';
+  if (synchronousStandbys === '' && standbys === 0)
+    return ok(check, 'none: what is committed is on this server alone');
+  if (synchronousStandbys === '')
+    return warn(
+      check,
+      `${standbys} stream, and no commit waits for them: a failover loses the last commits`,
+      "Set synchronous_standby_names. Within the log's replay window what was lost is done again, effects too.",
+    );
+  if (standbys === 0)
+    return fail(
+      check,
+      `commits wait for ${synchronousStandbys}, and no standby is connected`,
+      'Start a standby, or take it out of synchronous_standby_names and reload.',
+    );
+  return ok(check, `${standbys} stream; commits wait for ${synchronousStandbys}`);
+}
+
 function fullPageWrites({ fullPageWrites }: PostgresFacts): Finding {
   if (fullPageWrites === 'on') return ok('postgres full_page_writes', 'on');
   return warn(
@@ -88,8 +110,16 @@ function connections(facts: PostgresFacts): Finding {
   const found = `${facts.connections} of ${facts.maxConnections} used, ${free} free; a node takes ${NODE_CONNECTIONS}`;
   const advice = 'Raise max_connections (it needs a restart), or close what else is connected.';
   if (free < NODE_CONNECTIONS) return fail(check, found, advice);
-  // A rolling deploy has two of each for a while.
   if (free < 2 * NODE_CONNECTIONS) return warn(check, found, advice);
+  // A deploy has two of each for a while.
+  const room = facts.maxConnections - facts.reservedConnections;
+  const deploying = 2 * NODE_CONNECTIONS_STARTING * facts.nodes;
+  if (room < deploying)
+    return warn(
+      check,
+      `${found}; to replace all ${facts.nodes} nodes at once takes ${deploying}, there are ${room}`,
+      `${advice} Or replace nodes one by one.`,
+    );
   return ok(check, found);
 }
 

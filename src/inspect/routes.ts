@@ -2,9 +2,11 @@ import { assertToken } from '../bus/subjects.ts';
 import { PerdureError } from '../errors.ts';
 import type { ReadStore } from '../store/read.ts';
 import { VERSION } from '../version.ts';
+import { viewNodes, viewShards } from './clusterView.ts';
 
 const LIMIT_MAX = 10_000;
 const DEAD_LETTERS_COUNTED = 10_000;
+const QUARANTINED_COUNTED = 10_000;
 
 /** Answers a URL's path from what is recorded. @throws PerdureError `not_found`, `bad_options`, `bad_subject` */
 export async function answer(store: ReadStore, url: URL): Promise<unknown> {
@@ -19,12 +21,15 @@ export async function answer(store: ReadStore, url: URL): Promise<unknown> {
       return { ready: true };
     case 'nodes':
       query.allow();
-      return { nodes: await store.nodes() };
+      return { nodes: viewNodes(await store.nodes()) };
     case 'shards':
       query.allow();
-      return { shards: await store.shards() };
+      return shards(store);
     case 'dead-letters':
       return deadLetters(store, query);
+    case 'quarantined':
+      query.allow('limit');
+      return { quarantined: await store.quarantined(query.whole('limit', LIMIT_MAX)) };
     case 'actors':
       return actors(store, query);
   }
@@ -43,11 +48,12 @@ export async function answer(store: ReadStore, url: URL): Promise<unknown> {
 }
 
 async function overview(store: ReadStore) {
-  const [actors, nodes, shards, waiting] = await Promise.all([
+  const [actors, nodes, shards, waiting, quarantined] = await Promise.all([
     store.counts(),
     store.nodes(),
     store.shards(),
     store.deadLetters({ pending: true, limit: DEAD_LETTERS_COUNTED }),
+    store.quarantined({ limit: QUARANTINED_COUNTED }),
   ]);
   const live = nodes.filter((node) => node.live);
   const owners = new Set(live.map((node) => node.node_id));
@@ -67,7 +73,14 @@ async function overview(store: ReadStore) {
       more: waiting.length === DEAD_LETTERS_COUNTED,
       reasons,
     },
+    quarantined: quarantined.length,
   };
+}
+
+/** As far as Postgres knows: without lag, and without the health that only NATS could tell. */
+async function shards(store: ReadStore) {
+  const [rows, nodes] = await Promise.all([store.shards(), store.nodes()]);
+  return { shards: viewShards(rows, nodes).map(({ lag: _lag, ...shard }) => shard) };
 }
 
 async function actors(store: ReadStore, query: Query) {

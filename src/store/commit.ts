@@ -15,18 +15,22 @@ const PASSED = 'ANY (ARRAY(SELECT shard FROM fence))';
  * once under a name of its own.
  *
  * `locked` takes the row locks in shard order, so that no two statements wait for each other in a circle, and
- * checks the epoch on the newest version of the row: a claim that came first is waited for and then seen.
+ * checks the epoch on the newest version of the row: a claim that came first is waited for and then seen. The commit
+ * number must be the next one: in a database that was put back to an earlier state, what the owner has in memory does
+ * not follow from what is recorded.
  */
 const HEAD = `
 WITH locked AS MATERIALIZED (
   SELECT s.shard, w.commit_no, w.cursor
     FROM unnest($2::int4[], $3::int8[], $4::int8[], $5::int8[]) AS w (shard, epoch, commit_no, cursor)
     JOIN shard s ON s.shard = w.shard
-   WHERE s.epoch = w.epoch AND s.owner = $1
+   WHERE s.epoch = w.epoch AND s.owner = $1 AND s.commit_no = w.commit_no - 1
    ORDER BY s.shard
      FOR NO KEY UPDATE OF s),
 fence AS (
-  UPDATE shard s SET cursor = greatest(s.cursor, locked.cursor), commit_no = locked.commit_no
+  UPDATE shard s
+     SET cursor = greatest(s.cursor, locked.cursor), commit_no = locked.commit_no,
+         crashes = CASE WHEN locked.cursor > s.cursor AND s.suspect_seq IS NULL THEN 0 ELSE s.crashes END
     FROM locked WHERE s.shard = locked.shard
   RETURNING s.shard)`;
 
@@ -79,7 +83,7 @@ const PARTS: Part[] = [
     seq = excluded.seq, acted_seq = excluded.acted_seq, epoch = excluded.epoch, updated_at = excluded.updated_at,
     busy = excluded.busy, status = excluded.status, version = excluded.version, state = excluded.state,
     tags = excluded.tags, output = excluded.output, error = excluded.error, retries = excluded.retries,
-    snapshot = excluded.snapshot)`,
+    snapshot = excluded.snapshot, crashes = 0, on_trial = false, quarantined_at = NULL)`,
     values(commits) {
       const all = gather(commits, (commit) => commit.actors);
       if (!all) return undefined;

@@ -188,7 +188,7 @@ export async function waitUntilReachable(
 }
 
 /** A refused dual-stack connect is an AggregateError without a message of its own. */
-function describe(thrown: unknown): string {
+export function describe(thrown: unknown): string {
   const error = asError(thrown);
   const first = error instanceof AggregateError ? asError(error.errors[0]) : error;
   return first.message || String((first as { code?: string }).code ?? first.name);

@@ -8,6 +8,7 @@ import type {
   DeadLetterRow,
   HistoryRow,
   NodeRow,
+  QuarantinedRow,
   ReadStore,
   ShardRow,
 } from './read.ts';
@@ -213,23 +214,51 @@ export class PostgresReadStore implements ReadStore {
   }
 
   async shards(): Promise<ShardRow[]> {
-    const rows = await this.#ask<Omit<ShardRow, 'opened_at'> & { opened_at: Date | null }>({
-      text: `SELECT shard, owner, epoch, cursor, commit_no, opened_at FROM shard ORDER BY shard`,
+    const rows = await this.#ask<
+      Omit<ShardRow, 'opened_at' | 'owned_since'> & {
+        opened_at: Date | null;
+        owned_since: Date | null;
+      }
+    >({
+      text: `SELECT shard, owner, epoch, cursor, commit_no, opened_at, owned_since, crashes, suspect_seq
+               FROM shard ORDER BY shard`,
     });
-    return rows.map((row) => ({ ...row, opened_at: row.opened_at?.toISOString() ?? null }));
+    return rows.map((row) => ({
+      ...row,
+      opened_at: row.opened_at?.toISOString() ?? null,
+      owned_since: row.owned_since?.toISOString() ?? null,
+    }));
   }
 
   async nodes(): Promise<NodeRow[]> {
     const rows = await this.#ask<
       Omit<NodeRow, 'started_at' | 'expires_at'> & { started_at: Date; expires_at: Date }
     >({
-      text: `SELECT node_id, name, host, pid, version, started_at, expires_at, live, shards
+      text: `SELECT node_id, name, host, pid, version, started_at, expires_at,
+                    round(extract(epoch FROM expires_at - now()) * 1000)::int8 AS lease_left_ms,
+                    live, shards, draining, nats_ok
                FROM nodes ORDER BY started_at, node_id`,
     });
     return rows.map((row) => ({
       ...row,
       started_at: row.started_at.toISOString(),
       expires_at: row.expires_at.toISOString(),
+    }));
+  }
+
+  async quarantined(filter: { limit?: number } = {}): Promise<QuarantinedRow[]> {
+    const rows = await this.#ask<
+      Omit<QuarantinedRow, 'state' | 'quarantined_at'> & { state: string; quarantined_at: Date }
+    >({
+      text: `SELECT type, id, state, version, seq, shard, crashes, quarantined_at
+               FROM actor WHERE quarantined_at IS NOT NULL
+              ORDER BY quarantined_at DESC, type, id LIMIT $1`,
+      values: [listLimit(filter.limit)],
+    });
+    return rows.map((row) => ({
+      ...row,
+      state: parsed(row.state),
+      quarantined_at: row.quarantined_at.toISOString(),
     }));
   }
 

@@ -2,12 +2,13 @@ import { backoff, sleep } from '../clock.ts';
 import { asError, PerdureError } from '../errors.ts';
 import {
   DEADLINE_MS,
+  describe,
   openSession,
   reconnectDelay,
   type Session,
   type SessionOptions,
 } from './connection.ts';
-import { ConnectionLost, isConnectivity, isTransient, sqlState } from './pgErrors.ts';
+import { ConnectionLost, isConnectivity, isFull, isTransient, sqlState } from './pgErrors.ts';
 
 export interface Statement {
   /** Prepared once for each session under this name. */
@@ -21,6 +22,28 @@ export interface LaneOptions extends SessionOptions {
   size: number;
   /** Runs on every fresh session before anything else is sent on it. */
   onConnect?: (session: Session, reconnected: boolean) => Promise<void>;
+}
+
+/**
+ * Statements that wait for a free connection of one lane, at most. Each caller of the engine waits for its answer
+ * before it asks again (commits: `commitsInFlight`; loads: one for each shard, one for each shard that opens, and a
+ * handful of rounds), so that however long Postgres is away a few hundred wait. What exceeds this is a flood from
+ * outside, or a bug.
+ */
+const WAITING_MAX = 1_000;
+
+/** Whether Postgres can be used now. A breaker: `closed` works, `open` waits for its next try, `half-open` tries. */
+export interface LaneHealth {
+  state: 'closed' | 'open' | 'half-open';
+  /** Since when it works, or does not: wall time, ms since 1970. */
+  since: number;
+  /**
+   * The last trouble with the connection; null when there was none. Answers to statements do not count, save that the
+   * server has no room: then it is of no use either, and `state` is `open` until it takes a statement again.
+   */
+  error: string | null;
+  /** How often it came back. */
+  reconnects: number;
 }
 
 type Row = Record<string, unknown>;
@@ -44,27 +67,39 @@ export class Lane {
   readonly #supervisors: Promise<void>[];
   #running = 0;
   #drained: (() => void) | undefined;
-  #lastError: string | null = null;
+  /** Connections that statements can be sent on. */
+  #up = 0;
+  #health: LaneHealth;
+  /** Since when the server has refused statements for want of room, wall time, ms; undefined while it does not. */
+  #fullSince: number | undefined;
 
   constructor(options: LaneOptions) {
     this.#options = options;
+    this.#health = { state: 'open', since: options.clock.now(), error: null, reconnects: 0 };
     this.#supervisors = Array.from({ length: options.size }, () => this.#supervise());
   }
 
-  /** Whether a connection is up; the last trouble when none is. */
-  get health(): { up: boolean; error: string | null } {
-    const up = this.#sessions.size > 0;
-    return { up, error: up ? null : this.#lastError };
+  /** One connection that works is enough for `closed`. */
+  get health(): Readonly<LaneHealth> {
+    if (this.#fullSince === undefined || this.#health.state !== 'closed') return this.#health;
+    return { ...this.#health, state: 'open', since: this.#fullSince };
+  }
+
+  /** Statements that wait for a free connection. */
+  get waiting(): number {
+    return this.#waiting.length;
   }
 
   /**
    * Sends once, as soon as a connection is free; gives up after `timeMs` if that is given.
    * @throws ConnectionLost when it may or may not have run
    * @throws pg.DatabaseError when the server refused it: nothing landed
+   * @throws PerdureError `store_unavailable` when too many wait already: nothing was sent
    */
   send<R>(statement: Statement, timeMs?: number): Promise<R[]> {
     const answer = new Promise<Row[]>((resolve, reject) => {
       if (this.#closing.signal.aborted) return reject(closedError());
+      if (this.#waiting.length >= WAITING_MAX) return reject(new LaneFull());
       const job: Job = { statement, resolve, reject };
       this.#waiting.push(job);
       if (timeMs !== undefined) this.#giveUpAfter(timeMs, job);
@@ -79,7 +114,8 @@ export class Lane {
       try {
         return await this.send<R>(statement);
       } catch (error) {
-        if (!isPassing(error)) throw error;
+        // The engine waits its turn outside of the queue; nothing was sent.
+        if (!isPassing(error) && !(error instanceof LaneFull)) throw error;
         await this.pause(attempt, error);
       }
     }
@@ -98,7 +134,8 @@ export class Lane {
       } catch (error) {
         if (!isPassing(error)) throw error;
         if (clock.monotonic() >= until) {
-          const reason = this.health.error ?? asError(error).message;
+          const { state, error: trouble } = this.#health;
+          const reason = (state !== 'closed' && trouble) || asError(error).message;
           const message = `Postgres has not answered within ${timeMs} ms: ${reason}`;
           throw new PerdureError('store_unavailable', message, { cause: error });
         }
@@ -113,6 +150,10 @@ export class Lane {
     const code = sqlState(error);
     if (code !== undefined)
       log.warn({ code, attempt, err: asError(error).message }, 'postgres refused for now');
+    if (isFull(error)) {
+      this.#fullSince ??= clock.now();
+      this.#health.error = asError(error).message;
+    }
     await sleep(clock, backoff(clock, attempt, 10, 1_000), this.#closing.signal);
     if (this.#closing.signal.aborted) throw closedError();
   }
@@ -167,6 +208,8 @@ export class Lane {
     const closing = this.#closing.signal;
     let reconnected = false;
     for (let attempt = 1; !closing.aborted; ) {
+      if (this.#up === 0) this.#health.state = 'half-open';
+      let up = false;
       try {
         const session = await openSession(this.#options, closing);
         this.#sessions.add(session);
@@ -179,6 +222,8 @@ export class Lane {
           if (session.alive) {
             if (attempt > 1) log.info('postgres connection is back');
             attempt = 1;
+            up = true;
+            this.#came(reconnected);
             this.#idle.push(session);
             this.#pump();
           }
@@ -189,15 +234,30 @@ export class Lane {
           const at = this.#idle.indexOf(session);
           if (at >= 0) this.#idle.splice(at, 1);
         }
-        this.#lastError = 'connection lost';
+        this.#went(up, 'connection lost');
         if (!closing.aborted) log.warn('postgres connection lost');
       } catch (error) {
-        this.#lastError = asError(error).message;
-        if (attempt === 5) log.error({ err: this.#lastError }, 'postgres cannot be reached');
+        const reason = describe(error);
+        this.#went(up, reason);
+        if (attempt === 5) log.error({ err: reason }, 'postgres cannot be reached');
       }
       reconnected = true;
       await sleep(clock, reconnectDelay(clock, attempt++), closing);
     }
+  }
+
+  #came(again: boolean): void {
+    if (again) this.#health.reconnects++;
+    if (this.#up++ === 0) {
+      this.#health.state = 'closed';
+      this.#health.since = this.#options.clock.now();
+    }
+  }
+
+  #went(wasUp: boolean, error: string): void {
+    this.#health.error = error;
+    if (wasUp && --this.#up === 0) this.#health.since = this.#options.clock.now();
+    if (this.#up === 0) this.#health.state = 'open';
   }
 
   #pump(): void {
@@ -217,6 +277,7 @@ export class Lane {
       const { rows } = await session.client.query<Row>(job.statement);
       if (session.warnings.some(isUnreplicated))
         throw new ConnectionLost('committed here, and perhaps on no replica');
+      this.#fullSince = undefined;
       job.resolve(rows);
     } catch (error) {
       if (error instanceof ConnectionLost) job.reject(error);
@@ -246,5 +307,11 @@ const isUnreplicated = (code: string): boolean => code === '01000' || code === '
 
 /** Worth another attempt, for a statement that may run twice. */
 const isPassing = (error: unknown) => error instanceof ConnectionLost || isTransient(error);
+
+class LaneFull extends PerdureError {
+  constructor() {
+    super('store_unavailable', `More than ${WAITING_MAX} statements wait for Postgres already.`);
+  }
+}
 
 const closedError = () => new PerdureError('store_unavailable', 'The store is closed.');

@@ -1,7 +1,16 @@
+import { invariant } from '../errors.ts';
 import { int4Array, int8Array } from './arrays.ts';
 import type { Session } from './connection.ts';
 import type { Lane } from './lane.ts';
-import type { NodeInfo, OpenedShard, ShardEpoch } from './store.ts';
+import {
+  type NodeInfo,
+  type OpenedShard,
+  type OwnedShard,
+  QUARANTINE_AFTER,
+  type ShardEpoch,
+  type Standing,
+  SUSPECT_AFTER,
+} from './store.ts';
 
 /** Rows of dead incarnations are shown for this long before another node's registration removes them. */
 const FORGET_AFTER = `interval '1 day'`;
@@ -18,12 +27,18 @@ const HELD = `
  */
 const ALIVE = `(expires_at > now() AND lock_id::oid IN (${HELD}))`;
 
+interface StandingRow extends Omit<Standing, 'owned'> {
+  owned: [shard: OwnedShard['shard'], epoch: OwnedShard['epoch'], commitNo: number][];
+}
+
 interface OpenedRow {
   shard: number;
   epoch: number;
   cursor: number;
   commit_no: number;
   previous_owner: string | null;
+  crashes: number;
+  suspect_seq: number | null;
 }
 
 const opened = (row: OpenedRow): OpenedShard => ({
@@ -32,6 +47,8 @@ const opened = (row: OpenedRow): OpenedShard => ({
   cursor: row.cursor,
   commitNo: row.commit_no,
   previousOwner: row.previous_owner,
+  crashes: row.crashes,
+  suspectSeq: row.suspect_seq,
 });
 
 const byShard = (a: OpenedShard, b: OpenedShard) => a.shard - b.shard;
@@ -96,19 +113,27 @@ export class Leases {
     }
   }
 
-  async renew(nodeId: string, leaseMs: number): Promise<boolean> {
+  async renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean> {
     // The server may not have noticed yet that our last session died, and the lock was not free then: keep at it.
     const [row] = await this.#lease.ask<{ known: boolean }>({
       name: 'renew',
       text: `
         WITH renewed AS (
-          UPDATE node SET expires_at = now() + $2 * interval '1 ms' WHERE node_id = $1 RETURNING lock_id)
+          UPDATE node SET expires_at = now() + $2 * interval '1 ms', nats_ok = $3
+           WHERE node_id = $1 RETURNING lock_id)
         SELECT EXISTS (SELECT FROM renewed) AS known,
                (SELECT pg_try_advisory_lock('node'::regclass::oid::int4, lock_id) FROM renewed
                  WHERE lock_id::oid NOT IN (${HELD} AND pid = pg_backend_pid())) AS locked`,
-      values: [nodeId, leaseMs],
+      values: [nodeId, leaseMs, natsOk],
     });
     return row?.known ?? false;
+  }
+
+  async drain(nodeId: string): Promise<void> {
+    await this.#lease.ask({
+      text: 'UPDATE node SET draining = true WHERE node_id = $1',
+      values: [nodeId],
+    });
   }
 
   async unregister(nodeId: string): Promise<void> {
@@ -151,12 +176,21 @@ export class Leases {
                     OR (s.owner = $1 AND NOT EXISTS (
                           SELECT FROM told t WHERE t.shard = s.shard AND t.epoch = s.epoch))
                     OR ($5 AND NOT s.owner = ANY (ARRAY(SELECT node_id FROM live))))
-             ORDER BY s.shard LIMIT $2 FOR NO KEY UPDATE OF s)
+             ORDER BY s.shard LIMIT $2 FOR NO KEY UPDATE OF s),
+          blamed AS (
+            UPDATE actor a
+               SET crashes = a.crashes + 1, on_trial = false,
+                   quarantined_at = CASE WHEN a.crashes + 1 >= ${QUARANTINE_AFTER} THEN now() END
+              FROM candidate c
+             WHERE a.shard = c.shard AND c.owner <> $1 AND a.quarantined_at IS NULL
+               AND (a.on_trial OR (a.busy AND a.crashes < ${SUSPECT_AFTER})))
           UPDATE shard s
              SET epoch = s.epoch + 1, claimed_epoch = s.epoch + 1, owner = $1, opened_at = now(),
-                 previous_owner = CASE WHEN c.owner = $1 THEN s.previous_owner ELSE c.owner END
+                 owned_since = CASE WHEN c.owner = $1 THEN s.owned_since ELSE now() END,
+                 previous_owner = CASE WHEN c.owner = $1 THEN s.previous_owner ELSE c.owner END,
+                 crashes = s.crashes + CASE WHEN c.owner <> $1 THEN 1 ELSE 0 END
             FROM candidate c WHERE s.shard = c.shard
-          RETURNING s.shard, s.epoch, s.cursor, s.commit_no, s.previous_owner`,
+          RETURNING s.shard, s.epoch, s.cursor, s.commit_no, s.previous_owner, s.crashes, s.suspect_seq`,
         values: [
           nodeId,
           max,
@@ -186,7 +220,8 @@ export class Leases {
              ORDER BY s.shard FOR NO KEY UPDATE OF s)
           UPDATE shard s SET epoch = s.epoch + 1, opened_at = now()
             FROM mine WHERE s.shard = mine.shard
-          RETURNING s.shard, s.epoch, s.cursor, s.commit_no, NULL::text AS previous_owner`,
+          RETURNING s.shard, s.epoch, s.cursor, s.commit_no, NULL::text AS previous_owner,
+                    s.crashes, s.suspect_seq`,
         values: [
           nodeId,
           int4Array(shards, (wanted) => wanted.shard),
@@ -241,12 +276,29 @@ export class Leases {
     return row?.is_new ?? false;
   }
 
-  async liveNodes(): Promise<number> {
-    const [row] = await this.#ownership.ask<{ count: number }>({
-      name: 'live_nodes',
-      text: `SELECT count(*)::int4 AS count FROM node WHERE ${ALIVE}`,
+  async standing(nodeId: string): Promise<Standing> {
+    const [row] = await this.#ownership.ask<StandingRow>({
+      name: 'standing',
+      text: `
+        WITH live AS MATERIALIZED (
+          SELECT node_id, nats_ok, draining FROM node WHERE node_id = $1 OR ${ALIVE}),
+        sharing AS MATERIALIZED (
+          SELECT node_id FROM live
+           WHERE NOT draining
+             AND (nats_ok OR NOT EXISTS (SELECT FROM live WHERE nats_ok AND NOT draining)))
+        SELECT (SELECT count(*) FROM sharing)::int4 AS sharing,
+               EXISTS (SELECT FROM sharing WHERE node_id = $1) AS shares,
+               (SELECT count(*) FROM shard WHERE owner IS NULL)::int4 AS free,
+               ARRAY(SELECT DISTINCT owner FROM shard
+                      WHERE owner IS NOT NULL AND NOT owner = ANY (ARRAY(SELECT node_id FROM live))) AS dead,
+               ARRAY(SELECT json_build_array(shard, epoch, commit_no) FROM shard WHERE owner = $1) AS owned`,
+      values: [nodeId],
     });
-    return row?.count ?? 0;
+    invariant(row, 'the standing is one row');
+    return {
+      ...row,
+      owned: row.owned.map(([shard, epoch, commitNo]) => ({ shard, epoch, commitNo })),
+    };
   }
 
   #tell(nodeId: string, shards: OpenedShard[]): OpenedShard[] {

@@ -27,7 +27,7 @@ const NOW = MS(`date_trunc('milliseconds', now())`);
  */
 const ACTOR = (max: string) => `
   a.type, a.id, a.version, a.status, a.state, a.tags, a.seq, a.snapshot, a.output, a.error, a.busy, a.acted_seq,
-  a.retries, a.shard, a.epoch,
+  a.retries, a.shard, a.epoch, a.crashes, a.quarantined_at IS NOT NULL AS quarantined,
   ARRAY(SELECT t.event_id FROM transition t
          WHERE t.type = a.type AND t.id = a.id AND t.event_id IS NOT NULL
          ORDER BY t.event_id LIMIT ${max} + 1) AS event_ids`;
@@ -48,6 +48,8 @@ interface ActorRow {
   retries: string | null;
   shard: number;
   epoch: number;
+  crashes: number;
+  quarantined: boolean;
   event_ids: string[];
 }
 
@@ -104,7 +106,8 @@ async function busyActors(
 ): Promise<StoredActor[]> {
   const rows = await lane.ask<ActorRow>({
     name: 'busy_actors',
-    text: `SELECT ${ACTOR('$2::int4')} FROM actor a WHERE a.busy AND a.shard = ANY ($1::int4[])`,
+    text: `SELECT ${ACTOR('$2::int4')} FROM actor a
+            WHERE a.busy AND a.quarantined_at IS NULL AND a.shard = ANY ($1::int4[])`,
     values: [int4Array(shards, (shard) => shard), eventIdsMax],
   });
   return rows.map((row) => storedActor(row, eventIdsMax));

@@ -2,7 +2,8 @@ import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
 import { invariant } from '../errors.ts';
 import { wholeDelay } from './commit.ts';
-import { type ActorState, byText, MemoryReadStore, type ShardState } from './memoryRead.ts';
+import { MemoryOwnership } from './memoryOwnership.ts';
+import { type ActorState, byText, type ShardState } from './memoryRead.ts';
 import type { ReadStore } from './read.ts';
 import {
   type Address,
@@ -10,12 +11,9 @@ import {
   type CommitResult,
   type EventKey,
   eventKey,
-  type NodeInfo,
-  type OpenedShard,
   type OutboxRow,
   type Recovered,
   type ShardCommit,
-  type ShardEpoch,
   type Store,
   type StoredActor,
   type StoredTimer,
@@ -38,10 +36,9 @@ export function createMemoryStore(options: MemoryStoreOptions): MemoryStore {
   return new MemoryStore(options);
 }
 
-export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
+export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   readonly #eventIdsMax: number;
   #deadLetterId = 0;
-  #logId: string | undefined;
 
   constructor({
     clock,
@@ -62,85 +59,10 @@ export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
     this.#eventIdsMax = eventIdsMax;
   }
 
-  /** What a killed process does: its session lock is gone, its lease still runs. */
-  dropSession(nodeId: string): void {
-    const node = this.tables.nodes.get(nodeId);
-    if (node) node.session = false;
-  }
-
-  async register(node: NodeInfo, leaseMs: number): Promise<void> {
-    const now = this.clock.now();
-    this.tables.nodes.set(node.nodeId, {
-      ...node,
-      startedAt: this.tables.nodes.get(node.nodeId)?.startedAt ?? now,
-      expiresAt: now + leaseMs,
-      session: true,
-    });
-  }
-
-  async renew(nodeId: string, leaseMs: number): Promise<boolean> {
-    const node = this.tables.nodes.get(nodeId);
-    if (!node) return false;
-    node.expiresAt = this.clock.now() + leaseMs;
-    node.session = true;
-    return true;
-  }
-
-  async unregister(nodeId: string): Promise<void> {
-    for (const shard of this.tables.shards) if (shard.owner === nodeId) give(shard);
-    this.tables.nodes.delete(nodeId);
-  }
-
-  async claim(nodeId: string, max: number): Promise<OpenedShard[]> {
-    if (!this.tables.nodes.has(nodeId)) return [];
-    const orphaned = (owner: string) => owner !== nodeId && !this.#isLive(owner);
-    return this.tables.shards
-      .filter((shard) => shard.owner === null || orphaned(shard.owner))
-      .slice(0, max)
-      .map((shard) => {
-        shard.previousOwner = shard.owner;
-        shard.owner = nodeId;
-        shard.claimedEpoch = shard.epoch + 1;
-        return this.#open(shard, shard.previousOwner);
-      });
-  }
-
-  async reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]> {
-    const opened: OpenedShard[] = [];
-    for (const { shard: number, epoch } of shards) {
-      const shard = this.tables.shards[number];
-      if (shard?.owner !== nodeId || epoch < shard.claimedEpoch || epoch > shard.epoch) continue;
-      opened.push(this.#open(shard, null));
-    }
-    return opened.sort((a, b) => a.shard - b.shard);
-  }
-
-  /** Gives shards back that this node owns at the given epochs; others are left alone. */
-  async release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void> {
-    for (const { shard: number, epoch } of shards) {
-      const shard = this.tables.shards[number];
-      if (shard?.owner === nodeId && shard.epoch === epoch) give(shard);
-    }
-  }
-
-  async adoptLog(logId: string): Promise<boolean> {
-    const isNew = this.#logId !== undefined && this.#logId !== logId;
-    this.#logId = logId;
-    if (!isNew) return false;
-    for (const shard of this.tables.shards)
-      Object.assign(shard, { cursor: 0, passed: 0, epoch: shard.epoch + 1 });
-    this.tables.marks = [];
-    return true;
-  }
-
-  async liveNodes(): Promise<number> {
-    return [...this.tables.nodes.keys()].filter((nodeId) => this.#isLive(nodeId)).length;
-  }
-
   async recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered> {
     const { at, timers } = await this.nearTimers(shards, timerHorizonMs);
     const actors = [...this.tables.actors.values()]
-      .filter((actor) => actor.busy && shards.includes(actor.shard))
+      .filter((actor) => actor.busy && actor.quarantinedAt === null && shards.includes(actor.shard))
       .map((actor) => this.#stored(actor, this.#eventIdsMax));
     return { at, actors, timers, outbox: this.#outboxOf(shards, Number.POSITIVE_INFINITY) };
   }
@@ -197,7 +119,11 @@ export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
     const at = Math.ceil(this.clock.now());
     const passed = commits.filter((part) => {
       const shard = this.tables.shards[part.shard];
-      return shard?.owner === nodeId && shard.epoch === part.epoch;
+      return (
+        shard?.owner === nodeId &&
+        shard.epoch === part.epoch &&
+        shard.commitNo === part.commitNo - 1
+      );
     });
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
     this.#refuseDuplicates(passed);
@@ -225,23 +151,18 @@ export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
     return newest?.seq ?? 0;
   }
 
-  #isLive(nodeId: string): boolean {
-    const node = this.tables.nodes.get(nodeId);
-    return node?.session === true && node.expiresAt > this.clock.now();
-  }
-
-  #open(shard: ShardState, previousOwner: string | null): OpenedShard {
-    shard.epoch++;
-    shard.openedAt = this.clock.now();
-    const { epoch, cursor, commitNo } = shard;
-    return { shard: shard.shard, epoch, cursor, commitNo, previousOwner };
-  }
-
   #stored(actor: ActorState, eventIdsMax: number): StoredActor {
-    const { createdAt: _created, updatedAt: _updated, ...row } = actor;
+    const {
+      createdAt: _created,
+      updatedAt: _updated,
+      onTrial: _onTrial,
+      quarantinedAt,
+      ...row
+    } = actor;
     const eventIds = [...(this.tables.eventIds.get(addressKey(actor)) ?? [])].sort(byText);
     return {
       ...row,
+      quarantined: quarantinedAt !== null,
       eventIds: eventIds.slice(0, eventIdsMax),
       eventIdsComplete: eventIds.length <= eventIdsMax,
     };
@@ -276,6 +197,7 @@ export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
   #apply(nodeId: string, part: ShardCommit, at: number): void {
     const { tables } = this;
     const shard = tables.shards[part.shard] as ShardState;
+    if (part.cursor > shard.cursor && shard.suspectSeq === null) shard.crashes = 0;
     shard.cursor = Math.max(shard.cursor, part.cursor);
     shard.commitNo = part.commitNo;
     for (const row of part.actors) {
@@ -286,6 +208,9 @@ export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
         epoch: part.epoch,
         createdAt: earlier?.createdAt ?? at,
         updatedAt: at,
+        crashes: 0,
+        onTrial: false,
+        quarantinedAt: null,
       });
     }
     for (const row of part.transitions) {
@@ -323,11 +248,6 @@ export class MemoryStore extends MemoryReadStore implements Store, ReadStore {
 
 const timerKey = (timer: TimerKey) => `${addressKey(timer)}/${timer.timerId}`;
 
-function give(shard: ShardState): void {
-  shard.owner = null;
-  shard.previousOwner = null;
-}
-
 const freeShard = (shard: number): ShardState => ({
   shard,
   owner: null,
@@ -338,4 +258,7 @@ const freeShard = (shard: number): ShardState => ({
   passed: 0,
   commitNo: 0,
   openedAt: null,
+  ownedSince: null,
+  crashes: 0,
+  suspectSeq: null,
 });

@@ -9,6 +9,7 @@ import type {
   DeadLetterRow,
   HistoryRow,
   NodeRow,
+  QuarantinedRow,
   ReadStore,
   ShardRow,
 } from './read.ts';
@@ -33,6 +34,18 @@ export interface ShardState {
   passed: number;
   commitNo: number;
   openedAt: number | null;
+  ownedSince: number | null;
+  crashes: number;
+  suspectSeq: number | null;
+}
+
+export interface NodeState extends NodeInfo {
+  startedAt: number;
+  expiresAt: number;
+  /** Its session lock is held. */
+  session: boolean;
+  draining: boolean;
+  natsOk: boolean;
 }
 
 export interface ActorState extends ActorWrite {
@@ -40,6 +53,9 @@ export interface ActorState extends ActorWrite {
   epoch: number;
   createdAt: number;
   updatedAt: number;
+  crashes: number;
+  onTrial: boolean;
+  quarantinedAt: number | null;
 }
 
 export interface DeadLetterState extends DeadLetterWrite {
@@ -52,7 +68,7 @@ export interface DeadLetterState extends DeadLetterWrite {
 /** What the tables are in Postgres. */
 export interface Tables {
   shards: ShardState[];
-  nodes: Map<string, NodeInfo & { startedAt: number; expiresAt: number; session: boolean }>;
+  nodes: Map<string, NodeState>;
   /** By `type/id`. */
   actors: Map<string, ActorState>;
   /** By `type/id`, in the order of seq. */
@@ -188,6 +204,9 @@ export class MemoryReadStore implements ReadStore {
       cursor: row.cursor,
       commit_no: row.commitNo,
       opened_at: isoOrNull(row.openedAt),
+      owned_since: isoOrNull(row.ownedSince),
+      crashes: row.crashes,
+      suspect_seq: row.suspectSeq,
     }));
   }
 
@@ -202,8 +221,30 @@ export class MemoryReadStore implements ReadStore {
         version: node.version,
         started_at: iso(node.startedAt),
         expires_at: iso(node.expiresAt),
+        lease_left_ms: Math.round(node.expiresAt - this.clock.now()),
         live: node.session && node.expiresAt > this.clock.now(),
         shards: this.tables.shards.filter((shard) => shard.owner === node.nodeId).length,
+        draining: node.draining,
+        nats_ok: node.natsOk,
+      }));
+  }
+
+  async quarantined(filter: { limit?: number } = {}): Promise<QuarantinedRow[]> {
+    return [...this.tables.actors.values()]
+      .flatMap((row) => (row.quarantinedAt ? [{ ...row, quarantinedAt: row.quarantinedAt }] : []))
+      .sort(
+        (a, b) => b.quarantinedAt - a.quarantinedAt || byText(a.type, b.type) || byText(a.id, b.id),
+      )
+      .slice(0, listLimit(filter.limit))
+      .map((row) => ({
+        type: row.type,
+        id: row.id,
+        state: parsed(row.state),
+        version: row.version,
+        seq: row.seq,
+        shard: row.shard,
+        crashes: row.crashes,
+        quarantined_at: iso(row.quarantinedAt),
       }));
   }
 

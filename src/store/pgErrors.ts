@@ -40,6 +40,11 @@ export function isTransient(error: unknown): boolean {
   return code !== undefined && TRANSIENT.some((pattern) => pattern.test(code));
 }
 
+/** The server has no room for what was asked: disk, memory, I/O. It has for nothing else either, until somebody acts. */
+export function isFull(error: unknown): boolean {
+  return /^5[38]/.test(sqlState(error) ?? '');
+}
+
 /** The server answered: not with these credentials, not this database. Waiting does not help. */
 export function asWrongCredentials(error: unknown, databaseUrl: string): PerdureError | undefined {
   const code = sqlState(error);

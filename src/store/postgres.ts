@@ -5,7 +5,7 @@ import { createLogger, type Logger } from '../log.ts';
 import { commit } from './commit.ts';
 import { type SessionOptions, waitUntilReachable } from './connection.ts';
 import { PostgresReadStore } from './inspect.ts';
-import { Lane } from './lane.ts';
+import { Lane, type LaneHealth } from './lane.ts';
 import { Leases } from './lease.ts';
 import { knownEvents, load, markLog, nearTimers, outboxOf, recover, transitions } from './load.ts';
 import { checkSchema } from './migrate.ts';
@@ -20,11 +20,13 @@ import type {
   Recovered,
   ShardCommit,
   ShardEpoch,
+  Standing,
   Store,
   StoredActor,
   StoredTimer,
   StoredTransition,
 } from './store.ts';
+import { forgive, tryActor, tryMessage } from './trials.ts';
 
 /** Connections for loading actors, timers and outbox rows. */
 const LOAD_CONNECTIONS = 2;
@@ -114,18 +116,24 @@ export class PostgresStore implements Store {
   readonly #commits: Lane;
   readonly #loads: Lane;
   readonly #leases: Leases;
+  readonly #clock: Clock;
+  /** What this side knows of the node's lease; `at` is monotonic time, before the statement was sent. */
+  #held: { at: number; since: number } | undefined;
 
   /** `waited`: Postgres was away when we came, so the owners of its shards may be on their way back. */
   constructor(session: SessionOptions, limits: Limits, waited: boolean) {
     const { clock } = session;
     this.#limits = limits;
+    this.#clock = clock;
     let calmAt = waited ? clock.monotonic() + limits.leaseMs : 0;
     this.#lease = new Lane({
       ...session,
       size: 1,
       onConnect: async (connected, reconnected) => {
         if (reconnected) calmAt = clock.monotonic() + limits.leaseMs;
+        const sentAt = clock.monotonic();
         await this.#leases.hold(connected, limits.leaseMs);
+        if (this.#held) this.#extended(sentAt);
       },
     });
     this.#ownership = new Lane({ ...session, size: 1 });
@@ -134,21 +142,69 @@ export class PostgresStore implements Store {
     this.#leases = new Leases(this.#lease, this.#ownership, () => clock.monotonic() >= calmAt);
   }
 
-  /** Whether Postgres answers, for readiness and the inspector; `error` is the last trouble when it does not. */
-  health(): { up: boolean; error: string | null } {
-    const lanes = [this.#lease, this.#commits, this.#loads].map((lane) => lane.health);
-    return lanes.find((health) => !health.up) ?? { up: true, error: null };
+  /**
+   * Whether Postgres can be used, for readiness and metrics: as good as the worst lane. The lease's renewals are the
+   * probe that finds out when nothing else is asked.
+   */
+  health(): LaneHealth {
+    const all = this.#lanes().map((lane) => lane.health);
+    const [first, ...rest] = all as [LaneHealth, ...LaneHealth[]];
+    const worst = rest.reduce((a, b) => (severity(b) > severity(a) ? b : a), first);
+    const reconnects = all.reduce((sum, lane) => sum + lane.reconnects, 0);
+    const { state } = worst;
+    // It works since the last of them does; it does not since the first of them does not.
+    const alike = all.filter((lane) => (lane.state === 'closed') === (state === 'closed'));
+    const times = alike.map(({ since }) => since);
+    const since = state === 'closed' ? Math.max(...times) : Math.min(...times);
+    const error = worst.error ?? all.find((lane) => lane.error !== null)?.error ?? null;
+    return { state, since, error, reconnects };
   }
 
-  register(node: NodeInfo, leaseMs: number): Promise<void> {
-    return this.#leases.register(node, leaseMs);
+  /** Statements that wait for a connection, by lane. */
+  waiting(): Record<'lease' | 'ownership' | 'commits' | 'loads', number> {
+    return {
+      lease: this.#lease.waiting,
+      ownership: this.#ownership.waiting,
+      commits: this.#commits.waiting,
+      loads: this.#loads.waiting,
+    };
   }
 
-  renew(nodeId: string, leaseMs: number): Promise<boolean> {
-    return this.#leases.renew(nodeId, leaseMs);
+  /**
+   * The lease as far as this side knows: it ends no later here than in Postgres. `ageMs`: since it was last extended;
+   * `since`: since when it is held without a break, wall time. Undefined before it was given.
+   */
+  lease(): { ageMs: number; since: number } | undefined {
+    return (
+      this.#held && { ageMs: this.#clock.monotonic() - this.#held.at, since: this.#held.since }
+    );
+  }
+
+  #extended(sentAt: number): void {
+    const held = this.#held;
+    const unbroken = held && this.#clock.monotonic() - held.at < this.#limits.leaseMs;
+    this.#held = { at: sentAt, since: unbroken ? held.since : this.#clock.now() };
+  }
+
+  async register(node: NodeInfo, leaseMs: number): Promise<void> {
+    const sentAt = this.#clock.monotonic();
+    await this.#leases.register(node, leaseMs);
+    this.#extended(sentAt);
+  }
+
+  async renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean> {
+    const sentAt = this.#clock.monotonic();
+    const known = await this.#leases.renew(nodeId, leaseMs, natsOk);
+    if (known) this.#extended(sentAt);
+    return known;
+  }
+
+  drain(nodeId: string): Promise<void> {
+    return this.#leases.drain(nodeId);
   }
 
   unregister(nodeId: string): Promise<void> {
+    this.#held = undefined;
     return this.#leases.unregister(nodeId);
   }
 
@@ -168,8 +224,20 @@ export class PostgresStore implements Store {
     return this.#leases.adoptLog(logId);
   }
 
-  liveNodes(): Promise<number> {
-    return this.#leases.liveNodes();
+  tryMessage(nodeId: string, shard: ShardEpoch, seq: number | null): Promise<void> {
+    return tryMessage(this.#ownership, nodeId, shard, seq);
+  }
+
+  tryActor(nodeId: string, shard: ShardEpoch, actor: Address, onTrial: boolean): Promise<void> {
+    return tryActor(this.#ownership, nodeId, shard, actor, onTrial);
+  }
+
+  forgive(nodeId: string, shard: ShardEpoch): Promise<void> {
+    return forgive(this.#ownership, nodeId, shard);
+  }
+
+  standing(nodeId: string): Promise<Standing> {
+    return this.#leases.standing(nodeId);
   }
 
   recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered> {
@@ -224,3 +292,5 @@ export class PostgresStore implements Store {
     return [this.#lease, this.#ownership, this.#commits, this.#loads];
   }
 }
+
+const severity = ({ state }: LaneHealth): number => ['closed', 'half-open', 'open'].indexOf(state);

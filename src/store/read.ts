@@ -18,6 +18,8 @@ export interface ReadStore {
   counts(): Promise<{ type: string; status: string; count: number }[]>;
   shards(): Promise<ShardRow[]>;
   nodes(): Promise<NodeRow[]>;
+  /** Actors nothing runs for until somebody releases them, the last quarantined first. */
+  quarantined(filter?: { limit?: number }): Promise<QuarantinedRow[]>;
 }
 
 export interface ActorFilter {
@@ -95,6 +97,12 @@ export interface ShardRow {
   cursor: number;
   commit_no: number;
   opened_at: string | null;
+  /** Since when the owner has not changed. */
+  owned_since: string | null;
+  /** Owners that died one after the other without getting the cursor on. */
+  crashes: number;
+  /** Log sequence of the message that is being tried alone. */
+  suspect_seq: number | null;
 }
 
 export interface NodeRow {
@@ -105,6 +113,25 @@ export interface NodeRow {
   version: string;
   started_at: string;
   expires_at: string;
+  /** What is left of its lease on the database's clock, ms; below 0 when it is over. */
+  lease_left_ms: number;
   live: boolean;
   shards: number;
+  /** Asked to end. */
+  draining: boolean;
+  /** Reaches NATS. */
+  nats_ok: boolean;
+}
+
+export interface QuarantinedRow {
+  type: string;
+  id: string;
+  /** XState state value. */
+  state: unknown;
+  version: string;
+  seq: number;
+  shard: number;
+  /** Nodes that died while something ran for it. */
+  crashes: number;
+  quarantined_at: string;
 }

@@ -11,18 +11,32 @@
 export interface Store {
   /** Registers this incarnation of a node and starts holding its session lock. */
   register(node: NodeInfo, leaseMs: number): Promise<void>;
-  /** Extends the lease on the database's clock; false: this incarnation is no longer known. */
-  renew(nodeId: string, leaseMs: number): Promise<boolean>;
+  /**
+   * Extends the lease on the database's clock, and says whether the node reaches NATS; false: this incarnation is no
+   * longer known.
+   */
+  renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean>;
+  /** The node is about to go: it is owed no shards any more. */
+  drain(nodeId: string): Promise<void>;
   /** Gives up every shard of the node, then its registration. */
   unregister(nodeId: string): Promise<void>;
 
   /**
    * Claims up to `max` shards that are free or orphaned (owner's lease over, or its session lock gone),
-   * each with `epoch + 1`. Returns those it got, in shard order.
+   * each with `epoch + 1`. Returns those it got, in shard order. A dead owner is one more death for the shard and for
+   * each actor something ran for; a fifth one in a row, without the actor having got on, quarantines it.
    */
   claim(nodeId: string, max: number): Promise<OpenedShard[]>;
   /** Opens shards this node owns at the given epochs again with `epoch + 1`; those it lost are absent (S3). */
   reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]>;
+  /**
+   * The message is about to be tried alone: when the node dies, it died of this. Null: nothing is suspected any more.
+   */
+  tryMessage(nodeId: string, shard: ShardEpoch, seq: number | null): Promise<void>;
+  /** The actor is about to be tried alone, or has stood it. */
+  tryActor(nodeId: string, shard: ShardEpoch, actor: Address, onTrial: boolean): Promise<void>;
+  /** The owner has lived long enough: earlier deaths are not held against the shard and its actors any more. */
+  forgive(nodeId: string, shard: ShardEpoch): Promise<void>;
   /** Gives shards back that this node owns at the given epochs; others are left alone. */
   release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void>;
   /**
@@ -30,8 +44,8 @@ export interface Store {
    * starts at 0 and every epoch moves on, so that owners open their shards again; answers true then.
    */
   adoptLog(logId: string): Promise<boolean>;
-  /** How many registered nodes have a live lease, this one included. */
-  liveNodes(): Promise<number>;
+  /** How this node stands among the others. */
+  standing(nodeId: string): Promise<Standing>;
 
   /** What a newly opened shard must resume: busy actors, near timers, unapplied outbox. */
   recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered>;
@@ -67,6 +81,11 @@ export interface Store {
   ): Promise<number>;
 }
 
+/** Nodes that have to die in a row before what they may have died of is tried alone. */
+export const SUSPECT_AFTER = 2;
+/** Nodes that have to die in a row, the last ones of this alone, before it is kept away from further ones (G9). */
+export const QUARANTINE_AFTER = 5;
+
 /** The connection died with a statement in flight: it landed, or it never will once the epoch moved on. */
 export class StoreUnknown extends Error {
   override name = 'StoreUnknown';
@@ -88,6 +107,27 @@ export interface ShardEpoch {
   epoch: number;
 }
 
+export interface Standing {
+  /**
+   * Nodes the shards are shared by: those that are not known to be dead, do not drain and reach NATS. When none of
+   * them reaches NATS, that counts for nothing.
+   */
+  sharing: number;
+  /** Whether this node is one of them. */
+  shares: boolean;
+  /** Shards that nobody owns. */
+  free: number;
+  /** Other owners that are known to be dead. */
+  dead: string[];
+  /** What this node owns by the record. */
+  owned: OwnedShard[];
+}
+
+export interface OwnedShard extends ShardEpoch {
+  /** Number of the last commit that is recorded. */
+  commitNo: number;
+}
+
 export interface OpenedShard extends ShardEpoch {
   /** Last log sequence whose effect on the shard is committed. */
   cursor: number;
@@ -95,6 +135,10 @@ export interface OpenedShard extends ShardEpoch {
   commitNo: number;
   /** Owner before this claim, when it was taken from somebody (or from an earlier incarnation). */
   previousOwner: string | null;
+  /** Owners that died one after the other without the cursor having got on. */
+  crashes: number;
+  /** The message that was being tried alone when the last one died. */
+  suspectSeq: number | null;
 }
 
 /** An actor: its type and its id, each `[A-Za-z0-9_-]{1,128}`. */
@@ -144,6 +188,9 @@ export interface StoredActor extends ActorWrite {
   /** Event ids already recorded; all of them when `eventIdsComplete`. */
   eventIds: string[];
   eventIdsComplete: boolean;
+  /** Nodes that died while something ran for it, one after the other without it having got on. */
+  crashes: number;
+  quarantined: boolean;
 }
 
 /** Who caused a transition. */

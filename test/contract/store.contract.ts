@@ -60,6 +60,8 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
           epoch: 1,
           eventIds: ['e-1'],
           eventIdsComplete: true,
+          crashes: 0,
+          quarantined: false,
         },
       ]);
       expect(await store.transitions(address('a'), 1, 10)).toEqual([
@@ -217,9 +219,19 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
     test('numbers beyond 32 bits come back exactly', async () => {
       const { store, nodeId, shard } = await setupOwner();
       const cursor = 2 ** 52 + 12_345;
-      await store.commit(nodeId, [part(shard(1), { cursor, commitNo: 2 ** 40 + 1 })]);
+      await store.commit(nodeId, [part(shard(1), { cursor })]);
       const [again] = await store.reclaim(nodeId, [shard(1)]);
-      expect(again).toMatchObject({ cursor, commitNo: 2 ** 40 + 1 });
+      expect(again).toMatchObject({ cursor });
+    });
+
+    test('a commit that does not follow from the last recorded one writes nothing', async () => {
+      const { store, nodeId, shard } = await setupOwner();
+      const gap = part(shard(1), { commitNo: shard(1).commitNo + 2, cursor: 7 });
+      expect((await store.commit(nodeId, [gap])).committed).toEqual(new Set());
+      const again = part(shard(1), { commitNo: shard(1).commitNo, cursor: 7 });
+      expect((await store.commit(nodeId, [again])).committed).toEqual(new Set());
+      const next = part(shard(1), { cursor: 7 });
+      expect((await store.commit(nodeId, [next])).committed).toEqual(new Set([1]));
     });
   });
 
@@ -443,13 +455,48 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
           cursor: 0,
           commitNo: 0,
           previousOwner: null,
+          crashes: 0,
+          suspectSeq: null,
         })),
       );
       const b = await cluster.node();
       const rest = await b.store.claim(b.nodeId, 100);
       expect(rest.map(({ shard }) => shard)).toEqual([3, 4, 5, 6, 7]);
       expect(await a.store.claim(a.nodeId, 100)).toEqual([]);
-      expect(await a.store.liveNodes()).toBe(2);
+      expect((await a.store.standing(a.nodeId)).sharing).toBe(2);
+    });
+
+    test('a node that drains, or does not reach NATS while others do, is owed nothing', async () => {
+      const cluster = await setup();
+      const [a, b, c] = [await cluster.node(), await cluster.node(), await cluster.node()];
+      await a.store.claim(a.nodeId, 5);
+      const standing = ({ store, nodeId }: StoreNode) => store.standing(nodeId);
+      expect(await standing(a)).toMatchObject({ sharing: 3, shares: true, free: 3, dead: [] });
+      expect((await standing(a)).owned.map(({ shard }) => shard).sort()).toEqual([0, 1, 2, 3, 4]);
+      await a.store.renew(a.nodeId, 60_000, false);
+      expect(await standing(a)).toMatchObject({ sharing: 2, shares: false });
+      expect(await standing(b)).toMatchObject({ sharing: 2, shares: true });
+      await b.store.drain(b.nodeId);
+      expect(await standing(b)).toMatchObject({ sharing: 1, shares: false });
+      await c.store.renew(c.nodeId, 60_000, false);
+      expect(await standing(a), 'nobody left reaches NATS').toMatchObject({
+        sharing: 2,
+        shares: true,
+      });
+      await a.store.renew(a.nodeId, 60_000, true);
+      expect(await standing(c)).toMatchObject({ sharing: 1, shares: false });
+    });
+
+    test('an owner that died is told, with what it owns', async () => {
+      const cluster = await setup();
+      const [a, b] = [await cluster.node(), await cluster.node()];
+      await a.store.claim(a.nodeId, 5);
+      await a.kill();
+      const seen = await until(async () => {
+        const { dead } = await b.store.standing(b.nodeId);
+        return dead.length > 0 ? [dead] : [];
+      });
+      expect(seen).toEqual([[a.nodeId]]);
     });
 
     test('claims at the same time never take the same shard', async () => {
@@ -458,6 +505,99 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       const claimed = await Promise.all(nodes.map(({ store, nodeId }) => store.claim(nodeId, 3)));
       const shards = claimed.flat().map(({ shard }) => shard);
       expect(shards.sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    });
+
+    describe('deaths in a row', () => {
+      /** One node after the other claims everything, does `work` and dies. Returns what the last one was given. */
+      async function die(
+        cluster: StoreCluster,
+        times: number,
+        work: (node: StoreNode, opened: OpenedShard[]) => Promise<unknown> = async () => {},
+      ): Promise<{ node: StoreNode; opened: OpenedShard[] }> {
+        for (let n = 0; ; n++) {
+          const node = await cluster.node();
+          const opened = await until(() => node.store.claim(node.nodeId, 8));
+          if (n === times) return { node, opened };
+          await work(node, opened);
+          await node.kill();
+        }
+      }
+      const busyOne = (opened: OpenedShard[]) =>
+        part(opened[1] as OpenedShard, { actors: [actor('a', 1, { busy: true })] });
+      const crashesOf = async ({ store }: StoreNode) => {
+        const [row] = await store.load([address('a')], 0);
+        return row && { crashes: row.crashes, quarantined: row.quarantined };
+      };
+
+      test('are counted for busy actors, and from the third on for the one that is tried alone', async () => {
+        const cluster = await setup();
+        let first = true;
+        const { node } = await die(cluster, 3, async ({ store, nodeId }, opened) => {
+          if (first) await store.commit(nodeId, [busyOne(opened)]);
+          first = false;
+        });
+        expect(await crashesOf(node)).toEqual({ crashes: 2, quarantined: false });
+      });
+
+      test('five of them quarantine the actor: it is not recovered any more, until its row is written again', async () => {
+        const cluster = await setup();
+        let n = 0;
+        const { node, opened } = await die(cluster, 5, async ({ store, nodeId }, shards) => {
+          if (++n === 1) await store.commit(nodeId, [busyOne(shards)]);
+          if (n > 2) await store.tryActor(nodeId, shards[1] as OpenedShard, address('a'), true);
+        });
+        expect(await crashesOf(node)).toEqual({ crashes: 5, quarantined: true });
+        expect((await node.store.recover([1], 60_000)).actors).toEqual([]);
+        expect(await cluster.reads.quarantined()).toMatchObject([{ id: 'a', crashes: 5 }]);
+        await node.store.commit(node.nodeId, [busyOne(opened)]);
+        expect(await crashesOf(node)).toEqual({ crashes: 0, quarantined: false });
+        expect((await node.store.recover([1], 60_000)).actors).toHaveLength(1);
+      });
+
+      test('are forgotten when the actor gets on', async () => {
+        const cluster = await setup();
+        const { node } = await die(cluster, 4, ({ store, nodeId }, opened) =>
+          store.commit(nodeId, [busyOne(opened)]),
+        );
+        expect(await crashesOf(node)).toEqual({ crashes: 1, quarantined: false });
+      });
+
+      test('are counted for a shard until its cursor gets on, and for one message once it is tried alone', async () => {
+        const cluster = await setup();
+        let n = 0;
+        const seen: unknown[] = [];
+        const { opened } = await die(cluster, 6, async ({ store, nodeId }, [, shard]) => {
+          const { crashes, suspectSeq } = shard as OpenedShard;
+          seen.push([crashes, suspectSeq]);
+          if (++n === 3) await store.tryMessage(nodeId, shard as OpenedShard, 7);
+          if (n === 4) await store.tryMessage(nodeId, shard as OpenedShard, 8);
+          if (n === 5) await store.tryMessage(nodeId, shard as OpenedShard, 8);
+          if (n === 6) {
+            await store.tryMessage(nodeId, shard as OpenedShard, null);
+            await store.commit(nodeId, [part(shard as OpenedShard, { cursor: 8 })]);
+          }
+        });
+        expect(seen).toEqual([
+          [0, null],
+          [1, null],
+          [2, null],
+          [3, 7],
+          [3, 8],
+          [4, 8],
+        ]);
+        expect(opened[1]).toMatchObject({ crashes: 1, suspectSeq: null });
+      });
+
+      test('mean nothing when a node gave its shards back', async () => {
+        const cluster = await setup();
+        const a = await cluster.node();
+        const opened = await a.store.claim(a.nodeId, 8);
+        await a.store.commit(a.nodeId, [busyOne(opened)]);
+        await a.store.unregister(a.nodeId);
+        const { node, opened: given } = await die(cluster, 0);
+        expect(given[1]).toMatchObject({ crashes: 0 });
+        expect(await crashesOf(node)).toEqual({ crashes: 0, quarantined: false });
+      });
     });
 
     test('a node that is not registered claims nothing', async () => {
@@ -487,9 +627,11 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
           cursor: shard === 1 ? 12 : 0,
           commitNo: shard === 1 ? 1 : 0,
           previousOwner: dead.nodeId,
+          crashes: 1,
+          suspectSeq: null,
         })),
       );
-      expect(await heir.store.liveNodes()).toBe(2);
+      expect((await heir.store.standing(heir.nodeId)).sharing).toBe(2);
     });
 
     test('a lease that is not renewed runs out, and a renewed one does not', async () => {
@@ -498,9 +640,9 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       const other = await cluster.node();
       await silent.store.claim(silent.nodeId, 1);
       await renewing.store.claim(renewing.nodeId, 1);
-      await silent.store.renew(silent.nodeId, 20);
-      await renewing.store.renew(renewing.nodeId, 20);
-      expect(await renewing.store.renew(renewing.nodeId, 60_000)).toBe(true);
+      await silent.store.renew(silent.nodeId, 20, true);
+      await renewing.store.renew(renewing.nodeId, 20, true);
+      expect(await renewing.store.renew(renewing.nodeId, 60_000, true)).toBe(true);
       await cluster.wait(40);
       const taken = await other.store.claim(other.nodeId, 8);
       expect(taken.map(({ shard }) => shard)).toEqual([0, 2, 3, 4, 5, 6, 7]);
@@ -526,8 +668,20 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       const landed = part(shard(1), { cursor: 5, transitions: [transition('a', 1)] });
       await store.commit(nodeId, [landed]);
       const [one, two] = await store.reclaim(nodeId, [shard(2), shard(1)]);
-      expect(one).toEqual({ shard: 1, epoch: 2, cursor: 5, commitNo: 1, previousOwner: null });
-      expect(two).toEqual({ shard: 2, epoch: 2, cursor: 0, commitNo: 0, previousOwner: null });
+      expect(one).toMatchObject({
+        shard: 1,
+        epoch: 2,
+        cursor: 5,
+        commitNo: 1,
+        previousOwner: null,
+      });
+      expect(two).toMatchObject({
+        shard: 2,
+        epoch: 2,
+        cursor: 0,
+        commitNo: 0,
+        previousOwner: null,
+      });
       // What was sent under the old epoch can never land now.
       const late = part(shard(2), { transitions: [transition('b', 1)] });
       expect((await store.commit(nodeId, [late])).committed).toEqual(new Set());
@@ -561,8 +715,8 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       await a.store.claim(a.nodeId, 8);
       await a.store.unregister(a.nodeId);
       await a.store.unregister(a.nodeId);
-      expect(await a.store.renew(a.nodeId, 1_000)).toBe(false);
-      expect(await b.store.liveNodes()).toBe(1);
+      expect(await a.store.renew(a.nodeId, 1_000, true)).toBe(false);
+      expect((await b.store.standing(b.nodeId)).sharing).toBe(1);
       const taken = await b.store.claim(b.nodeId, 8);
       expect(taken).toHaveLength(8);
       expect(taken[0]).toMatchObject({ epoch: 2, previousOwner: null });

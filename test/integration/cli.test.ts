@@ -65,7 +65,7 @@ beforeAll(async () => {
   const migrated = await perdure('migrate', '--json');
   expect(migrated).toMatchObject({ code: 0, stderr: '' });
   expect(JSON.parse(migrated.stdout)).toMatchObject({ namespace, version: expect.any(Number) });
-  expect(JSON.parse(migrated.stdout).applied).toContain('0001_initial.sql');
+  expect(JSON.parse(migrated.stdout).applied).toEqual(['0001_initial.sql', '0002_cluster.sql']);
   await runNode([order]);
 });
 
@@ -550,7 +550,14 @@ test('the inspect server answers this machine only, and changes nothing', async 
     expect(one.actor).toMatchObject({ state: 'waiting', seq: 1, snapshot: { version: '1' } });
     const { body: history } = await get('/actors/order/h-1/history');
     expect(history.transitions).toHaveLength(1);
-    for (const path of ['/dead-letters', '/shards', '/nodes', '/livez', '/readyz'])
+    const { body: shards } = await get('/shards');
+    expect(shards.shards[0]).toMatchObject({ health: 'ok', crashes: 0, suspect_seq: null });
+    const { body: nodes } = await get('/nodes');
+    expect(nodes.nodes).toContainEqual(
+      expect.objectContaining({ name: shards.shards[0].owner_name, state: 'ok', nats_ok: true }),
+    );
+    expect(await get('/quarantined')).toMatchObject({ status: 200, body: { quarantined: [] } });
+    for (const path of ['/dead-letters', '/livez', '/readyz'])
       expect((await get(path)).status, path).toBe(200);
     expect((await get('/livez', { method: 'HEAD' })).status).toBe(200);
     expect(await get('/actors/order/nobody')).toMatchObject({

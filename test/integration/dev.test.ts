@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { connect } from '@nats-io/transport-node';
@@ -113,6 +114,10 @@ test('starts everything, refuses a second run, and leaves nothing behind after C
   expect(commandLine(line.pids.postgres)).toContain(join(data, 'postgres', 'data'));
   expect(commandLine(line.pids.nats)).toContain(join(data, 'nats', 'nats.conf'));
   for (const pid of line.pids.nodes) expect(commandLine(pid)).toContain(`serve ${ACTORS}`);
+  expect(await sql(line, 'SELECT name FROM perdure.nodes WHERE live ORDER BY name')).toEqual([
+    { name: 'node 1' },
+    { name: 'node 2' },
+  ]);
   expect(await sql(line, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   const nats = await connect({ servers: line.natsUrl });
   await nats.close();
@@ -215,8 +220,33 @@ test('a second Ctrl-C kills a node that hangs', async () => {
   await gone(pids, 5_000);
 });
 
-test('a file without actor types is refused with what it exports', async () => {
-  const run = spawn(process.execPath, ['src/cli/main.ts', 'dev', 'src/config.ts', '--data', data], {
+test('a file without actor types is refused before anything is started', async () => {
+  const { code, stderr } = await refused(['src/config.ts']);
+  expect(code).toBe(2);
+  expect(stderr).toContain('perdure: bad_options: src/config.ts exports no actor type');
+  expect(stderr).toContain('LIMITS');
+  expect(existsSync(join(data, 'postgres'))).toBe(false);
+});
+
+test('a port another program has is named, with the option for another one', async () => {
+  const other = createServer();
+  await new Promise<void>((listening) => other.listen(0, '127.0.0.1', listening));
+  const { port } = other.address() as AddressInfo;
+  try {
+    for (const option of ['--port-postgres', '--port-nats']) {
+      const { code, stderr } = await refused(['--nodes', '0', option, String(port)]);
+      expect(code).toBe(2);
+      expect(stderr).toContain(`cannot listen on port ${port}`);
+      expect(stderr).toContain(`Choose another port with ${option}`);
+    }
+  } finally {
+    other.close();
+  }
+});
+
+/** A run that ends by itself. */
+async function refused(args: string[]): Promise<{ code: number | null; stderr: string }> {
+  const run = spawn(process.execPath, ['src/cli/main.ts', 'dev', ...args, '--data', data], {
     cwd: ROOT,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
@@ -224,7 +254,6 @@ test('a file without actor types is refused with what it exports', async () => {
   run.stderr.on('data', (chunk) => {
     stderr += chunk;
   });
-  expect(await new Promise((done) => run.once('close', done))).toBe(2);
-  expect(stderr).toContain('perdure: bad_options: src/config.ts exports no actor type');
-  expect(stderr).toContain('LIMITS');
-});
+  const code = await new Promise<number | null>((done) => run.once('close', done));
+  return { code, stderr };
+}

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
@@ -14,6 +14,8 @@ import type { OutcomeMessage } from './history.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const RUNNER = join(import.meta.dirname, 'clusterNode.ts');
+/** Characters of a node's log that are kept. */
+const STDERR_MAX = 200_000;
 
 /** Where an installation lives. */
 export interface Place {
@@ -98,6 +100,12 @@ export interface NodeProcessOptions extends Place {
   file: string;
   limits?: Record<string, number>;
   env?: Record<string, string>;
+  /** Name for people. Default: `host/pid`. */
+  name?: string;
+  /** Copies of each stream. Default 1. */
+  replicas?: number;
+  /** Gets its log, after what is there already. Default: only `stderr()` has it. */
+  logFile?: string;
 }
 
 /** A node in a process of its own, to be killed. */
@@ -113,32 +121,40 @@ export interface NodeProcess {
 }
 
 export function spawnNode(options: NodeProcessOptions): NodeProcess {
+  const { logFile } = options;
+  const log = logFile === undefined ? undefined : openSync(logFile, 'a');
   const child = spawn(process.execPath, [RUNNER, options.file], {
     cwd: ROOT,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // Its stdin ends when we do, however we end; then it ends, too.
+    stdio: ['pipe', 'pipe', log ?? 'pipe'],
     env: {
       ...process.env,
       PERDURE_NATS_URL: options.natsUrl,
       PERDURE_DATABASE_URL: options.databaseUrl,
       PERDURE_NAMESPACE: options.namespace,
       PERDURE_TEST_LIMITS: JSON.stringify(options.limits ?? {}),
+      ...(options.name === undefined ? {} : { PERDURE_TEST_NAME: options.name }),
+      ...(options.replicas === undefined ? {} : { PERDURE_TEST_REPLICAS: `${options.replicas}` }),
       ...options.env,
     },
   });
+  if (log !== undefined) closeSync(log);
   let stderr = '';
   let stdout = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr = (stderr + text).slice(-200_000);
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-STDERR_MAX);
   });
+  const logged = () =>
+    logFile === undefined ? stderr : readFileSync(logFile, 'utf8').slice(-STDERR_MAX);
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((done) =>
     child.once('exit', (code, signal) => done({ code, signal })),
   );
   const ready = new Promise<string>((done, fail) => {
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
       if (stdout.endsWith('\n')) done(stdout.trim());
     });
-    void exited.then(() => fail(new Error(`the node ended before it was ready:\n${stderr}`)));
+    void exited.then(() => fail(new Error(`the node ended before it was ready:\n${logged()}`)));
   });
   // Whoever cares awaits it.
   ready.catch(() => {});
@@ -147,7 +163,7 @@ export function spawnNode(options: NodeProcessOptions): NodeProcess {
     process: child,
     ready,
     exited,
-    stderr: () => stderr,
+    stderr: logged,
     async kill(signal = 'SIGKILL') {
       child.kill(signal);
       await exited;
@@ -191,7 +207,7 @@ export function randomFrom(seed: number): () => number {
 /** Everything the stream of outcomes holds. */
 export async function readOutcomes(place: Place): Promise<OutcomeMessage[]> {
   const { outcomesStream } = namespace(place.namespace);
-  const nc = await connect({ servers: place.natsUrl });
+  const nc = await connect({ servers: place.natsUrl.split(',') });
   try {
     const jsm = await jetstreamManager(nc);
     const { state } = await jsm.streams.info(outcomesStream);

@@ -28,6 +28,8 @@ export interface CrashOptions extends Place {
   say?: (line: string) => void;
   /** A node is killed this long after it was ready, sometimes after it was started; a range, ms. */
   killEveryMs?: [number, number];
+  /** Environment of the nodes. */
+  env?: Record<string, string>;
   /** Everything must be done this long after the last job was published, ms. */
   finishMs?: number;
 }
@@ -78,7 +80,8 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
   const sql = await openSql(options);
   const client = createClient({ natsUrl: options.natsUrl, namespace: options.namespace });
   const file = join(import.meta.dirname, 'actorsCrash.ts');
-  const spawn = () => spawnNode({ ...options, file, env: { PERDURE_TEST_DIR: dir } });
+  const spawn = () =>
+    spawnNode({ ...options, file, env: { PERDURE_TEST_DIR: dir, ...options.env } });
   const gapsMs: number[] = [];
   let kills = 0;
   let finished = false;

@@ -38,6 +38,8 @@ export interface HistoryOptions {
   capture?: (run: () => unknown) => object[];
   /** What was read from the stream of outcomes. */
   outcomes?: OutcomeMessage[];
+  /** Which actors (`type/id`) are also folded from the start: half of what judging costs. Default: all. */
+  folds?: (actor: string) => boolean;
 }
 
 export interface Expected {
@@ -57,7 +59,11 @@ export type JournalLine =
       at: number;
       /** Whether the transition that started it could be seen in Postgres when it began to run. */
       committed?: boolean;
+      /** What an attempt that ended gave back. */
+      result?: unknown;
       pid?: number;
+      /** Name of the node, when it has one. */
+      node?: string;
     }
   | { kind: 'action'; at: number; pid?: number; [field: string]: unknown };
 
@@ -72,6 +78,8 @@ export interface History {
   transitions: StoredTransition[];
   timers: { type: string; id: string; timerId: string; armedSeq: number; fireAt: number }[];
   outbox: { messageId: string; kind: string }[];
+  /** Each shard's epoch and when it began. */
+  shards: { shard: number; epoch: number; openedAt: number }[];
   deadLetters: {
     subject: string;
     reason: string;
@@ -103,6 +111,8 @@ export interface HistoryReport {
   runs: number;
   epochsMax: number;
   nodes: number;
+  /** Every firing whose delay is known; times in ms on the database's clock. */
+  fired: { actor: string; seq: number; dueAt: number; at: number }[];
 }
 
 /** Reads and judges. */
@@ -134,6 +144,9 @@ export async function readHistory(
         `SELECT type, id, timer_id AS "timerId", armed_seq::int AS "armedSeq", ${ms('fire_at')} AS "fireAt" FROM timer`,
       ),
       outbox: await rows(`SELECT message_id AS "messageId", kind FROM outbox`),
+      shards: await rows(
+        `SELECT shard, epoch::int, ${ms('opened_at')} AS "openedAt" FROM shard WHERE opened_at IS NOT NULL`,
+      ),
       deadLetters: await rows(
         `SELECT subject, reason, message_id AS "messageId", headers::json AS headers FROM dead_letter`,
       ),
@@ -154,6 +167,7 @@ export function judgeHistory(
 }
 
 const SHOWN_MAX = 40;
+const CLAIM_WAIT_MS = 1_000;
 
 class Judge {
   readonly #history: History;
@@ -167,6 +181,7 @@ class Judge {
   readonly #invokes = new Map<string, { at: number; settled: boolean }>();
   /** Delay of each arming, ms. */
   readonly #delays = new Map<string, number>();
+  readonly #fired: HistoryReport['fired'] = [];
   /** Journal lines the actions of committed transitions owe. */
   readonly #owed: string[] = [];
   #hidden = 0;
@@ -207,6 +222,7 @@ class Judge {
       runs: invokes.filter((line) => line.phase === 'start').length,
       epochsMax: transitions.reduce((most, { epoch }) => Math.max(most, epoch), 0),
       nodes: new Set(transitions.map(({ nodeId }) => nodeId)).size,
+      fired: this.#fired,
     };
   }
 
@@ -249,12 +265,13 @@ class Judge {
     if (log.every((transition, index) => transition.seq === index + 1)) this.#replay(key, row, log);
   }
 
-  /** Twice: each transition from the snapshot stored before it, and the whole log folded from the start. */
+  /** Each transition from the snapshot stored before it, and the whole log folded from the start. */
   #replay(key: string, row: ActorRow, log: StoredTransition[]): void {
     const { types } = this.#options;
     const address = { type: row.type, id: row.id };
     const scope = createStepScope(address, () => {});
     const folding = createStepScope(address, () => {});
+    const folds = this.#options.folds?.(key) ?? true;
     let folded: Live | undefined;
     for (const [index, transition] of log.entries()) {
       const name = `${key}#${transition.seq}`;
@@ -268,6 +285,7 @@ class Judge {
         const step = stepAgain(type, scope, transition, previous?.snapshot, LIMITS);
         this.#compare(name, 'replayed from the snapshot before it', transition, step);
         this.#collect(key, transition, step, previous);
+        if (!folds) continue;
         const event = parse(transition.event) as { input?: unknown };
         const again: Step =
           folded === undefined
@@ -352,11 +370,12 @@ class Judge {
     if (armed !== Number(armedSeq))
       this.#violation(`${name}: timer ${timerId} fired, which was not armed any more`);
     const delayMs = this.#delays.get(`${key}/${armedSeq}/${timerId}`);
+    if (delayMs === undefined) return;
     // fire_at is the arming's commit time plus the delay; the firing's commit must be later (G6).
-    if (delayMs !== undefined && transition.at < armedAt.at + delayMs)
-      this.#violation(
-        `${name}: timer ${timerId} fired ${armedAt.at + delayMs - transition.at} ms early`,
-      );
+    const dueAt = armedAt.at + delayMs;
+    if (transition.at < dueAt)
+      this.#violation(`${name}: timer ${timerId} fired ${dueAt - transition.at} ms early`);
+    this.#fired.push({ actor: key, seq: transition.seq, dueAt, at: transition.at });
   }
 
   #checkWriters(): void {
@@ -367,6 +386,28 @@ class Judge {
       if (writer === undefined) writers.set(`${shard}@${epoch}`, nodeId);
       else if (writer !== nodeId)
         this.#violation(`${type}/${id}: shard ${shard} has two writers in epoch ${epoch}`);
+    }
+    // What an earlier owner wrote after a later one had begun slipped past the fence.
+    const reached = new Map<number, number>();
+    for (const { type, id, seq, epoch } of [...this.#history.transitions].sort(
+      (a, b) => a.at - b.at || a.epoch - b.epoch,
+    )) {
+      const shard = shardOf(type, id, SHARDS);
+      const newest = reached.get(shard) ?? 0;
+      if (epoch < newest)
+        this.#violation(
+          `${type}/${id}#${seq}: written in epoch ${epoch} after shard ${shard} had reached ${newest}`,
+        );
+      else reached.set(shard, epoch);
+    }
+    const shards = new Map(this.#history.shards.map((row) => [row.shard, row]));
+    for (const { type, id, seq, epoch, at } of this.#history.transitions) {
+      const shard = shards.get(shardOf(type, id, SHARDS));
+      // A claim's time is that of its start; it may have waited behind a commit for a moment.
+      if (shard && epoch < shard.epoch && at > shard.openedAt + CLAIM_WAIT_MS)
+        this.#violation(
+          `${type}/${id}#${seq}: written in epoch ${epoch} when its shard had reached ${shard.epoch}`,
+        );
     }
   }
 

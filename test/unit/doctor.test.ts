@@ -21,11 +21,13 @@ const POSTGRES: PostgresFacts = {
   synchronousCommit: 'on',
   fullPageWrites: 'on',
   synchronousStandbys: '',
+  standbys: 0,
   autovacuum: 'on',
   role: 'perdure',
   maxConnections: 100,
   reservedConnections: 3,
   connections: 10,
+  nodes: 2,
   idleInTransaction: 0,
   clockAheadMs: 3,
   clockErrorMs: 1,
@@ -75,8 +77,11 @@ const NODE = {
   version: VERSION,
   started_at: '2030-01-01T00:00:00.000Z',
   expires_at: '2030-01-01T00:00:08.000Z',
+  lease_left_ms: 8_000,
   live: true,
   shards: 2,
+  draining: false,
+  nats_ok: true,
 };
 const shard = (number: number, owner: string | null) => ({
   shard: number,
@@ -85,8 +90,26 @@ const shard = (number: number, owner: string | null) => ({
   cursor: 0,
   commit_no: 0,
   opened_at: null,
+  owned_since: null,
+  crashes: 0,
+  suspect_seq: null as number | null,
 });
-const CLUSTER: ClusterFacts = { nodes: [NODE], shards: [shard(0, 'n1')], deadLetters: [] };
+const CLUSTER: ClusterFacts = {
+  nodes: [NODE],
+  shards: [shard(0, 'n1')],
+  deadLetters: [],
+  quarantined: [],
+};
+const QUARANTINED = {
+  type: 'order',
+  id: 'o-1',
+  state: 'paying',
+  version: '1',
+  seq: 3,
+  shard: 0,
+  crashes: 5,
+  quarantined_at: '2030-01-01T00:00:00.000Z',
+};
 
 const levels = (findings: Finding[]) => [...new Set(findings.map(({ level }) => level))];
 const named = (findings: Finding[], check: string) =>
@@ -112,10 +135,18 @@ test.each<[string, Partial<PostgresFacts>, string, 'warn' | 'fail']>([
     'postgres synchronous_commit',
     'warn',
   ],
+  ['standbys that commits do not wait for', { standbys: 1 }, 'postgres standbys', 'warn'],
+  [
+    'a standby that commits wait for in vain',
+    { synchronousStandbys: 'b' },
+    'postgres standbys',
+    'fail',
+  ],
   ['full_page_writes off', { fullPageWrites: 'off' }, 'postgres full_page_writes', 'warn'],
   ['autovacuum off', { autovacuum: 'off' }, 'postgres autovacuum', 'warn'],
   ['room for one node only', { connections: 88 }, 'postgres connections', 'warn'],
   ['no room for a node', { connections: 95 }, 'postgres connections', 'fail'],
+  ['no room for twice the nodes', { nodes: 7 }, 'postgres connections', 'warn'],
   ['a transaction left open', { idleInTransaction: 1 }, 'postgres idle transactions', 'warn'],
   ['a clock ahead', { clockAheadMs: 5_000 }, 'clocks', 'warn'],
   ['a clock behind', { clockAheadMs: -5_000 }, 'clocks', 'warn'],
@@ -134,6 +165,11 @@ test.each<[string, Partial<PostgresFacts>, string, 'warn' | 'fail']>([
 ])('Postgres: %s', (_what, facts, check, level) => {
   const finding = named(postgresFindings({ ...POSTGRES, ...facts }), check);
   expect(finding).toMatchObject({ level, advice: expect.any(String) });
+});
+
+test('a standby that commits wait for is as it should be', () => {
+  const facts = { ...POSTGRES, synchronousStandbys: 'b', standbys: 1 };
+  expect(named(postgresFindings(facts), 'postgres standbys')?.level).toBe('ok');
 });
 
 test('a slow answer is no wrong clock', () => {
@@ -186,6 +222,26 @@ test.each<[string, Partial<ClusterFacts>, string, 'warn' | 'fail']>([
   ['no node has the shards', { nodes: [] }, 'shards', 'warn'],
   ['a shard without owner', { shards: [shard(0, 'n1'), shard(1, null)] }, 'shards', 'fail'],
   ['a shard of the dead', { shards: [shard(0, 'n1'), shard(1, 'n0')] }, 'shards', 'fail'],
+  [
+    'a node without NATS',
+    { nodes: [NODE, { ...NODE, node_id: 'n2', nats_ok: false }] },
+    'nodes on NATS',
+    'warn',
+  ],
+  ['no node on NATS', { nodes: [{ ...NODE, nats_ok: false }] }, 'nodes on NATS', 'fail'],
+  [
+    'a shard whose owners die',
+    { shards: [{ ...shard(0, 'n1'), crashes: 3 }] },
+    'crashing shards',
+    'warn',
+  ],
+  [
+    'a message tried alone',
+    { shards: [{ ...shard(0, 'n1'), suspect_seq: 17 }] },
+    'crashing shards',
+    'warn',
+  ],
+  ['an actor in quarantine', { quarantined: [QUARANTINED] }, 'quarantine', 'warn'],
   ['a mixed deploy', { nodes: [{ ...NODE, version: '0.0.1' }] }, 'node versions', 'warn'],
 ])('cluster: %s', (_what, facts, check, level) => {
   const finding = named(clusterFindings({ ...CLUSTER, ...facts }), check);

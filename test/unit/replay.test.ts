@@ -212,6 +212,7 @@ describe.each(Array.from({ length: 12 }, (_, n) => first + n))(
             fireAt: 0,
           })),
           outbox: [],
+          shards: [],
           deadLetters: [],
         },
         { types: [busy] },
