@@ -5,6 +5,7 @@ import { Invocations } from './actors/invocation.ts';
 import { Lease } from './actors/lease.ts';
 import { Loader } from './actors/loader.ts';
 import { LogSource } from './actors/logSource.ts';
+import { Marks } from './actors/marks.ts';
 import { Outbox } from './actors/outbox.ts';
 import { Ownership } from './actors/ownership.ts';
 import { answerQueries } from './actors/queries.ts';
@@ -193,7 +194,8 @@ export function createNode(options: NodeOptions): PerdureNode {
       lease,
       invocations: new Invocations(clock, limits.invocationsMax, lease),
       timers,
-      trials: new Trials(clock, log),
+      trials: new Trials(log),
+      marks: new Marks(store, clock, nodeId),
       outbox,
       source,
       load,

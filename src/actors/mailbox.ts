@@ -12,6 +12,8 @@ export type Item =
   | { kind: 'acted'; address: Address; seq: number }
   | { kind: 'published'; messageId: string };
 
+export type Message = Extract<Item, { kind: 'message' }>;
+
 /**
  * A shard's mailbox: two lanes, each first in, first out. What the shard's own effects report goes ahead of the log,
  * so that running actors are never stuck behind a backlog of new ones. The log lane is bounded by the reader
@@ -19,7 +21,7 @@ export type Item =
  */
 export class Mailbox {
   #inner: Item[] = [];
-  #log: Extract<Item, { kind: 'message' }>[] = [];
+  #log: Message[] = [];
 
   push(item: Item): void {
     if (item.kind === 'message') this.#log.push(item);
@@ -34,14 +36,19 @@ export class Mailbox {
     const items = this.#inner;
     this.#inner = [];
     if (logMax <= 0 || this.#log.length === 0) return items;
-    const log = this.#log.length <= logMax ? this.#log : this.#log.slice(0, logMax);
-    this.#log = log === this.#log ? [] : this.#log.slice(logMax);
+    const log = this.takeMessages(logMax);
     return items.length === 0 ? log : [...items, ...log];
   }
 
-  /** The oldest message of the log lane. */
-  takeMessage(): Extract<Item, { kind: 'message' }> | undefined {
-    return this.#log.shift();
+  /** The oldest messages of the log lane. */
+  takeMessages(max: number): Message[] {
+    const log = this.#log;
+    if (log.length <= max) {
+      this.#log = [];
+      return log;
+    }
+    this.#log = log.slice(max);
+    return log.slice(0, max);
   }
 
   /** Messages of the log that wait. */

@@ -32,10 +32,14 @@ export class Pump {
   #again = false;
 
   constructor(ring: Ring, shard: Shard, taker: Taker, opened: OpenedShard) {
-    this.#suspicion = new Suspicion(ring, shard, opened, () => this.wake());
+    this.#suspicion = new Suspicion(ring, shard, this, opened);
     this.#ring = ring;
     this.#shard = shard;
     this.#taker = taker;
+  }
+
+  get isTurning(): boolean {
+    return this.#turning;
   }
 
   get isIdle(): boolean {
@@ -103,8 +107,8 @@ export class Pump {
   }
 
   #nextSuspect(): Promise<Item[]> {
-    const takeMessage = () => this.#mailbox.takeMessage();
-    return this.#suspicion.next(takeMessage, this.#mailbox.messages);
+    const takeMessages = (max: number) => this.#mailbox.takeMessages(max);
+    return this.#suspicion.next(takeMessages, this.#mailbox.messages);
   }
 
   async #takeAll(items: readonly Item[]): Promise<void> {

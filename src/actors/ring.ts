@@ -8,6 +8,7 @@ import type { Invocations } from './invocation.ts';
 import type { Lease } from './lease.ts';
 import type { Loader } from './loader.ts';
 import type { LogSource } from './logSource.ts';
+import type { Marks } from './marks.ts';
 import type { Outbox } from './outbox.ts';
 import type { Registry } from './registry.ts';
 import type { SurpriseReason } from './surpriseReason.ts';
@@ -30,6 +31,7 @@ export interface Ring {
   readonly invocations: Invocations;
   readonly timers: Timers;
   readonly trials: Trials;
+  readonly marks: Marks;
   readonly outbox: Outbox;
   /** The stream that the cursors count in. */
   readonly source: LogSource;

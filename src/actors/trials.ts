@@ -1,80 +1,131 @@
 import { type Clock, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import type { ShardEpoch, StoredActor } from '../store/store.ts';
+import {
+  QUARANTINE_AFTER,
+  type ShardEpoch,
+  type StoredActor,
+  SUSPECT_AFTER,
+} from '../store/store.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 
 /**
- * What nodes may have died of is tried apart from the rest, so that when this one dies too it is known of what (G9).
- * Steps are tried one by one: they take moments. What runs for actors may take long, and most of it is innocent: the
- * more nodes have died, the fewer are tried together, and the last time each alone. Whatever is not suspected goes on
- * meanwhile.
+ * What nodes may have died of is tried apart from the rest, so that when this one dies too it is known of what (G9):
+ * the more nodes have died, the fewer are tried at a time, and the last time each alone. Whatever is not suspected goes
+ * on meanwhile.
  */
 export class Trials {
   readonly #log: Logger;
-  readonly #steps: Trial[] = [];
-  /** By how many nodes have died. */
-  readonly #actors = new Map<number, Trial[]>();
-  #running = false;
+  /** They take moments and hold up a whole shard: whoever is suspected most goes first. */
+  readonly #steps = new Queues();
+  /** They may take long, and most are innocent: whoever is suspected least goes first. */
+  readonly #actors = new Queues();
+  #aloneRuns = false;
 
-  readonly #clock: Clock;
-
-  constructor(clock: Clock, log: Logger) {
-    this.#clock = clock;
+  constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** Runs `trial` alone, before any actor's. */
-  step(trial: Trial): void {
-    this.#steps.push(trial);
+  /** Runs `trial` with few other steps of which as many nodes may have died, in the end alone. */
+  step(crashes: number, trial: Trial): void {
+    this.#steps.add(crashes, trial);
     this.#start();
   }
 
-  /** Runs `trial` when its turn comes, at most with others of whom as many nodes have died. */
+  /** Runs `trial` with few other actors of whom as many nodes may have died, in the end alone. */
   actor(crashes: number, trial: Trial): void {
-    const waiting = this.#actors.get(crashes);
-    if (waiting) waiting.push(trial);
-    else this.#actors.set(crashes, [trial]);
+    this.#actors.add(crashes, trial);
     this.#start();
   }
 
   #start(): void {
-    if (this.#running) return;
-    this.#running = true;
-    // Those that are opened together are tried together.
-    this.#clock.soon(() => void this.#runAll());
+    while (this.#startOne());
   }
 
-  async #runAll(): Promise<void> {
-    for (let next = this.#next(); next.length > 0; next = this.#next())
-      await Promise.all(
-        next.map((trial) =>
-          trial().catch((error) =>
-            this.#log.error({ error: asError(error).stack }, 'trial: failed'),
-          ),
-        ),
-      );
-    this.#running = false;
+  /** False when nothing more can be started now. */
+  #startOne(): boolean {
+    if (this.#aloneRuns) return false;
+    const step = this.#steps.most;
+    if (step === ALONE_AFTER) return this.#startAlone(this.#steps);
+    if (step !== undefined && this.#startWithOthers(this.#steps, step)) return true;
+    const actor = this.#actors.least;
+    if (actor === undefined) return false;
+    return actor === ALONE_AFTER
+      ? this.#startAlone(this.#actors)
+      : this.#startWithOthers(this.#actors, actor);
   }
 
-  #next(): Trial[] {
-    const step = this.#steps.shift();
-    if (step) return [step];
-    const [crashes] = [...this.#actors.keys()].sort((a, b) => a - b);
-    if (crashes === undefined) return [];
-    const waiting = this.#actors.get(crashes) as Trial[];
-    const group = waiting.splice(0, TOGETHER[crashes] ?? 1);
-    if (waiting.length === 0) this.#actors.delete(crashes);
-    return group;
+  #startWithOthers(queues: Queues, level: number): boolean {
+    if (queues.running > 0 && level !== queues.level) return false;
+    if (queues.running >= (TOGETHER[level] as number)) return false;
+    void this.#run(queues, level);
+    return true;
+  }
+
+  #startAlone(queues: Queues): boolean {
+    if (this.#steps.running + this.#actors.running > 0) return false;
+    this.#aloneRuns = true;
+    void this.#run(queues, ALONE_AFTER);
+    return true;
+  }
+
+  async #run(queues: Queues, level: number): Promise<void> {
+    queues.level = level;
+    queues.running++;
+    await queues
+      .take(level)()
+      .catch((error) => this.#log.error({ error: asError(error).stack }, 'trial: failed'));
+    queues.running--;
+    this.#aloneRuns = false;
+    this.#start();
   }
 }
 
 type Trial = () => Promise<void>;
 
-/** How many actors are tried together after so many deaths. */
-const TOGETHER: Partial<Record<number, number>> = { 2: 32, 3: 4 };
+/** After so many deaths each is tried alone. */
+const ALONE_AFTER = QUARANTINE_AFTER - 1;
+/**
+ * How many are tried at a time after so many deaths. Of the 10,000 that run in one node at most, 25 × 400, 20 × 20 and
+ * 20 × 1 turns of `TRIAL_MS` find any.
+ */
+const TOGETHER: Partial<Record<number, number>> = { 2: 400, 3: 20 };
+
+/** What waits for its trial, by how many nodes have died. */
+class Queues {
+  readonly #byLevel = new Map<number, Trial[]>();
+  /** Trials that run, and what all of them have in common. */
+  running = 0;
+  level = 0;
+
+  add(crashes: number, trial: Trial): void {
+    const level = Math.min(Math.max(crashes, SUSPECT_AFTER), ALONE_AFTER);
+    const queue = this.#byLevel.get(level);
+    if (queue) queue.push(trial);
+    else this.#byLevel.set(level, [trial]);
+  }
+
+  get most(): number | undefined {
+    return this.#levels().at(-1);
+  }
+
+  get least(): number | undefined {
+    return this.#levels()[0];
+  }
+
+  take(level: number): Trial {
+    return this.#byLevel.get(level)?.shift() as Trial;
+  }
+
+  #levels(): number[] {
+    const levels: number[] = [];
+    for (let level = SUSPECT_AFTER; level <= ALONE_AFTER; level++)
+      if (this.#byLevel.get(level)?.length) levels.push(level);
+    return levels;
+  }
+}
 
 /**
  * Starts what runs for an actor under suspicion when its turn comes, and holds the next one back until the actor has
@@ -87,9 +138,9 @@ export function tryActor(
   row: StoredActor,
   start: () => Promise<void>,
 ): void {
-  const { store, nodeId, clock, log, trials } = ring;
+  const { clock, log, marks, trials } = ring;
   const mark = (onTrial: boolean) =>
-    store.tryActor(nodeId, epochOf(shard), resident.address, onTrial);
+    marks.actor({ ...epochOf(shard), ...resident.address, onTrial });
   resident.held = true;
   trials.actor(row.crashes, async () => {
     if (shard.closed) return;

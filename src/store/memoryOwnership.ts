@@ -1,7 +1,8 @@
 import { MemoryReadStore, type ShardState } from './memoryRead.ts';
 import {
-  type Address,
+  type ActorTrial,
   addressKey,
+  type MessageTrial,
   type NodeInfo,
   type OpenedShard,
   QUARANTINE_AFTER,
@@ -78,24 +79,23 @@ export class MemoryOwnership extends MemoryReadStore {
     }
   }
 
-  async tryMessage(nodeId: string, opened: ShardEpoch, seq: number | null): Promise<void> {
-    const shard = this.#owned(nodeId, opened);
-    if (!shard) return;
-    if (seq === null) shard.crashes = 0;
-    else if (shard.suspectSeq !== seq) shard.crashes = Math.min(shard.crashes, SUSPECT_AFTER);
-    shard.suspectSeq = seq;
+  async tryMessages(nodeId: string, trials: readonly MessageTrial[]): Promise<void> {
+    for (const { seq, ...opened } of trials) {
+      const shard = this.#owned(nodeId, opened);
+      if (!shard) continue;
+      if (seq === null) shard.crashes = 0;
+      else if (shard.suspectSeq !== seq) shard.crashes = Math.min(shard.crashes, SUSPECT_AFTER);
+      shard.suspectSeq = seq;
+    }
   }
 
-  async tryActor(
-    nodeId: string,
-    opened: ShardEpoch,
-    address: Address,
-    onTrial: boolean,
-  ): Promise<void> {
-    const actor = this.tables.actors.get(addressKey(address));
-    if (!actor || !this.#owned(nodeId, opened)) return;
-    actor.onTrial = onTrial;
-    if (onTrial) actor.crashes = Math.max(actor.crashes, SUSPECT_AFTER);
+  async tryActors(nodeId: string, trials: readonly ActorTrial[]): Promise<void> {
+    for (const trial of trials) {
+      const actor = this.tables.actors.get(addressKey(trial));
+      if (!actor || !this.#owned(nodeId, trial)) continue;
+      actor.onTrial = trial.onTrial;
+      if (trial.onTrial) actor.crashes = Math.max(actor.crashes, SUSPECT_AFTER);
+    }
   }
 
   async forgive(nodeId: string, opened: ShardEpoch): Promise<void> {

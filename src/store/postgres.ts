@@ -11,9 +11,11 @@ import { knownEvents, load, markLog, nearTimers, outboxOf, recover, transitions 
 import { checkSchema } from './migrate.ts';
 import type { ReadStore } from './read.ts';
 import type {
+  ActorTrial,
   Address,
   CommitResult,
   EventKey,
+  MessageTrial,
   NodeInfo,
   OpenedShard,
   OutboxRow,
@@ -26,7 +28,7 @@ import type {
   StoredTimer,
   StoredTransition,
 } from './store.ts';
-import { forgive, tryActor, tryMessage } from './trials.ts';
+import { forgive, tryActors, tryMessages } from './trials.ts';
 
 /** Connections for loading actors, timers and outbox rows. */
 const LOAD_CONNECTIONS = 2;
@@ -224,12 +226,12 @@ export class PostgresStore implements Store {
     return this.#leases.adoptLog(logId);
   }
 
-  tryMessage(nodeId: string, shard: ShardEpoch, seq: number | null): Promise<void> {
-    return tryMessage(this.#ownership, nodeId, shard, seq);
+  tryMessages(nodeId: string, trials: readonly MessageTrial[]): Promise<void> {
+    return tryMessages(this.#ownership, nodeId, trials);
   }
 
-  tryActor(nodeId: string, shard: ShardEpoch, actor: Address, onTrial: boolean): Promise<void> {
-    return tryActor(this.#ownership, nodeId, shard, actor, onTrial);
+  tryActors(nodeId: string, trials: readonly ActorTrial[]): Promise<void> {
+    return tryActors(this.#ownership, nodeId, trials);
   }
 
   forgive(nodeId: string, shard: ShardEpoch): Promise<void> {

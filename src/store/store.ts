@@ -29,12 +29,10 @@ export interface Store {
   claim(nodeId: string, max: number): Promise<OpenedShard[]>;
   /** Opens shards this node owns at the given epochs again with `epoch + 1`; those it lost are absent (S3). */
   reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]>;
-  /**
-   * The message is about to be tried alone: when the node dies, it died of this. Null: nothing is suspected any more.
-   */
-  tryMessage(nodeId: string, shard: ShardEpoch, seq: number | null): Promise<void>;
-  /** The actor is about to be tried alone, or has stood it. */
-  tryActor(nodeId: string, shard: ShardEpoch, actor: Address, onTrial: boolean): Promise<void>;
+  /** These are about to be tried, at most one for each shard: when the node dies, it may have died of them. */
+  tryMessages(nodeId: string, trials: readonly MessageTrial[]): Promise<void>;
+  /** These are about to be tried, or have stood it; each actor once. */
+  tryActors(nodeId: string, trials: readonly ActorTrial[]): Promise<void>;
   /** The owner has lived long enough: earlier deaths are not held against the shard and its actors any more. */
   forgive(nodeId: string, shard: ShardEpoch): Promise<void>;
   /** Gives shards back that this node owns at the given epochs; others are left alone. */
@@ -79,6 +77,16 @@ export interface Store {
     passed: readonly { shard: number; seq: number }[],
     replayWindowMs: number,
   ): Promise<number>;
+}
+
+/** A message of a shard that is owned at `epoch`; `seq` null: nothing of it is suspected any more. */
+export interface MessageTrial extends ShardEpoch {
+  seq: number | null;
+}
+
+/** An actor of a shard that is owned at `epoch`. */
+export interface ActorTrial extends ShardEpoch, Address {
+  onTrial: boolean;
 }
 
 /** Nodes that have to die in a row before what they may have died of is tried alone. */

@@ -58,6 +58,7 @@ try {
     natsUrl: nats,
     namespace: `crash_${seed.toString(36)}`,
     dir: join(dir, 'journal'),
+    killsMax: Math.max(10, Math.ceil(seconds / 2)),
     say: (line) => console.log(line),
   });
   const sorted = [...gapsMs].sort((a, b) => a - b);

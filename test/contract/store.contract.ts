@@ -544,7 +544,10 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         let n = 0;
         const { node, opened } = await die(cluster, 5, async ({ store, nodeId }, shards) => {
           if (++n === 1) await store.commit(nodeId, [busyOne(shards)]);
-          if (n > 2) await store.tryActor(nodeId, shards[1] as OpenedShard, address('a'), true);
+          if (n > 2)
+            await store.tryActors(nodeId, [
+              { ...(shards[1] as OpenedShard), ...address('a'), onTrial: true },
+            ]);
         });
         expect(await crashesOf(node)).toEqual({ crashes: 5, quarantined: true });
         expect((await node.store.recover([1], 60_000)).actors).toEqual([]);
@@ -569,11 +572,11 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         const { opened } = await die(cluster, 6, async ({ store, nodeId }, [, shard]) => {
           const { crashes, suspectSeq } = shard as OpenedShard;
           seen.push([crashes, suspectSeq]);
-          if (++n === 3) await store.tryMessage(nodeId, shard as OpenedShard, 7);
-          if (n === 4) await store.tryMessage(nodeId, shard as OpenedShard, 8);
-          if (n === 5) await store.tryMessage(nodeId, shard as OpenedShard, 8);
+          if (++n === 3) await store.tryMessages(nodeId, [{ ...(shard as OpenedShard), seq: 7 }]);
+          if (n === 4) await store.tryMessages(nodeId, [{ ...(shard as OpenedShard), seq: 8 }]);
+          if (n === 5) await store.tryMessages(nodeId, [{ ...(shard as OpenedShard), seq: 8 }]);
           if (n === 6) {
-            await store.tryMessage(nodeId, shard as OpenedShard, null);
+            await store.tryMessages(nodeId, [{ ...(shard as OpenedShard), seq: null }]);
             await store.commit(nodeId, [part(shard as OpenedShard, { cursor: 8 })]);
           }
         });

@@ -27,6 +27,7 @@ test(`${JOBS} jobs outlive a node that gets kill -9 every second or two`, async 
     databaseUrl: database.url,
     natsUrl: natsUrl(),
     namespace: freshNamespace(),
+    killsMax: 10,
     dir,
     say: (line) => told.push(line),
   });

@@ -42,6 +42,9 @@ const env = () => ({
   npm_config_audit: 'false',
   npm_config_fund: 'false',
   npm_config_update_notifier: 'false',
+  // A request that hangs is asked again while there is time.
+  npm_config_fetch_timeout: '20000',
+  npm_config_fetch_retries: '4',
 });
 
 const sh = (cwd: string, command: string, args: string[]) =>

@@ -28,6 +28,8 @@ export interface CrashOptions extends Place {
   say?: (line: string) => void;
   /** A node is killed this long after it was ready, sometimes after it was started; a range, ms. */
   killEveryMs?: [number, number];
+  /** No more kills than this: a machine on which no life is long enough for anything must get done as well. */
+  killsMax?: number;
   /** Environment of the nodes. */
   env?: Record<string, string>;
   /** Everything must be done this long after the last job was published, ms. */
@@ -71,6 +73,7 @@ function planCrashLoad(seed: number, jobs: number, seconds: number) {
  */
 export async function runCrash(options: CrashOptions): Promise<CrashReport> {
   const { seed, jobs, seconds, dir, say = () => {}, finishMs = 60_000 } = options;
+  const { killsMax = Number.POSITIVE_INFINITY } = options;
   const [killFrom, killTo] = options.killEveryMs ?? [600, 1_600];
   const random = randomFrom(seed ^ 0x5eed);
   const startedAt = performance.now();
@@ -93,7 +96,7 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
   }
 
   async function keepKilling(): Promise<void> {
-    while (!finished) {
+    while (!finished && kills < killsMax) {
       // Now and then one dies while it is still opening its shards; never all of them, or nothing would get done.
       if (random() < 0.75) await node.ready.catch(() => {});
       await pause(killFrom + random() * (killTo - killFrom));
@@ -179,6 +182,8 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     const states = await sql.query<{ state: string; status: string; n: number }>(
       `SELECT state, status, count(*)::int AS n FROM actor WHERE type = 'transfer' GROUP BY 1, 2`,
     );
+    const suspects = await sql.query<{ id: string }>('SELECT id FROM quarantined');
+    for (const { id } of suspects) violations.push(`${id} is in quarantine`);
     for (const { state, status, n } of states)
       if (status !== 'done') violations.push(`${n} jobs ended as ${status} in ${state}`);
     return { violations, history, kills, gapsMs, tookMs };
