@@ -295,10 +295,17 @@ export class Leases {
       values: [nodeId],
     });
     invariant(row, 'the standing is one row');
-    return {
-      ...row,
-      owned: row.owned.map(([shard, epoch, commitNo]) => ({ shard, epoch, commitNo })),
-    };
+    const owned = row.owned.map(([shard, epoch, commitNo]) => ({ shard, epoch, commitNo }));
+    this.#forgetLost(nodeId, owned);
+    return { ...row, owned };
+  }
+
+  /** Should a lost one be ours again, by a record that was put back to an earlier state, the engine must be told anew. */
+  #forgetLost(nodeId: string, owned: readonly OwnedShard[]): void {
+    const told = this.#told.get(nodeId);
+    if (!told) return;
+    const ours = new Set(owned.map(({ shard }) => shard));
+    for (const shard of told.keys()) if (!ours.has(shard)) told.delete(shard);
   }
 
   #tell(nodeId: string, shards: OpenedShard[]): OpenedShard[] {

@@ -139,6 +139,20 @@ describe('unknown outcomes', () => {
     expect(await store.claim(nodeId, SHARDS)).toEqual([]);
   });
 
+  test('a shard that was lost, and is ours again by a record from before, can be claimed', async () => {
+    const { store, nodeId, shards, space, open } = await setup();
+    const other = await open();
+    const give = (owner: string, epoch: number) =>
+      admin.query(`UPDATE ${space.schema}.shard SET owner = $1, epoch = $2 WHERE shard = 2`, [
+        owner,
+        epoch,
+      ]);
+    await give(other.nodeId, 7);
+    expect((await store.standing(nodeId)).owned).toHaveLength(SHARDS - 1);
+    await give(nodeId, (shards[2] as OpenedShard).epoch);
+    expect(await store.claim(nodeId, SHARDS)).toMatchObject([{ shard: 2 }]);
+  });
+
   test('a server that stops answering is given up after the deadline', async () => {
     const proxy = await startProxy(database.url);
     closers.push(() => proxy.close());

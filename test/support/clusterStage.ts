@@ -136,11 +136,14 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       const [from] = await query<{ at: Date }>('SELECT now() AS at');
       await eventually(
         async () => {
-          const [row] = await query<{ n: number }>(
-            `SELECT count(*)::int AS n FROM actor WHERE type = $1 AND status = 'active' AND updated_at <= $2`,
+          const still = await query(
+            `SELECT a.id, a.state, a.seq::int, a.busy, a.crashes, a.shard, s.owner, s.epoch::int
+               FROM actor a JOIN shard s USING (shard)
+              WHERE a.type = $1 AND a.status = 'active' AND a.updated_at <= $2`,
             [type, from?.at],
           );
-          return row?.n === 0 || Promise.reject(new Error(`${row?.n} stand still`));
+          const told = () => still.slice(0, 5).map((row) => JSON.stringify(row));
+          return still.length === 0 || Promise.reject(new Error(`${still.length}: ${told()}`));
         },
         { what: `every ${type} moves`, timeoutMs },
       );
