@@ -140,7 +140,7 @@ test('Postgres is put back to an earlier state, and the log is read again from t
   await restartPostgres(() => copy(kept, data));
   await add(100);
   await stage.moving('tick', 20_000);
-  await stage.shared([20, 22, 22]);
+  await stage.sharedFairly(3);
   await eventually(
     async () => {
       const rows = await stage.query<{ n: number }>(

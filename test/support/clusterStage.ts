@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { onTestFailed } from 'vitest';
 import type { ActorType } from '../../src/actors/define.ts';
 import { createClient, type PerdureClient } from '../../src/client.ts';
+import { SHARDS } from '../../src/config.ts';
 import type { Address } from '../../src/store/store.ts';
 import {
   Journal,
@@ -47,6 +48,8 @@ export interface Stage extends Place {
   query<R>(text: string, values?: unknown[]): Promise<R[]>;
   /** Owner and epoch of each shard, by its number. */
   owners(): Promise<{ owner: string | null; epoch: number }[]>;
+  /** Waits until no node owns more than its share. */
+  sharedFairly(nodes: number, timeoutMs?: number): Promise<void>;
   /** Waits until the nodes own that many shards each, in ascending order of number. */
   shared(shares: number[], timeoutMs?: number): Promise<void>;
   /** Waits until everything that runs has made another transition. */
@@ -130,6 +133,19 @@ export async function openStage(options: StageOptions): Promise<Stage> {
           return `${now}` === `${shares}` ? 'shared' : Promise.reject(new Error(`${now}`));
         },
         { what: `shares ${shares}`, timeoutMs },
+      );
+    },
+    async sharedFairly(nodes, timeoutMs = 15_000) {
+      await eventually(
+        async () => {
+          const rows = await query<{ n: number }>(
+            'SELECT count(*)::int AS n FROM shard GROUP BY owner ORDER BY n',
+          );
+          const now = rows.map(({ n }) => n);
+          const fair = now.length === nodes && now.every((n) => n <= Math.ceil(SHARDS / nodes));
+          return fair || Promise.reject(new Error(`${now}`));
+        },
+        { what: `fair shares of ${nodes}`, timeoutMs },
       );
     },
     async moving(type, timeoutMs = 10_000) {
