@@ -3,8 +3,9 @@ import { connect } from '@nats-io/transport-node';
 import { afterEach, expect, test } from 'vitest';
 import { startNats } from '../../src/dev/natsServer.ts';
 import { startPostgres } from '../../src/dev/postgres.ts';
+import { haul } from '../support/actorsCluster.ts';
 import { pause } from '../support/cluster.ts';
-import { openStage, type Stage } from '../support/clusterStage.ts';
+import { openStage, type Stage, startHauls } from '../support/clusterStage.ts';
 import { startLoad, startPurses } from '../support/faultLoad.ts';
 import { type ServeProcess, spawnServe } from '../support/serveProcess.ts';
 import { eventually } from '../support/services.ts';
@@ -135,6 +136,8 @@ test('a full disk under NATS, under load', async () => {
   const server = await open('nats', 64);
   const load = startLoad(stage, 30);
   await load.flows(20);
+  // While the disk is full their outcomes are to be published, by both nodes.
+  await startHauls(stage, 24, 4_000);
   disk.fill();
   await Promise.all(nodes.map((node) => saysOf(node, 'nats', /JetStream (does|did) not answer/)));
   await eventually(() => load.refusals.get('timeout') ?? 0, {
@@ -149,5 +152,5 @@ test('a full disk under NATS, under load', async () => {
   console.log(`NATS: 100 jobs were done ${Date.now() - freedMs} ms after it was started again`);
   for (const node of nodes)
     await eventually(async () => (await node.readyz())?.ready, { what: 'it is ready again' });
-  await load.settle();
+  await load.settle({ types: [haul] });
 });

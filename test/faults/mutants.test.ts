@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { counter } from '../support/actors.ts';
 import { haul } from '../support/actorsCluster.ts';
-import { pause } from '../support/cluster.ts';
+import { pause, randomFrom } from '../support/cluster.ts';
 import { runCrash } from '../support/clusterCrash.ts';
 import { openStage, startHauls } from '../support/clusterStage.ts';
 import type { MUTANTS } from '../support/mutate.ts';
@@ -62,6 +62,7 @@ test('with the acknowledgement before the commit, effects run that nothing recor
 }, 90_000);
 
 test('with the cursor moved past a gap, events are lost', async () => {
+  const random = randomFrom(seed());
   const network = await openNetwork({
     natsUrls: [services.nats.url],
     databaseUrl: services.postgres.url,
@@ -79,12 +80,14 @@ test('with the cursor moved past a gap, events are lost', async () => {
     await Promise.all(ids.map((id) => stage.client.start(counter, { id })));
     let n = 0;
     const sent: { type: string; id: string; eventId: string }[] = [];
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 30; round++) {
       const burst = Array.from({ length: 300 }, () => {
         const id = ids[n++ % ids.length] as string;
         sent.push({ type: 'counter', id, eventId: `e${n}` });
         return stage.client.send(counter, id, { type: 'ADD', n }, { messageId: `e${n}` });
       });
+      // While some of it is being delivered.
+      await pause(random() * 40);
       await line.reset('nats');
       await Promise.all(burst);
     }

@@ -2,7 +2,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { assign, fromPromise, setup } from 'xstate';
-import { defineActor } from '../../src/index.ts';
+import { defineActor, invocation } from '../../src/index.ts';
+import { write } from './actorsJournal.ts';
 
 /** What nodes of fault tests run: the load of crash runs, actors that never rest, and actors that are trouble. */
 
@@ -31,12 +32,20 @@ export interface BlockInput {
 }
 
 /** Blocks the event loop of the node that runs it first, and of no other. */
-const block = fromPromise<string, BlockInput>(async ({ input }) => {
+const block = fromPromise<string, BlockInput>(async ({ input, self }) => {
+  const { idempotencyKey: key, attempt } = invocation(self);
+  const tell = (phase: 'start' | 'end') =>
+    write({ kind: 'invoke', key, phase, attempt, input, at: Date.now() });
+  tell('start');
   const marker = join(process.env.PERDURE_TEST_DIR ?? '.', 'blocked');
-  if (existsSync(marker)) return 'second';
+  if (existsSync(marker)) {
+    tell('end');
+    return 'second';
+  }
   writeFileSync(marker, `${process.pid}`);
   const until = performance.now() + input.ms;
   while (performance.now() < until);
+  tell('end');
   return 'first';
 });
 
