@@ -27,6 +27,8 @@ export interface Limits {
   busyActorsMax: number;
   /** Promises of invokes that run at once in one node; more wait their turn in the node. */
   invocationsMax: number;
+  /** Events one running child (a callback, an observable) has sent that its actor has not taken; one more ends the child. */
+  childEventsMax: number;
   /** An idle actor leaves memory after this, ms. */
   passivateAfterMs: number;
   /** Event ids remembered in memory for one actor; beyond it Postgres is asked. */
@@ -64,6 +66,7 @@ export const LIMITS: Limits = {
   residentsMax: 20_000,
   busyActorsMax: 10_000,
   invocationsMax: 1_000,
+  childEventsMax: 1_000,
   passivateAfterMs: 10_000,
   eventIdsInMemory: 128,
   timerHorizonMs: 60_000,

@@ -34,6 +34,7 @@ export const ERRORS = {
   bad_options: { retryable: false, next: 'thrown before anything starts' },
   not_serialisable: { retryable: false, next: 'the actor ends in status error' },
   snapshot_too_large: { retryable: false, next: 'the actor ends in status error' },
+  too_many_events: { retryable: true, next: 'the child ends; the machine gets onError' },
   step_failed: { retryable: false, next: 'the actor ends in status error' },
   action_failed: { retryable: false, next: 'the actor ends in status error' },
   invoke_timeout: { retryable: true, next: 'retried as the type says, then onError' },

@@ -1,20 +1,10 @@
 import { hostname } from 'node:os';
-import { Committer } from './actors/committer.ts';
 import type { ActorType } from './actors/define.ts';
-import { Invocations } from './actors/invocation.ts';
-import { Lease } from './actors/lease.ts';
-import { Loader } from './actors/loader.ts';
-import { LogSource } from './actors/logSource.ts';
-import { Marks } from './actors/marks.ts';
-import { Outbox } from './actors/outbox.ts';
-import { Ownership } from './actors/ownership.ts';
-import { answerQueries } from './actors/queries.ts';
+import { composeEngine } from './actors/engine.ts';
+import type { Ownership } from './actors/ownership.ts';
 import { Registry } from './actors/registry.ts';
-import { emptyLoad, type NodeLoad, type Ring } from './actors/ring.ts';
+import { emptyLoad, type NodeLoad } from './actors/ring.ts';
 import { StallWatch } from './actors/stallWatch.ts';
-import { Timers } from './actors/timers.ts';
-import { Trials } from './actors/trials.ts';
-import { startUpkeep } from './actors/upkeep.ts';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/nats.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -127,7 +117,7 @@ export function createNode(options: NodeOptions): PerdureNode {
       });
       vitals.bus = bus;
       started.push(() => bus.close());
-      await startRing(store, bus);
+      await startEngine(store, bus);
       vitals.enter('started');
     } catch (error) {
       await stop();
@@ -149,76 +139,32 @@ export function createNode(options: NodeOptions): PerdureNode {
     started.push(() => server.close());
   }
 
-  async function startRing(store: Store, bus: Bus): Promise<void> {
-    const source = new LogSource(bus, store, log, () => {
-      for (const shard of ownership?.shards.keys() ?? [])
-        ownership?.surprise(shard, 'the log was recreated');
-    });
-    await source.check();
-    const timers = new Timers(clock, (timer) => {
-      const { type, id, timerId, armedSeq, event } = timer;
-      const shard = ownership?.shards.get(timer.shard);
-      shard?.post({ kind: 'timer', address: { type, id }, timerId, armedSeq, event });
-    });
-    const outbox = new Outbox({
-      bus,
-      clock,
-      limits,
-      namespace: ns,
-      log,
-      published: ({ shard, messageId }) =>
-        ownership?.shards.get(shard)?.post({ kind: 'published', messageId }),
-    });
-    const lease = new Lease(clock, limits.leaseMs, () => ownership?.renewNow());
-    const committer = new Committer({
-      store,
-      clock,
-      log,
-      nodeId,
-      lease,
-      ...(metrics && { landed: metrics.commitLanded }),
-      commitMax: limits.commitMax,
-      inFlightMax: limits.commitsInFlight,
-    });
-    const ring: Ring = {
-      nodeId,
-      namespace: ns,
-      limits,
-      clock,
-      log,
-      bus,
-      store,
-      registry,
-      loader: new Loader(store, clock, limits.eventIdsInMemory),
-      committer,
-      lease,
-      invocations: new Invocations(clock, limits.invocationsMax, lease),
-      timers,
-      trials: new Trials(log),
-      marks: new Marks(store, clock, nodeId),
-      outbox,
-      source,
-      load,
-      surprise: (shard, reason) => ownership?.surprise(shard, reason),
-    };
+  async function startEngine(store: Store, bus: Bus): Promise<void> {
     const name = options.name ?? `${hostname()}/${process.pid}`;
-    const node = { nodeId, name, host: hostname(), pid: process.pid, version: VERSION };
-    ownership = new Ownership(ring, node, SHARDS);
-    started.push(
-      () => timers.stop(),
-      () => outbox.stop(),
-      () => ownership?.stop(),
-    );
+    const engine = composeEngine({
+      node: { nodeId, name, host: hostname(), pid: process.pid, version: VERSION },
+      namespace: ns,
+      shards: SHARDS,
+      limits,
+      registry,
+      bus,
+      store,
+      clock,
+      log,
+      load,
+      landed: metrics?.commitLanded,
+    });
+    const { ring } = engine;
+    ownership = engine.ownership;
     const watch = new StallWatch(ring, ownership, () => {
       const { nats, postgres } = vitals.breakers();
       return { nats: nats.state, postgres: postgres.state };
     });
     vitals.running = { ring, ownership, watch };
-    await ownership.start();
+    started.push(() => engine.stop());
+    await engine.start();
     watch.start();
     started.push(() => watch.stop());
-    started.push(startUpkeep(ring, ownership));
-    started.push(answerQueries(ring));
     log.info({ shards: ownership.shards.size, types: String(registry) }, 'node: ready');
   }
 

@@ -1,7 +1,8 @@
 import type { AnyActorRef } from 'xstate';
 import { backoff, type Clock } from '../clock.ts';
 import type { ActorType, RetryPolicy } from './define.ts';
-import type { ChildRef, Invocation } from './invocation.ts';
+import type { ChildRef, Invocation, Listener } from './invocation.ts';
+import { isOpenEnded, kindOf } from './logic.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -26,9 +27,9 @@ export function startAttempt(
       child,
       attempt,
       delayMs,
-      timeoutMs: policyFor(resident.type.timeout, child),
+      timeoutMs: timeoutFor(resident.type, child),
     },
-    settler(shard, resident, invokeId, seq),
+    listenerOf(shard, resident, invokeId, seq),
   );
   hold(ring, resident, invokeId, invocation);
 }
@@ -42,9 +43,8 @@ export function keepAttempt(
   seq: number,
   invocation: Invocation,
 ): void {
-  invocation.onSettled = settler(shard, resident, invokeId, seq);
   hold(ring, resident, invokeId, invocation);
-  if (invocation.outcome) invocation.onSettled(invocation.outcome);
+  invocation.listen(listenerOf(shard, resident, invokeId, seq));
 }
 
 /** Forgets the attempt; `abort` also ends it. */
@@ -76,13 +76,23 @@ export function retryDelay(
   return backoff(clock, attempt, policy.delayMs ?? 200, policy.maxDelayMs ?? 30_000);
 }
 
+/** What goes on until it is left has time enough, unless its own name is given one. */
+function timeoutFor({ timeout }: ActorType, child: ChildRef): number | undefined {
+  if (!isOpenEnded(kindOf(child.logic))) return policyFor(timeout, child);
+  return typeof child.src === 'string' ? timeout[child.src] : undefined;
+}
+
 function policyFor<T>(policies: Readonly<Record<string, T>>, child: ChildRef): T | undefined {
   return (typeof child.src === 'string' ? policies[child.src] : undefined) ?? policies['*'];
 }
 
-function settler(shard: Shard, { address }: Resident, invokeId: string, seq: number) {
-  return (outcome: NonNullable<Invocation['outcome']>) =>
-    shard.post({ kind: 'settled', address, invokeId, seq, outcome });
+function listenerOf(shard: Shard, { address }: Resident, invokeId: string, seq: number): Listener {
+  const of = { address, invokeId, seq };
+  return {
+    settled: (outcome) => shard.post({ kind: 'settled', ...of, outcome }),
+    sent: (event) => shard.post({ kind: 'sent', ...of, event }),
+    next: (value) => shard.post({ kind: 'next', ...of, value }),
+  };
 }
 
 function hold(ring: Ring, resident: Resident, invokeId: string, invocation: Invocation): void {

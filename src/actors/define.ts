@@ -3,7 +3,8 @@ import { TOKEN } from '../bus/subjects.ts';
 import { LIMITS } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import { encode } from './codec.ts';
-import { isPromiseLogic } from './logic.ts';
+import { kindOf } from './logic.ts';
+import { checkMigrations, type Migrate, type Migrations, VERSION_FORM } from './versions.ts';
 
 /** How a failed invoke is tried again. The first try is attempt 1. */
 export interface RetryPolicy {
@@ -20,6 +21,11 @@ export interface ActorOptions<M extends AnyStateMachine> {
   machine: M;
   /** Kept with every snapshot; a node opens a snapshot only with the version that wrote it. Default: the machine's own, else '1'. */
   version?: string;
+  /**
+   * By the version it takes over from: where an actor that was written by it goes on in this machine. Runs when a node
+   * that does not know the old version opens such an actor.
+   */
+  migrate?: Readonly<Record<string, Migrate<M>>>;
   /**
    * Retries by the invoke's `src` name, `'*'` for all others. An error with `retryable: false` is not tried
    * again. When attempts are used up the machine gets `onError`. Default: one attempt.
@@ -38,6 +44,7 @@ export interface ActorType<
   readonly version: string;
   /** The machine the engine drives: the user's, with an end to endless loops. */
   readonly machine: M;
+  readonly migrate: Migrations;
   readonly retry: Readonly<Record<string, RetryPolicy>>;
   readonly timeout: Readonly<Record<string, number>>;
 }
@@ -73,11 +80,12 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
       `Actor type ${name} needs a machine made by XState's createMachine or setup().createMachine.`,
     );
   const version = options.version ?? options.machine.version ?? '1';
-  if (!/^[\x21-\x7e]{1,64}$/.test(version))
+  if (!VERSION_FORM.test(version))
     throw new PerdureError(
       'bad_definition',
       `Version ${JSON.stringify(version)} of ${name} is not allowed: 1 to 64 visible ASCII characters.`,
     );
+  checkMigrations(name, version, options.migrate);
   const machine = options.machine.provide({}) as M;
   machine.options = {
     ...machine.options,
@@ -91,6 +99,7 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
     name,
     version,
     machine,
+    migrate: Object.freeze({ ...options.migrate }) as Migrations,
     retry: Object.freeze({ ...options.retry }),
     timeout: Object.freeze({ ...options.timeout }),
   });
@@ -177,12 +186,20 @@ function checkLogic(name: string, place: string, src: string, logic: unknown): v
       `actor ${JSON.stringify(src)} has no implementation`,
       'Provide it in setup({ actors }) or with machine.provide({ actors }).',
     );
-  if (!isPromiseLogic(logic))
+  const kind = kindOf(logic);
+  if (kind === 'machine')
     refuse(
       name,
       place,
-      `actor ${JSON.stringify(src)} is not made by fromPromise`,
-      'This version of perdure runs invoked and spawned promises; make it a promise, or an actor type of its own reached with sendTo(actorAddress(...)).',
+      `actor ${JSON.stringify(src)} is a machine`,
+      'This version of perdure does not run machines inside of machines: make it an actor type of its own, reached with sendTo(actorAddress(...)).',
+    );
+  if (kind === 'unknown')
+    refuse(
+      name,
+      place,
+      `actor ${JSON.stringify(src)} is no logic of XState's own`,
+      'Use fromPromise, fromCallback, fromObservable, fromEventObservable or fromTransition.',
     );
 }
 

@@ -9,9 +9,17 @@ import type { Address } from '../store/store.ts';
 export type Effect =
   | { kind: 'action'; type: string; run: () => unknown }
   | { kind: 'invoke'; invokeId: string; seq: number; child: AnyActorRef }
+  /** Acknowledged like an action: after a crash it is said again. */
+  | { kind: 'tell'; invokeId: string; seq: number; event: EventObject }
   | { kind: 'stop'; invokeId: string; seq: number }
   | { kind: 'emit'; event: EventObject }
   | { kind: 'log'; label: string | undefined; value: unknown };
+
+/** What has to be acknowledged before it counts as done, and is done again after a crash. */
+export type Act = Extract<Effect, { kind: 'action' | 'tell' }>;
+
+export const isAct = (effect: Effect): effect is Act =>
+  effect.kind === 'action' || effect.kind === 'tell';
 
 /** The key an effect carries to the outside: the same on every attempt and after every crash (G4). */
 export const idempotencyKey = (address: Address, invokeId: string, seq: number): string =>

@@ -1,8 +1,7 @@
-import { type AnyActorRef, createEmptyActor } from 'xstate';
-import type { Cancel, Clock } from '../clock.ts';
-import { PerdureError } from '../errors.ts';
-import { type Address, addressKey } from '../store/store.ts';
-import { idempotencyKey } from './effects.ts';
+import type { AnyActorRef, EventObject } from 'xstate';
+import type { Clock } from '../clock.ts';
+import type { Address } from '../store/store.ts';
+import { Attempt, infoOf } from './attempt.ts';
 import type { Lease } from './lease.ts';
 
 /** What a promise's logic can learn about the attempt it is. */
@@ -15,15 +14,12 @@ export interface InvocationInfo {
   readonly actor: string;
 }
 
-const INFO = Symbol('perdure.invocation');
-
 /**
  * From inside `fromPromise(async ({ input, self, signal }) => …)`: `invocation(self).idempotencyKey`. Under a plain
  * `createActor` it answers with the promise actor's own id, so that machines stay testable without Perdure.
  */
 export function invocation(self: AnyActorRef): InvocationInfo {
-  const info = (self as AnyActorRef & { [INFO]?: InvocationInfo })[INFO];
-  return info ?? { idempotencyKey: self.id, attempt: 1, actor: self.id };
+  return infoOf(self) ?? { idempotencyKey: self.id, attempt: 1, actor: self.id };
 }
 
 /** How an attempt ended. */
@@ -34,7 +30,7 @@ export interface InvocationRequest {
   invokeId: string;
   /** The transition that started it. */
   seq: number;
-  /** The snapshot's child: its logic and input say what to run, and the promise sees it as `self`. */
+  /** The snapshot's child: its logic and input say what to run, which sees it as `self`. */
   child: ChildRef;
   attempt: number;
   /** Wait before the attempt, ms. */
@@ -42,20 +38,21 @@ export interface InvocationRequest {
   timeoutMs: number | undefined;
 }
 
-/** A promise child as XState keeps it in a snapshot. */
+/** A child as XState keeps it in a snapshot. */
 export type ChildRef = AnyActorRef & {
   src: unknown;
-  logic: { config: PromiseCreator };
+  logic: { config: (args: object) => unknown };
   getSnapshot(): { input?: unknown };
 };
 
-type PromiseCreator = (args: {
-  input: unknown;
-  self: AnyActorRef;
-  system: unknown;
-  signal: AbortSignal;
-  emit: () => void;
-}) => unknown;
+/** Where what an attempt tells goes. */
+export interface Listener {
+  settled(outcome: Outcome): void;
+  /** An event for the actor. */
+  sent(event: EventObject): void;
+  /** A value of an observable. */
+  next(value: unknown): void;
+}
 
 /** One running (or waiting) attempt. */
 export interface Invocation {
@@ -63,9 +60,15 @@ export interface Invocation {
   readonly attempt: number;
   /** Set once the attempt ended and nobody has taken the result into a commit yet. */
   readonly outcome: Outcome | undefined;
-  /** Where the result goes; replaced when the shard is opened again and keeps what runs. */
-  onSettled: (outcome: Outcome) => void;
-  /** Aborts the promise's signal; the result is dropped. */
+  /** It ends only when it is left: nobody waits for that. */
+  readonly isOpenEnded: boolean;
+  /** The shard was opened again and keeps what runs: from now on this one is told, also what has not been taken. */
+  listen(listener: Listener): void;
+  /** An event from the actor; dropped unless it is a callback that runs. */
+  tell(event: EventObject): void;
+  /** What it sent has been taken by the actor. */
+  taken(): void;
+  /** Aborts the promise's signal, disposes of a callback, unsubscribes; the result is dropped. */
   abort(): void;
 }
 
@@ -76,14 +79,16 @@ export interface Invocation {
 export class Invocations {
   readonly #clock: Clock;
   readonly #max: number;
+  readonly #sentMax: number;
   readonly #lease: Lease;
   #waiting: Attempt[] = [];
   #next = 0;
   #running = 0;
 
-  constructor(clock: Clock, max: number, lease: Lease) {
+  constructor(clock: Clock, max: number, sentMax: number, lease: Lease) {
     this.#clock = clock;
     this.#max = max;
+    this.#sentMax = sentMax;
     this.#lease = lease;
   }
 
@@ -97,8 +102,10 @@ export class Invocations {
     return this.#waiting.length - this.#next;
   }
 
-  start(request: InvocationRequest, onSettled: (outcome: Outcome) => void): Invocation {
-    const attempt = new Attempt(this.#clock, request, onSettled, () => this.#release());
+  start(request: InvocationRequest, listener: Listener): Invocation {
+    const attempt = new Attempt(this.#clock, request, listener, this.#sentMax, () =>
+      this.#release(),
+    );
     if (request.delayMs > 0) attempt.after(request.delayMs, () => this.#admit(attempt));
     else this.#admit(attempt);
     return attempt;
@@ -107,6 +114,8 @@ export class Invocations {
   #admit(attempt: Attempt): void {
     // Others may speak for the actor by now. When they do, the attempt has been aborted once the lease holds again.
     if (!this.#lease.holds) return void this.#lease.held().then(() => this.#admit(attempt));
+    // It would keep its place for ever, and others from theirs.
+    if (attempt.isOpenEnded) return attempt.run();
     if (this.#running >= this.#max) {
       this.#waiting.push(attempt);
       return;
@@ -128,122 +137,4 @@ export class Invocations {
       this.#next = 0;
     }
   }
-}
-
-class Attempt implements Invocation {
-  readonly key: string;
-  outcome: Outcome | undefined;
-  onSettled: (outcome: Outcome) => void;
-  readonly #clock: Clock;
-  readonly #request: InvocationRequest;
-  readonly #release: () => void;
-  #state: 'waiting' | 'running' | 'over' = 'waiting';
-  #controller: AbortController | undefined;
-  #cancelTimer: Cancel | undefined;
-
-  constructor(
-    clock: Clock,
-    request: InvocationRequest,
-    onSettled: (outcome: Outcome) => void,
-    release: () => void,
-  ) {
-    this.#clock = clock;
-    this.#request = request;
-    this.onSettled = onSettled;
-    this.#release = release;
-    this.key = idempotencyKey(request.address, request.invokeId, request.seq);
-  }
-
-  get attempt(): number {
-    return this.#request.attempt;
-  }
-
-  get isOver(): boolean {
-    return this.#state === 'over';
-  }
-
-  after(delayMs: number, run: () => void): void {
-    this.#cancelTimer = this.#clock.after(delayMs, run);
-  }
-
-  run(): void {
-    if (this.#state !== 'waiting') return this.#release();
-    this.#state = 'running';
-    const { child, timeoutMs } = this.#request;
-    if (timeoutMs !== undefined)
-      this.after(timeoutMs, () => {
-        this.#settle({ ok: false, error: timedOut(this.#request) });
-        this.#controller?.abort();
-      });
-    let result: unknown;
-    try {
-      result = child.logic.config(this.#arguments());
-    } catch (error) {
-      this.#settle({ ok: false, error });
-      return;
-    }
-    Promise.resolve(result).then(
-      (output) => this.#settle({ ok: true, output }),
-      (error) => this.#settle({ ok: false, error }),
-    );
-  }
-
-  abort(): void {
-    if (this.#state === 'over') return;
-    this.#end();
-    this.#controller?.abort();
-  }
-
-  /** An AbortController costs more than the rest of a short promise: it is made when `signal` is looked at. */
-  #arguments(): Parameters<PromiseCreator>[0] {
-    const { child, address } = this.#request;
-    const info: InvocationInfo = {
-      idempotencyKey: this.key,
-      attempt: this.attempt,
-      actor: addressKey(address),
-    };
-    Object.assign(child, { [INFO]: info });
-    const signal = () => this.#signal();
-    return {
-      input: child.getSnapshot().input,
-      self: child,
-      system: executorSystem,
-      get signal() {
-        return signal();
-      },
-      emit() {},
-    };
-  }
-
-  #signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      // Looked at for the first time when it is too late: the state has been left, or time is up.
-      if (this.#state === 'over') this.#controller.abort();
-    }
-    return this.#controller.signal;
-  }
-
-  #settle(outcome: Outcome): void {
-    if (this.#state === 'over') return;
-    this.#end();
-    this.outcome = outcome;
-    this.onSettled(outcome);
-  }
-
-  #end(): void {
-    const wasRunning = this.#state === 'running';
-    this.#state = 'over';
-    this.#cancelTimer?.();
-    if (wasRunning) this.#release();
-  }
-}
-
-const executorSystem = { ...createEmptyActor().system, get: () => undefined };
-
-function timedOut({ invokeId, timeoutMs, attempt }: InvocationRequest): PerdureError {
-  return new PerdureError(
-    'invoke_timeout',
-    `${invokeId} did not finish within ${timeoutMs} ms (attempt ${attempt}).`,
-  );
 }

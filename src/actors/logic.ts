@@ -1,33 +1,59 @@
-import type { AnyActorLogic, AnyActorScope } from 'xstate';
+import { type AnyActorLogic, type AnyActorScope, StateMachine } from 'xstate';
 
-const asked = new WeakMap<object, boolean>();
+/** What XState's creators make, and how it runs: all but `transition` and `machine` run beside the actor, under an attempt. */
+export type LogicKind =
+  | 'promise'
+  | 'callback'
+  | 'observable'
+  | 'events'
+  | 'transition'
+  | 'machine'
+  | 'unknown';
+
+const asked = new WeakMap<object, LogicKind>();
 
 /**
- * True for logic made by `fromPromise`. XState puts no mark on its creators, so this asks the logic itself: only
- * promise logic turns its private resolve event into a done snapshot. Pinned by test/unit/logic.test.ts.
+ * XState puts no mark on what its creators make, so this asks the logic itself: each kind answers to private events of
+ * its own. Nothing of the user's is called. Pinned by test/unit/logic.test.ts.
  */
-export function isPromiseLogic(logic: unknown): logic is AnyActorLogic {
-  if (typeof logic !== 'object' || logic === null) return false;
+export function kindOf(logic: unknown): LogicKind {
+  if (typeof logic !== 'object' || logic === null) return 'unknown';
   let answer = asked.get(logic);
   if (answer === undefined) {
-    answer = resolves(logic);
+    answer = find(logic);
     asked.set(logic, answer);
   }
   return answer;
 }
 
-function resolves(logic: object): boolean {
+function find(logic: object): LogicKind {
+  if (logic instanceof StateMachine) return 'machine';
   const { transition, getInitialSnapshot, start } = logic as Partial<AnyActorLogic>;
-  if (!('config' in logic) || !transition || !getInitialSnapshot || !start) return false;
-  const scope = { self: {} } as AnyActorScope;
+  const { config } = logic as { config?: unknown };
+  if (typeof config !== 'function' || !transition || !getInitialSnapshot) return 'unknown';
+  // Of XState's creators only this one has nothing to start; its `transition` calls the user's.
+  if (!start) return 'transition';
+  const after = (event: { type: string; data?: unknown }) =>
+    transition(BEGUN, event, { self: {} } as AnyActorScope) as Record<string, unknown>;
   try {
-    const resolved = transition(
-      { status: 'active', output: undefined, error: undefined },
-      { type: 'xstate.promise.resolve', data: 'x' },
-      scope,
-    );
-    return resolved.status === 'done' && resolved.output === 'x';
-  } catch {
-    return false;
+    if (after({ type: 'xstate.promise.resolve', data: 'x' }).output === 'x') return 'promise';
+    if (after({ type: 'xstate.observable.next', data: 'x' }).context === 'x') return 'observable';
+    if (after({ type: 'xstate.observable.complete' }).status === 'done') return 'events';
+    return 'unknown';
+  } catch (error) {
+    // A callback looks for the receivers of the actor it runs for, and there is no such actor.
+    return error instanceof TypeError && String(start).includes('sendBack')
+      ? 'callback'
+      : 'unknown';
   }
 }
+
+const BEGUN = {
+  status: 'active',
+  output: undefined,
+  error: undefined,
+  context: undefined,
+} as const;
+
+/** It goes on until it is left: giving its shard away need not wait for it. */
+export const isOpenEnded = (kind: LogicKind): boolean => kind !== 'promise';

@@ -1,9 +1,9 @@
 import type { AnyActorRef, AnyMachineSnapshot, EventObject, ExecutableActionObject } from 'xstate';
 import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
-import { stringify } from './codec.ts';
+import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
+import { parse, stringify } from './codec.ts';
 import { addressOf, type Effect } from './effects.ts';
-import { isPromiseLogic } from './logic.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
 
 /** A timer the step arms; its deadline is the commit's time plus `delayMs`. */
@@ -173,12 +173,47 @@ class StepLowering {
     // To itself: a timer that is due at once, so that it survives a crash like any other.
     if (to === this.#step.self) return this.#arm(index, params, event);
     const target = to && addressOf(to);
-    // A promise has no mailbox; XState drops what is sent to one, and so does this.
-    if (!target) return;
+    if (!target) {
+      const child = this.#childOf(to);
+      if (child) this.#tell(index, child, params, event);
+      return;
+    }
     if (typeof params.delay === 'number')
       return this.#arm(index, params, { type: SEND, to: target, event } as EventObject);
     const body = this.#write(event);
     this.#messages.push({ index, to: target, body });
+  }
+
+  #childOf(to: object | undefined): Child | undefined {
+    const { id } = (to ?? {}) as { id?: string };
+    if (id === undefined) return undefined;
+    const { previous, snapshot } = this.#step;
+    // One that is left in this very step still gets what the exit sends it.
+    const mine = to === snapshot.children[id] || to === previous?.children[id];
+    return mine ? (to as Child) : undefined;
+  }
+
+  #tell(index: number, child: Child, params: Params, event: EventObject): void {
+    if (typeof params.delay === 'number') {
+      const delayed = { type: SEND, child: child.id, event } as EventObject;
+      return this.#arm(index, params, delayed);
+    }
+    switch (kindOfChild(child)) {
+      case 'callback': {
+        const seq = this.#started[child.id] ?? this.#step.before.started[child.id];
+        if (seq === undefined) return;
+        // What cannot be written down could not be told again after a crash.
+        const told = parse(this.#write(event)) as EventObject;
+        this.#effects.push({ kind: 'tell', invokeId: child.id, seq, event: told });
+        return;
+      }
+      case 'transition':
+        for (const [n, told] of react(child, event, this.#step.self).entries())
+          this.#arm(index, { id: `${this.#step.seq}.${index}.${n}` }, told);
+        return;
+      default:
+      // Promises and observables have no mailbox; XState drops what is sent to them, and so does this.
+    }
   }
 
   /** XState files every child that was spawned without an id under 'undefined'; they go by the ids they were given. */
@@ -195,11 +230,15 @@ class StepLowering {
     if (!child || at < 0) return;
     this.#new.splice(at, 1);
     const { address, seq } = this.#step;
-    if (!isPromiseLogic((child as AnyActorRef & { logic: unknown }).logic))
+    const kind = kindOfChild(child as Child);
+    if (kind === 'machine' || kind === 'unknown')
       throw new PerdureError(
         'step_failed',
-        `${address.type} spawned ${child.id}, which is not made by fromPromise. This version of perdure runs promises only.`,
+        `${address.type} spawned ${child.id}, which is ${kind === 'machine' ? 'a machine' : 'no logic of XState’s own'}. This version of perdure runs promises, callbacks, observables and transition functions.`,
       );
+    if (isWatched(child as Child))
+      this.#arm(seq, { id: `${seq}.${child.id}.began` }, snapshotEvent(child as Child));
+    if (kind === 'transition') return;
     this.#ownStarted()[child.id] = seq;
     this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
   }

@@ -1,3 +1,4 @@
+import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import type { Address } from '../store/store.ts';
 import type { Outcome } from './invocation.ts';
@@ -6,6 +7,8 @@ import type { Outcome } from './invocation.ts';
 export type Item =
   | { kind: 'message'; message: LogMessage }
   | { kind: 'settled'; address: Address; invokeId: string; seq: number; outcome: Outcome }
+  | { kind: 'sent'; address: Address; invokeId: string; seq: number; event: EventObject }
+  | { kind: 'next'; address: Address; invokeId: string; seq: number; value: unknown }
   | { kind: 'timer'; address: Address; timerId: string; armedSeq: number; event: string }
   | { kind: 'self'; address: Address; eventId: string; event: { type: string } }
   | { kind: 'failed'; address: Address; error: Error }

@@ -2,7 +2,7 @@ import { subjects } from '../bus/subjects.ts';
 import { asError, PerdureError } from '../errors.ts';
 import { endAttempt, startAttempt } from './attempts.ts';
 import type { Batch, Taken } from './batch.ts';
-import type { Effect } from './effects.ts';
+import { type Act, type Effect, idempotencyKey, isAct } from './effects.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -51,13 +51,19 @@ function performSealed(ring: Ring, batch: Batch, at: number | null): void {
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
 }
 
-/** Executes the actions of one transition; its acknowledgement goes through the mailbox behind what they sent. */
-export function runActions(
+type Tell = Extract<Effect, { kind: 'tell' }>;
+
+/**
+ * Does what has to be acknowledged of one transition: its custom actions first, as XState does, then what `rest` makes
+ * of it. The acknowledgement goes through the mailbox behind what the actions sent.
+ */
+export function runActs(
   ring: Ring,
   shard: Shard,
   resident: Resident,
   seq: number,
-  actions: readonly Extract<Effect, { kind: 'action' }>[],
+  acts: readonly Act[],
+  rest: (tell: (told: Tell) => void) => void,
 ): void {
   const { address } = resident;
   const fail = (type: string) => (thrown: unknown) => {
@@ -71,10 +77,11 @@ export function runActions(
   };
   const running: PromiseLike<unknown>[] = [];
   if (resident.live) resident.scope.enter(systemIds(resident.live.snapshot));
+  const actions = acts.filter((act) => act.kind === 'action');
   actions.forEach(({ type, run }, index) => {
     resident.acting = { seq, index, sent: 0 };
     try {
-      const result = run();
+      const result = ring.witness ? ring.witness({ address, seq, index, type }, run) : run();
       if (isThenable(result)) running.push(result.then(undefined, fail(type)));
     } catch (thrown) {
       fail(type)(thrown);
@@ -82,40 +89,56 @@ export function runActions(
       resident.acting = undefined;
     }
   });
+  rest(({ invokeId, seq: startedBy, event }) => {
+    const running = resident.invocations.get(invokeId);
+    if (running?.key === idempotencyKey(address, invokeId, startedBy)) running.tell(event);
+  });
   const acted = () => shard.post({ kind: 'acted', address, seq });
   if (running.length === 0) acted();
   else void Promise.all(running).then(acted);
 }
 
-/** Returns what the transition emitted. */
-function runEffects(ring: Ring, shard: Shard, { resident, seq, effects }: Taken): unknown[] {
+/** In XState's order: what the actions do, then what begins, hears or ends. Returns what the transition emitted. */
+function runEffects(ring: Ring, shard: Shard, taken: Taken): unknown[] {
+  const { resident, seq, effects } = taken;
   const emitted: unknown[] = [];
-  let actions: Extract<Effect, { kind: 'action' }>[] | undefined;
+  for (const effect of effects)
+    if (effect.kind === 'emit') emitted.push(effect.event);
+    else if (effect.kind === 'log')
+      ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
+  const acts = effects.filter(isAct);
+  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, taken, tell);
+  if (acts.length > 0) runActs(ring, shard, resident, seq, acts, rest);
+  else rest(() => {});
+  return emitted;
+}
+
+function runOthers(
+  ring: Ring,
+  shard: Shard,
+  { resident, effects }: Taken,
+  tell: (told: Tell) => void,
+): void {
   for (const effect of effects)
     switch (effect.kind) {
-      case 'action':
-        actions ??= [];
-        actions.push(effect);
-        break;
       case 'invoke':
         // Skipped when a newer step, already taken, has left the state again.
         if (resident.live?.started[effect.invokeId] === effect.seq)
           startAttempt(ring, shard, resident, effect.invokeId, 1, 0);
         break;
+      case 'tell':
+        tell(effect);
+        break;
       case 'stop':
         endAttempt(ring, resident, effect.invokeId, true);
         break;
+      case 'action':
       case 'emit':
-        emitted.push(effect.event);
-        break;
       case 'log':
-        ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
         break;
       default:
         effect satisfies never;
     }
-  if (actions) runActions(ring, shard, resident, seq, actions);
-  return emitted;
 }
 
 /** The live feed: a hint for watchers, complete only for who listens now. */

@@ -177,6 +177,10 @@ export class Pump {
     switch (item.kind) {
       case 'settled':
         return this.#taker.settled(batch, resident, item);
+      case 'sent':
+        return this.#taker.sent(batch, resident, item);
+      case 'next':
+        return this.#taker.next(batch, resident, item);
       case 'timer':
         return this.#taker.timer(batch, resident, item);
       case 'self':

@@ -8,6 +8,7 @@ import {
   type StoredActor,
 } from '../store/store.ts';
 import type { ActorType } from './define.ts';
+import { isAct } from './effects.ts';
 import type { Invocation } from './invocation.ts';
 import { createStepScope, type StepScope } from './scope.ts';
 import { type Live, rehydrate, type Step } from './step.ts';
@@ -113,7 +114,7 @@ export class Resident {
     invariant(step.live.seq === (this.live?.seq ?? 0) + 1, `${this.key}: step out of sequence`);
     this.live = step.live;
     this.#row = step;
-    if (step.effects.some((effect) => effect.kind === 'action')) this.unacted.push(step.live.seq);
+    if (step.effects.some(isAct)) this.unacted.push(step.live.seq);
     for (const invokeId in this.retries)
       if (!(invokeId in step.live.started)) delete this.retries[invokeId];
   }

@@ -1,8 +1,8 @@
 import { type Recovered, type StoredActor, SUSPECT_AFTER } from '../store/store.ts';
 import { keepAttempt, startAttempt } from './attempts.ts';
-import { idempotencyKey } from './effects.ts';
+import { type Act, idempotencyKey, isAct } from './effects.ts';
 import type { Invocation } from './invocation.ts';
-import { runActions } from './perform.ts';
+import { runActs } from './perform.ts';
 import { stepAgain } from './replay.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
@@ -55,11 +55,19 @@ async function resumeActor(
   databaseTime: number,
   kept: Map<string, Invocation>,
 ): Promise<void> {
-  if (row.actedSeq < row.seq) await redoActions(ring, shard, resident, row);
+  const undone = row.actedSeq < row.seq ? await unacknowledged(ring, resident, row) : [];
   if (shard.closed) return;
-  for (const [invokeId, seq] of Object.entries(resident.live?.started ?? {}))
-    if (!resident.invocations.has(invokeId))
-      resumeInvoke(ring, shard, resident, invokeId, seq, databaseTime, kept);
+  const start = () => {
+    for (const [invokeId, seq] of Object.entries(resident.live?.started ?? {}))
+      if (!resident.invocations.has(invokeId))
+        resumeInvoke(ring, shard, resident, invokeId, seq, databaseTime, kept);
+  };
+  for (const { seq, acts } of undone)
+    runActs(ring, shard, resident, seq, acts, (tell) => {
+      start();
+      for (const act of acts) if (act.kind === 'tell') tell(act);
+    });
+  start();
 }
 
 function runsHere({ address, live }: Resident, kept: ReadonlyMap<string, Invocation>): boolean {
@@ -91,23 +99,21 @@ function resumeInvoke(
 }
 
 /** The history tells what each transition had to do: the same snapshot and event give the same actions (P1). */
-async function redoActions(
+async function unacknowledged(
   ring: Ring,
-  shard: Shard,
   resident: Resident,
   row: StoredActor,
-): Promise<void> {
+): Promise<{ seq: number; acts: Act[] }[]> {
   const rows = await ring.store.transitions(resident.address, Math.max(1, row.actedSeq), REDO_MAX);
   const bySeq = new Map(rows.map((transition) => [transition.seq, transition]));
   const pending = rows.filter(({ seq, actions }) => seq > row.actedSeq && actions > 0);
   for (const { seq } of pending) resident.unacted.push(seq);
-  for (const transition of pending) {
+  return pending.map((transition) => {
     const previous = bySeq.get(transition.seq - 1);
     const { type, scope } = resident;
     const step = stepAgain(type, scope, transition, previous?.snapshot, ring.limits);
-    const actions = step.effects.filter((effect) => effect.kind === 'action');
-    runActions(ring, shard, resident, transition.seq, actions);
-  }
+    return { seq: transition.seq, acts: step.effects.filter(isAct) };
+  });
 }
 
 const REDO_MAX = 10_000;

@@ -2,7 +2,7 @@ import type { Bus } from '../bus/bus.ts';
 import type { Clock } from '../clock.ts';
 import type { Limits, Namespace } from '../config.ts';
 import type { Logger } from '../log.ts';
-import type { Store } from '../store/store.ts';
+import type { Address, Store } from '../store/store.ts';
 import type { Committer } from './committer.ts';
 import type { Invocations } from './invocation.ts';
 import type { Lease } from './lease.ts';
@@ -15,7 +15,19 @@ import type { SurpriseReason } from './surpriseReason.ts';
 import type { Timers } from './timers.ts';
 import type { Trials } from './trials.ts';
 
-/** The parts of one node that its shards share; built once, by `node.ts`. */
+/** A custom action of a committed transition that is about to be executed. */
+export interface Acting {
+  readonly address: Address;
+  readonly seq: number;
+  /** Among the custom actions of the transition. */
+  readonly index: number;
+  readonly type: string;
+}
+
+/** Executes the action by calling `run`, or keeps it from happening by throwing: the eyes and hands of the test kit. */
+export type Witness = (acting: Acting, run: () => unknown) => unknown;
+
+/** The parts of one node that its shards share; built once, by `engine.ts`. */
 export interface Ring {
   readonly nodeId: string;
   readonly namespace: Namespace;
@@ -37,6 +49,7 @@ export interface Ring {
   readonly source: LogSource;
   /** Counts what this node has in memory and has done, for back-pressure and metrics. */
   readonly load: NodeLoad;
+  readonly witness?: Witness;
   /** The shard cannot go on as it is; opens it again. */
   surprise(shard: number, reason: string): void;
 }

@@ -91,10 +91,12 @@ export class Shard implements CommitSource {
     return !this.#batch.isEmpty || this.#inFlight !== undefined;
   }
 
-  /** Attempts of invokes that are under way. */
+  /** Attempts of invokes that are under way and will end by themselves. */
   get running(): number {
     let running = 0;
-    for (const resident of this.residents.values()) running += resident.invocations.size;
+    for (const resident of this.residents.values())
+      for (const invocation of resident.invocations.values())
+        if (!invocation.isOpenEnded) running++;
     return running;
   }
 

@@ -1,7 +1,14 @@
 import { createRequire } from 'node:module';
-import type { AnyActorRef, AnyMachineSnapshot, EventObject, Snapshot } from 'xstate';
+import type {
+  AnyActorRef,
+  AnyMachineSnapshot,
+  EventObject,
+  ExecutableActionObject,
+  Snapshot,
+} from 'xstate';
 import { asError, PerdureError } from '../errors.ts';
 import type { ActorStatus, Address, Origin } from '../store/store.ts';
+import { type Child, watchedId } from './children.ts';
 import { encode, errorData, errorSummary, parse, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import type { Effect } from './effects.ts';
@@ -107,12 +114,23 @@ export function nextStep(
 
   function advance(): AnyMachineSnapshot {
     const { event } = input;
-    if (input.origin === 'timer' && event.type === SEND) return live.snapshot;
+    if (input.origin === 'timer' && event.type === SEND) {
+      // To a child: what the step causes is read from this action, as if the machine had sent it now.
+      const to = live.snapshot.children[(event as EventObject & { child?: string }).child ?? ''];
+      if (to)
+        scope.collected.actions.push(
+          sendTo(to, (event as EventObject & { event: EventObject }).event),
+        );
+      return live.snapshot;
+    }
     if (event.type === FAIL) throw (event as EventObject & { error: unknown }).error;
     const given = event.type === CANCEL ? { type: 'xstate.stop' } : event;
     return type.machine.transition(live.snapshot, given, scope.scope) as AnyMachineSnapshot;
   }
 }
+
+const sendTo = (to: AnyActorRef, event: EventObject) =>
+  ({ type: 'xstate.sendTo', params: { to, event } }) as unknown as ExecutableActionObject;
 
 /** An actor from its row. @throws Error when the machine cannot take the stored snapshot. */
 export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelope: string): Live {
@@ -144,6 +162,12 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
     const { [timerId]: _fired, ...timers } = live.timers;
     return { ...live, timers };
   }
+  if (origin === 'child') {
+    const id = watchedId(event);
+    const child = id === undefined ? undefined : (live.snapshot.children[id] as Child | undefined);
+    const { snapshot } = event as EventObject & { snapshot?: object };
+    if (child) child._snapshot = { ...child._snapshot, ...snapshot };
+  }
   if (origin !== 'invoke') return live;
   const { actorId } = event as EventObject & { actorId: string };
   const child = live.snapshot.children[actorId] as
@@ -172,29 +196,42 @@ function finish(
   snapshot: AnyMachineSnapshot,
   limits: StepLimits,
 ): Step {
-  const { actions, edges } = scope.collected;
   try {
-    if (previous === undefined && snapshot.status === 'error') throw snapshot.error;
-    const seq = before.seq + 1;
-    const { started, timers, ...rest } = lowerActions(
-      {
-        address,
-        seq,
-        before,
-        previous: previous?.snapshot,
-        snapshot,
-        self: scope.self,
-        limits,
-      },
-      actions,
-    );
-    const live: Live = { snapshot, seq, book: scope.collected.book, started, timers, envelope: '' };
-    const row = rowOf(type, live, limits);
-    live.envelope = row.envelope;
-    return { ...row, ...rest, live, edges: JSON.stringify(edges) };
+    return completeStep(type, address, scope, before, previous, snapshot, limits);
   } catch (thrown) {
     return failedStep(type, scope, previous ?? before, asError(thrown));
   }
+}
+
+/** @throws whatever is wrong with it: user code threw, or what it made no row can hold. */
+export function completeStep(
+  type: ActorType,
+  address: Address,
+  scope: StepScope,
+  before: Live,
+  previous: Live | undefined,
+  snapshot: AnyMachineSnapshot,
+  limits: StepLimits,
+): Step {
+  const { actions, edges } = scope.collected;
+  if (previous === undefined && snapshot.status === 'error') throw snapshot.error;
+  const seq = before.seq + 1;
+  const { started, timers, ...rest } = lowerActions(
+    {
+      address,
+      seq,
+      before,
+      previous: previous?.snapshot,
+      snapshot,
+      self: scope.self,
+      limits,
+    },
+    actions,
+  );
+  const live: Live = { snapshot, seq, book: scope.collected.book, started, timers, envelope: '' };
+  const row = rowOf(type, live, limits);
+  live.envelope = row.envelope;
+  return { ...row, ...rest, live, edges: JSON.stringify(edges) };
 }
 
 /**
@@ -317,13 +354,17 @@ interface Persisted {
   children: Record<string, { snapshot: Record<string, unknown> }>;
 }
 
+/** All that XState keeps of a promise, a callback, an observable or a transition function. */
+const CHILD_KEYS = ['status', 'output', 'error', 'context', 'input'] as const;
+
 /** What XState keeps of a child, without the fields that are not there: there are as many children as invokes. */
 function encodeChildren(children: Persisted['children'], nestingMax: number): unknown {
   const written: Record<string, unknown> = {};
   for (const id in children) {
     const child = children[id] as Persisted['children'][string];
     const snapshot: Record<string, unknown> = {};
-    for (const key in child.snapshot) {
+    // In one order, whatever happened to it in memory: the same step must be the same text.
+    for (const key of CHILD_KEYS) {
       const value = child.snapshot[key];
       if (value !== undefined) snapshot[key] = encode(value, `${key} of ${id}`, nestingMax);
     }

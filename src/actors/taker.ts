@@ -2,20 +2,17 @@ import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode, PerdureError } from '../errors.ts';
-import {
-  addressKey,
-  eventKey,
-  type Origin,
-  type OutboxWrite,
-  type StoredActor,
-} from '../store/store.ts';
+import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
 import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch, Taken } from './batch.ts';
-import { encode, errorData, errorSummary, parse, stringify } from './codec.ts';
-import { hasControl, type Refusal, type Request } from './intake.ts';
+import { type Child, isWatched, show, snapshotEvent } from './children.ts';
+import { errorData, errorSummary, parse, stringify } from './codec.ts';
+import { isAct } from './effects.ts';
+import { eventProblem, hasControl, type Refusal, type Request } from './intake.ts';
 import type { Item } from './mailbox.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
+import { outcomeOf, resultText } from './results.ts';
 import { resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -144,7 +141,7 @@ export class Taker {
         return;
       }
     }
-    const text = this.#resultText(invokeId, outcome);
+    const text = resultText(this.#ring.limits, invokeId, outcome);
     const event = parse(text) as EventObject;
     this.#step(batch, resident, event, {
       eventType: event.type,
@@ -152,6 +149,59 @@ export class Taker {
       eventId: null,
       origin: 'invoke',
     });
+  }
+
+  /** A callback or an observable has an event for its actor. */
+  sent(batch: Batch, resident: Resident, item: Of<'sent'>): void {
+    const { invokeId, seq } = item;
+    if (resident.live?.started[invokeId] !== seq) return;
+    resident.invocations.get(invokeId)?.taken();
+    try {
+      const problem = eventProblem(item.event);
+      if (problem)
+        throw new PerdureError('bad_event', `${invokeId} sent what is no event. ${problem}`);
+      this.#fromChild(batch, resident, item.event);
+    } catch (error) {
+      this.#endChild(batch, resident, item, error);
+    }
+  }
+
+  /** An observable has a value. */
+  next(batch: Batch, resident: Resident, item: Of<'next'>): void {
+    const { invokeId, seq, value } = item;
+    if (resident.live?.started[invokeId] !== seq) return;
+    resident.invocations.get(invokeId)?.taken();
+    const child = resident.live.snapshot.children[invokeId] as Child | undefined;
+    if (!child) return;
+    try {
+      // What cannot be written down is no value of a durable actor.
+      const text = stringify(value, `value of ${invokeId}`, this.#ring.limits.nestingMax);
+      show(child, value === undefined ? undefined : parse(text));
+      if (isWatched(child)) this.#fromChild(batch, resident, snapshotEvent(child));
+    } catch (error) {
+      this.#endChild(batch, resident, item, error);
+    }
+  }
+
+  #fromChild(batch: Batch, resident: Resident, sent: EventObject): void {
+    const { nestingMax, bodyMaxBytes } = this.#ring.limits;
+    const text = stringify(sent, 'event', nestingMax);
+    const bytes = Buffer.byteLength(text);
+    if (bytes > bodyMaxBytes) {
+      const problem = `The event ${sent.type} has ${bytes} bytes; at most ${bodyMaxBytes} are kept.`;
+      throw new PerdureError('body_too_large', problem);
+    }
+    const event = parse(text) as EventObject;
+    const cause = { eventType: event.type, text, eventId: null, origin: 'child' as const };
+    this.#step(batch, resident, event, cause);
+  }
+
+  /** It has told what no row can hold, and tells nothing more. */
+  #endChild(batch: Batch, resident: Resident, item: Of<'sent' | 'next'>, error: unknown): void {
+    const { address, invokeId, seq } = item;
+    resident.invocations.get(invokeId)?.abort();
+    const outcome = { ok: false as const, error };
+    this.settled(batch, resident, { kind: 'settled', address, invokeId, seq, outcome });
   }
 
   timer(batch: Batch, resident: Resident, item: Of<'timer'>): void {
@@ -162,7 +212,7 @@ export class Taker {
     const cause: Cause = { eventType: event.type, text: item.event, eventId, origin: 'timer' };
     batch.dropTimer({ ...resident.address, timerId: item.timerId });
     const seq = this.#step(batch, resident, event, cause, item.timerId);
-    if (event.type === SEND) {
+    if (event.type === SEND && 'to' in event) {
       const { to, event: sent } = event as unknown as {
         to: { type: string; id: string };
         event: unknown;
@@ -277,42 +327,12 @@ export class Taker {
       fromState,
       toState: step.state,
       edges: step.edges,
-      actions: step.effects.reduce((n, { kind }) => (kind === 'action' ? n + 1 : n), 0),
+      actions: step.effects.reduce((n, effect) => (isAct(effect) ? n + 1 : n), 0),
       snapshot: step.envelope,
     });
     for (const { index, to, body } of step.messages)
       batch.send({ messageId: `${key}/${seq}/${index}`, kind: 'send', ...to, body });
     if (step.status !== 'active') batch.send(outcomeOf(resident, step));
-  }
-
-  /** The event that carries a result; one that no row can hold becomes the error of the invoke. */
-  #resultText(invokeId: string, outcome: Of<'settled'>['outcome']): string {
-    const { nestingMax, bodyMaxBytes } = this.#ring.limits;
-    if (!outcome.ok) return this.#errorText(invokeId, outcome.error);
-    try {
-      const output = encode(outcome.output, `output of ${invokeId}`, nestingMax);
-      const type = `xstate.done.actor.${invokeId}`;
-      const text = JSON.stringify({ type, output, actorId: invokeId });
-      const bytes = Buffer.byteLength(text);
-      if (bytes <= bodyMaxBytes) return text;
-      const problem = `The output of ${invokeId} has ${bytes} bytes; at most ${bodyMaxBytes} are kept.`;
-      return this.#errorText(invokeId, new PerdureError('body_too_large', problem));
-    } catch (error) {
-      return this.#errorText(invokeId, error);
-    }
-  }
-
-  #errorText(invokeId: string, error: unknown): string {
-    const { nestingMax, bodyMaxBytes } = this.#ring.limits;
-    const write = (told: unknown) =>
-      JSON.stringify({ type: `xstate.error.actor.${invokeId}`, error: told, actorId: invokeId });
-    try {
-      const text = write(encode(error, `error of ${invokeId}`, nestingMax));
-      if (Buffer.byteLength(text) <= bodyMaxBytes) return text;
-    } catch {
-      // Told below as well as it can be.
-    }
-    return write(errorData(errorSummary(error)));
   }
 
   #unknownType(batch: Batch, message: LogMessage, type: string): undefined {
@@ -372,20 +392,3 @@ export function remembers(actor: Resident | StoredActor, eventId: string): boole
     actor instanceof Resident ? actor.eventIds.has(eventId) : actor.eventIds.includes(eventId);
   return has || (actor.eventIdsComplete ? false : undefined);
 }
-
-function outcomeOf({ key, address }: Resident, step: Step): OutboxWrite {
-  const { status, live, output, error } = step;
-  const told = error ?? (status === 'stopped' ? CANCELLED : 'null');
-  return {
-    messageId: `${key}/${live.seq}/outcome`,
-    kind: 'outcome',
-    ...address,
-    body: `{"type":"${address.type}","id":"${address.id}","seq":${live.seq},"status":"${status}","output":${output},"error":${told}}`,
-  };
-}
-
-const CANCELLED = JSON.stringify({
-  name: 'Cancelled',
-  message: 'The actor was cancelled.',
-  code: 'cancelled',
-});

@@ -207,6 +207,7 @@ export type Origin =
   | 'event'
   | 'actor'
   | 'invoke'
+  | 'child'
   | 'timer'
   | 'self'
   | 'cancel'

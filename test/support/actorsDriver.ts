@@ -1,6 +1,7 @@
 import type { AnyActorRef, EventObject } from 'xstate';
 import { parse, stringify } from '../../src/actors/codec.ts';
 import type { ActorType } from '../../src/actors/define.ts';
+import { isAct } from '../../src/actors/effects.ts';
 import { stepAgain, timerEventId } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
 import { firstStep, type Live, nextStep, rehydrate, type Step } from '../../src/actors/step.ts';
@@ -57,6 +58,9 @@ export class ActorDriver {
   get status(): string {
     return this.step.status;
   }
+
+  /** What it told its running children. */
+  readonly told: { to: string; event: EventObject }[] = [];
 
   /** Timers that are armed, soonest first. */
   get timers(): string[] {
@@ -133,7 +137,7 @@ export class ActorDriver {
       fromState: cause.from,
       toState: step.state,
       edges: step.edges,
-      actions: step.effects.filter(({ kind }) => kind === 'action').length,
+      actions: step.effects.filter(isAct).length,
       snapshot: step.envelope,
       epoch: 1,
       nodeId: 'driver',
@@ -167,6 +171,9 @@ export class ActorDriver {
         case 'emit':
           this.emitted.push(effect.event);
           break;
+        case 'tell':
+          this.told.push({ to: effect.invokeId, event: effect.event });
+          break;
         case 'log':
           break;
         default:
@@ -188,7 +195,7 @@ export class ActorDriver {
       if (again.envelope !== row.snapshot)
         found.push(`#${row.seq}: stored ${row.snapshot}, computed ${again.envelope}`);
       if (again.edges !== row.edges) found.push(`#${row.seq}: edges`);
-      const actions = again.effects.filter(({ kind }) => kind === 'action').length;
+      const actions = again.effects.filter(isAct).length;
       if (actions !== row.actions) found.push(`#${row.seq}: ${actions} actions`);
     }
     return found;

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { parse } from '../../src/actors/codec.ts';
 import type { ActorType } from '../../src/actors/define.ts';
-import { idempotencyKey } from '../../src/actors/effects.ts';
+import { idempotencyKey, isAct } from '../../src/actors/effects.ts';
 import { stepAgain } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
 import {
@@ -310,7 +310,7 @@ class Judge {
     if (step.state !== stored.toState)
       this.#violation(`${name}: ${how}, it ends in ${step.state}, not in ${stored.toState}`);
     if (step.edges !== stored.edges) this.#violation(`${name}: ${how}, its edges differ`);
-    const actions = step.effects.filter(({ kind }) => kind === 'action').length;
+    const actions = step.effects.filter(isAct).length;
     if (actions !== stored.actions)
       this.#violation(`${name}: ${how}, it has ${actions} actions, not ${stored.actions}`);
   }
@@ -326,8 +326,9 @@ class Judge {
     for (const { index, to, body } of step.messages)
       this.#sent.set(`${key}/${seq}/${index}`, { to: addressKey(to), body });
     if (transition.origin === 'timer' && transition.eventType === SEND) {
-      const { to, event } = JSON.parse(transition.event) as { to: Address; event: unknown };
-      this.#sent.set(`${key}/${seq}/timer`, { to: addressKey(to), body: JSON.stringify(event) });
+      const { to, event } = JSON.parse(transition.event) as { to?: Address; event: unknown };
+      const body = JSON.stringify(event);
+      if (to) this.#sent.set(`${key}/${seq}/timer`, { to: addressKey(to), body });
     }
     for (const { timerId, delayMs } of step.timersArmed)
       this.#delays.set(`${key}/${seq}/${timerId}`, delayMs);

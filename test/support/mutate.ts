@@ -37,7 +37,7 @@ export const MUTANTS: Record<string, Mutant> = {
   },
   /** Another attempt has another idempotency key. */
   'attempt in the key': {
-    file: '/src/actors/invocation.ts',
+    file: '/src/actors/attempt.ts',
     changes: [
       [
         'this.key = idempotencyKey(request.address, request.invokeId, request.seq);',

@@ -5,9 +5,7 @@ import {
   createActor,
   createMachine,
   enqueueActions,
-  fromCallback,
   fromPromise,
-  fromTransition,
   setup,
   spawnChild,
 } from 'xstate';
@@ -100,21 +98,14 @@ describe('refused, with the place and the cure:', () => {
       /actor "nobody" has no implementation.*machine\.provide/,
     ],
     [
-      'an invoke of a callback',
-      setup({ actors: { listen: fromCallback(() => {}) } }).createMachine({
-        invoke: { src: 'listen' },
-      }),
-      /actor "listen" is not made by fromPromise/,
-    ],
-    [
-      'an invoke of a transition, in place',
-      createMachine({ invoke: { src: fromTransition((s: number) => s, 0) } }),
-      /is not made by fromPromise/,
+      'an invoke of logic of one’s own',
+      createMachine({ invoke: { src: { transition: (s: unknown) => s } as never } }),
+      /is no logic of XState's own/,
     ],
     [
       'an invoke of a machine',
       setup({ actors: { child: createMachine({}) } }).createMachine({ invoke: { src: 'child' } }),
-      /actor "child" is not made by fromPromise/,
+      /actor "child" is a machine/,
     ],
   ])('%s', (_, given, words) => {
     const { code, message } = refusal(() =>

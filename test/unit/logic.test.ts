@@ -7,60 +7,63 @@ import {
   fromPromise,
   fromTransition,
 } from 'xstate';
-import { isPromiseLogic } from '../../src/actors/logic.ts';
+import { kindOf } from '../../src/actors/logic.ts';
 
 // XState puts no mark on what its creators make; these pin how the engine tells them apart.
 
 const observable = () => ({ subscribe: () => ({ unsubscribe() {} }) }) as never;
+const begin = { config() {}, getInitialSnapshot() {}, start() {} };
 
 test.each([
-  ['an async function', fromPromise(async () => 1)],
-  ['a function that throws', fromPromise(() => Promise.reject(new Error('x')))],
-  ['a promise with input', fromPromise<number, { n: number }>(async ({ input }) => input.n)],
-])('fromPromise is promise logic: %s', (_, logic) => {
-  expect(isPromiseLogic(logic)).toBe(true);
-  // The answer is remembered and stays the same.
-  expect(isPromiseLogic(logic)).toBe(true);
-});
-
-test.each([
-  ['fromCallback', fromCallback(() => {})],
-  ['fromObservable', fromObservable(observable)],
-  ['fromEventObservable', fromEventObservable(observable)],
-  ['fromTransition', fromTransition((state: number) => state + 1, 0)],
+  ['an async function', fromPromise(async () => 1), 'promise'],
+  ['a function that throws', fromPromise(() => Promise.reject(new Error('x'))), 'promise'],
+  ['with input', fromPromise<number, { n: number }>(async ({ input }) => input.n), 'promise'],
+  ['fromCallback', fromCallback(() => {}), 'callback'],
+  ['fromObservable', fromObservable(observable), 'observable'],
+  ['fromEventObservable', fromEventObservable(observable), 'events'],
+  ['fromTransition', fromTransition((state: number) => state + 1, 0), 'transition'],
   [
     'fromTransition that answers to everything',
     fromTransition((state: object, event) => ({ ...state, ...event }), {}),
+    'transition',
   ],
-  ['a machine', createMachine({})],
-  ['a function', () => 1],
-  ['a promise', Promise.resolve(1)],
-  ['a string', 'work'],
-  ['nothing', undefined],
-  ['null', null],
-  ['an object that looks a little like it', { config: {}, transition: () => ({}), start() {} }],
+  ['a machine', createMachine({}), 'machine'],
+  ['a function', () => 1, 'unknown'],
+  ['a promise', Promise.resolve(1), 'unknown'],
+  ['a string', 'work', 'unknown'],
+  ['nothing', undefined, 'unknown'],
+  ['null', null, 'unknown'],
+  ['an object that looks a little like it', { ...begin, transition: () => ({}) }, 'unknown'],
   [
     'logic whose transition throws',
     {
-      config: {},
-      getInitialSnapshot() {},
-      start() {},
+      ...begin,
       transition() {
-        throw new Error('no');
+        throw new TypeError('no');
       },
     },
+    'unknown',
   ],
-])('%s is not', (_, logic) => {
-  expect(isPromiseLogic(logic)).toBe(false);
+])('%s', (_, logic, kind) => {
+  expect(kindOf(logic)).toBe(kind);
+  // The answer is remembered and stays the same.
+  expect(kindOf(logic)).toBe(kind);
 });
 
 test('asking runs nothing', () => {
   let ran = 0;
-  isPromiseLogic(
+  kindOf(
     fromPromise(async () => {
       ran++;
     }),
   );
-  isPromiseLogic(fromCallback(() => void ran++));
+  kindOf(fromCallback(() => void ran++));
+  kindOf(fromTransition(() => ran++, 0));
+  kindOf(
+    fromObservable(() => {
+      ran++;
+      return observable();
+    }),
+  );
   expect(ran).toBe(0);
 });

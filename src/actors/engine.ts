@@ -1,0 +1,125 @@
+import type { Bus } from '../bus/bus.ts';
+import type { Clock } from '../clock.ts';
+import type { Limits, Namespace } from '../config.ts';
+import type { Logger } from '../log.ts';
+import type { NodeInfo, Store } from '../store/store.ts';
+import { Committer } from './committer.ts';
+import { Invocations } from './invocation.ts';
+import { Lease } from './lease.ts';
+import { Loader } from './loader.ts';
+import { LogSource } from './logSource.ts';
+import { Marks } from './marks.ts';
+import { Outbox } from './outbox.ts';
+import { Ownership } from './ownership.ts';
+import { answerQueries } from './queries.ts';
+import type { Registry } from './registry.ts';
+import type { NodeLoad, Ring, Witness } from './ring.ts';
+import { Timers } from './timers.ts';
+import { Trials } from './trials.ts';
+import { startUpkeep } from './upkeep.ts';
+
+/** What a node's engine is built on: contracts, and settings. */
+export interface EngineParts {
+  node: NodeInfo;
+  namespace: Namespace;
+  /** How many there are in the namespace. */
+  shards: number;
+  limits: Limits;
+  registry: Registry;
+  bus: Bus;
+  store: Store;
+  clock: Clock;
+  /** Time for the engine's own rounds and short waits, when it is not `clock`. */
+  roundsClock?: Clock;
+  log: Logger;
+  load: NodeLoad;
+  /** A statement has landed: how long it took, and what it carried. */
+  landed?: ((ms: number, transitions: number) => void) | undefined;
+  witness?: Witness;
+}
+
+/** The ring of one node, whatever it runs on: NATS and Postgres, or their twins in memory. */
+export interface Engine {
+  readonly ring: Ring;
+  readonly ownership: Ownership;
+  /** Claims the node's share; resolves once those shards are open. */
+  start(): Promise<void>;
+  /** Gives every shard back. */
+  stop(): Promise<void>;
+}
+
+/** Puts the parts of the ring together. Nothing happens before `start()`. */
+export function composeEngine(parts: EngineParts): Engine {
+  const { node, namespace, limits, registry, bus, store, clock, log, load } = parts;
+  const { nodeId } = node;
+  /** What was started, newest last; stopped in reverse. */
+  const started: (() => Promise<void> | void)[] = [];
+  const source = new LogSource(bus, store, log, () => {
+    for (const shard of ownership.shards.keys()) ownership.surprise(shard, 'the log was recreated');
+  });
+  const timers = new Timers(clock, (timer) => {
+    const { type, id, timerId, armedSeq, event } = timer;
+    const shard = ownership.shards.get(timer.shard);
+    shard?.post({ kind: 'timer', address: { type, id }, timerId, armedSeq, event });
+  });
+  const outbox = new Outbox({
+    bus,
+    clock,
+    limits,
+    namespace,
+    log,
+    published: ({ shard, messageId }) =>
+      ownership.shards.get(shard)?.post({ kind: 'published', messageId }),
+  });
+  const lease = new Lease(clock, limits.leaseMs, () => ownership.renewNow());
+  const committer = new Committer({
+    store,
+    clock,
+    log,
+    nodeId,
+    lease,
+    ...(parts.landed && { landed: parts.landed }),
+    commitMax: limits.commitMax,
+    inFlightMax: limits.commitsInFlight,
+  });
+  const ring: Ring = {
+    nodeId,
+    namespace,
+    limits,
+    clock: parts.roundsClock ?? clock,
+    log,
+    bus,
+    store,
+    registry,
+    loader: new Loader(store, clock, limits.eventIdsInMemory),
+    committer,
+    lease,
+    invocations: new Invocations(clock, limits.invocationsMax, limits.childEventsMax, lease),
+    timers,
+    trials: new Trials(log),
+    marks: new Marks(store, clock, nodeId),
+    outbox,
+    source,
+    load,
+    ...(parts.witness && { witness: parts.witness }),
+    surprise: (shard, reason) => ownership.surprise(shard, reason),
+  };
+  const ownership = new Ownership(ring, node, parts.shards);
+  return {
+    ring,
+    ownership,
+    async start() {
+      await source.check();
+      started.push(
+        () => timers.stop(),
+        () => outbox.stop(),
+        () => ownership.stop(),
+      );
+      await ownership.start();
+      started.push(startUpkeep(ring, ownership), answerQueries(ring));
+    },
+    async stop() {
+      for (let part = started.pop(); part; part = started.pop()) await part();
+    },
+  };
+}
