@@ -2,7 +2,8 @@ import { PerdureError } from '../errors.ts';
 
 /**
  * What crosses a process boundary is JSON, plus a few values JSON has no word for, written as
- * `{"$perdure": kind, "v": …}`: Date, BigInt, Map, Set, Error, NaN, ±Infinity and undefined. Everything else (functions,
+ * `{"$perdure": kind, "v": …}`: Date, BigInt, Map, Set, Error, ArrayBuffer and its views (as base64), NaN, ±Infinity and
+ * undefined. Everything else (functions,
  * symbols, class instances, cycles) is refused with its path, rather than turned into something else.
  */
 const TAG = '$perdure';
@@ -82,8 +83,48 @@ function encodeObject(value: object, path: string, room: number): unknown {
   if (value instanceof Error) return encodeError(value, path, room);
   if (value instanceof Map)
     return tagged('Map', encodeArray([...value.entries()], `${path}.entries()`, room));
+  if (ArrayBuffer.isView(value)) return encodeView(value);
+  if (value instanceof ArrayBuffer) return tagged('ArrayBuffer', base64(new Uint8Array(value)));
   if (value instanceof Set) return tagged('Set', encodeArray([...value], `${path}.values()`, room));
   throw refusal(path, `is an instance of ${prototype.constructor?.name ?? 'a class'}`);
+}
+
+const VIEWS = {
+  Int8Array,
+  Uint8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  Float32Array,
+  Float64Array,
+  BigInt64Array,
+  BigUint64Array,
+  DataView,
+};
+
+/** Bytes in the order of the machine: little-endian on every platform Node.js runs on. A Buffer comes back as Uint8Array. */
+function encodeView(value: ArrayBufferView): Tagged {
+  const kind = Object.prototype.toString.call(value).slice(8, -1);
+  return tagged(kind, base64(new Uint8Array(value.buffer, value.byteOffset, value.byteLength)));
+}
+
+const base64 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+
+function reviveBytes(kind: string, v: unknown): unknown {
+  if (typeof v !== 'string') return undefined;
+  const bytes = Buffer.from(v, 'base64');
+  const own = new ArrayBuffer(bytes.length);
+  new Uint8Array(own).set(bytes);
+  if (kind === 'ArrayBuffer') return own;
+  const View = VIEWS[kind as keyof typeof VIEWS] as (new (
+    buffer: ArrayBuffer,
+  ) => unknown) & {
+    BYTES_PER_ELEMENT?: number;
+  };
+  return own.byteLength % (View.BYTES_PER_ELEMENT ?? 1) === 0 ? new View(own) : undefined;
 }
 
 function encodeArray(value: readonly unknown[], path: string, room: number): unknown[] {
@@ -141,7 +182,7 @@ function tagged(kind: string, v: unknown): Tagged {
 function refusal(path: string, what: string): PerdureError {
   return new PerdureError(
     'not_serialisable',
-    `${path} ${what}. An actor keeps only what survives a crash: JSON values, Date, Map, Set, BigInt and Error.`,
+    `${path} ${what}. An actor keeps only what survives a crash: JSON values, Date, Map, Set, BigInt, Error and typed arrays.`,
   );
 }
 
@@ -190,6 +231,11 @@ function reviveTagged(value: Tagged): unknown {
       if (typeof v !== 'object' || v === null) throw wrong();
       return reviveError(v as Record<string, unknown>);
     default:
+      if (kind === 'ArrayBuffer' || Object.hasOwn(VIEWS, kind)) {
+        const bytes = reviveBytes(kind, v);
+        if (bytes === undefined) throw wrong();
+        return bytes;
+      }
       throw new SyntaxError(
         `{"${TAG}":${JSON.stringify(kind)}} is no kind of value this version knows`,
       );

@@ -135,8 +135,25 @@ function checkMachine(name: string, machine: AnyStateMachine): Set<string> {
     for (const [position, invoke] of node.invoke.entries()) {
       const src = invoke.src as string;
       sources.add(src);
+      if (node.invoke.findIndex(({ id }) => id === invoke.id) !== position)
+        refuse(
+          name,
+          place,
+          `two invokes have the id ${JSON.stringify(invoke.id)}`,
+          'Give each an id of its own: it is what results and messages go by.',
+        );
+      if (named[src] === undefined && logicInPlace(node, position) !== undefined)
+        warnOfPlace(name, place, src);
       checkLogic(name, place, src, named[src] ?? logicInPlace(node, position));
     }
+    for (const event of node.transitions.keys())
+      if (event.startsWith('perdure.'))
+        refuse(
+          name,
+          place,
+          `event ${JSON.stringify(event)} is Perdure's own`,
+          'Call it something that does not begin with "perdure.".',
+        );
     for (const action of actionsOf(node)) checkAction(name, place, named, action);
     for (const child of Object.values(node.states)) check(child as AnyStateNode);
   };
@@ -149,6 +166,14 @@ function checkMachine(name: string, machine: AnyStateMachine): Set<string> {
 function actionsOf(node: AnyStateNode): unknown[] {
   const transitions = [...[...node.transitions.values()].flat(), ...(node.always ?? [])];
   return [...node.entry, ...node.exit, ...transitions.flatMap((transition) => transition.actions)];
+}
+
+/** It works, and goes by a name that is made of the state's: another id, and what runs is an orphan. */
+function warnOfPlace(name: string, place: string, src: string): void {
+  process.emitWarning(
+    `Actor type ${name}, ${place}: logic that is invoked in place goes by ${src}. Actors that run it when the state is renamed or its invokes change order are lost to it; give it a name in setup({ actors }).`,
+    { type: 'PerdureWarning', code: 'PERDURE_INVOKE_IN_PLACE' },
+  );
 }
 
 /** An invoke's logic may stand in the machine itself; XState then makes up a `src` from the state's id. */

@@ -93,9 +93,12 @@ test('observables tell each value, and their end, and are subscribed again where
     output: { values: [0, 1, 2, 3], ticks: [1, 2, 3] },
   });
   await world.client.start(sampler, { id: 'killed', input: { count: 60 } });
-  await eventually(async () => ((await contextOf('sampler', 'killed'))?.values as number[])?.length > 5, {
-    what: 'a few values',
-  });
+  await eventually(
+    async () => ((await contextOf('sampler', 'killed'))?.values as number[])?.length > 5,
+    {
+      what: 'a few values',
+    },
+  );
   await node.kill('SIGKILL');
   const next = await spawn();
   const { output } = (await world.client.outcome(sampler, 'killed', {

@@ -23,6 +23,20 @@ describe('what a row can hold comes back as it was', () => {
       ]),
     ],
     ['sets', new Set([1, 'a', { b: new Set([2n]) }])],
+    [
+      'bytes',
+      {
+        a: new Uint8Array([0, 255, 7]),
+        none: new Uint8Array(),
+        b: new DataView(new ArrayBuffer(2)),
+      },
+    ],
+    ['a part of a buffer', new Uint8Array([1, 2, 3, 4]).subarray(1, 3)],
+    [
+      'typed arrays',
+      [new Float64Array([0.1, Number.NaN]), new BigInt64Array([-5n]), new Uint16Array([1, 65535])],
+    ],
+    ['an array buffer', new Uint8Array([1, 2, 3]).buffer],
     ['nested', { a: [{ b: { c: [[], {}, [null]] } }] }],
     ['a word that looks like the tag', { text: '"$perdure"', list: ['$perdure'] }],
     ['odd keys', { '': 1, constructor: 2, toString: 3, 'a.b': 4, 7: 5 }],
@@ -114,7 +128,6 @@ describe('what no row can hold is refused, with its place', () => {
     ['a symbol', { a: Symbol('s') }, 'value.a is a symbol'],
     ['an instance', { a: new Point() }, 'value.a is an instance of Point'],
     ['a promise', [Promise.resolve()], 'value[0] is an instance of Promise'],
-    ['a typed array', { a: new Uint8Array(2) }, 'value.a is an instance of Uint8Array'],
     ['a weak map', { a: new WeakMap() }, 'value.a is an instance of WeakMap'],
     ['a regular expression', { a: /x/ }, 'value.a is an instance of RegExp'],
     [

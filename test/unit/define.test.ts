@@ -98,6 +98,21 @@ describe('refused, with the place and the cure:', () => {
       /actor "nobody" has no implementation.*machine\.provide/,
     ],
     [
+      'two invokes of one id',
+      setup({ actors: { work } }).createMachine({
+        invoke: [
+          { src: 'work', id: 'w' },
+          { src: 'work', id: 'w' },
+        ],
+      }),
+      /state #\(machine\): two invokes have the id "w".*Give each an id/,
+    ],
+    [
+      'an event of Perdure’s own',
+      createMachine({ on: { 'perdure.cancel': {} } }),
+      /event "perdure.cancel" is Perdure's own.*Call it something/,
+    ],
+    [
       'an invoke of logic of one’s own',
       createMachine({ invoke: { src: { transition: (s: unknown) => s } as never } }),
       /is no logic of XState's own/,
@@ -149,4 +164,18 @@ test('what can survive is taken: promises in place, a context built by a functio
   expect(() =>
     defineActor('fine', { machine: fine, retry: { '*': { attempts: 2 } } }),
   ).not.toThrow();
+});
+
+test('logic invoked in place is taken, with a warning of what renaming the state would do', async () => {
+  const warned = new Promise<Error & { code?: string }>((resolve) =>
+    process.on('warning', (warning) => {
+      if (warning.message.includes('Actor type placed')) resolve(warning);
+    }),
+  );
+  defineActor('placed', { machine: createMachine({ invoke: { src: work } }) });
+  expect(await warned).toMatchObject({
+    name: 'PerdureWarning',
+    code: 'PERDURE_INVOKE_IN_PLACE',
+    message: expect.stringMatching(/placed, state #\(machine\).*xstate\.invoke\.0.*give it a name/),
+  });
 });
