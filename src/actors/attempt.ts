@@ -8,6 +8,21 @@ import { isOpenEnded, kindOf, type LogicKind } from './logic.ts';
 import { type RunArguments, type Running, run } from './running.ts';
 
 const INFO = Symbol('perdure.invocation');
+const WORK = Symbol('perdure.work');
+
+/** What work in steps needs of the attempt it is. */
+export interface Work {
+  /** Encoded result of a step that an earlier attempt has finished. */
+  recorded(name: string): string | undefined;
+  /** Resolves when the result cannot be forgotten any more. @throws PerdureError `snapshot_too_large` */
+  record(name: string, result: string): Promise<void>;
+  /** It is getting on: its time begins anew. */
+  heartbeat(): void;
+}
+
+/** Undefined under a plain `createActor`. */
+export const workOf = (self: AnyActorRef): Work | undefined =>
+  (self as AnyActorRef & { [WORK]?: Work })[WORK];
 
 /** What the running function's `self` carries; undefined under a plain `createActor`. */
 export const infoOf = (self: AnyActorRef): InvocationInfo | undefined =>
@@ -26,8 +41,11 @@ export class Attempt {
   #state: 'waiting' | 'running' | 'over' = 'waiting';
   #runs: Running | undefined;
   #listener: Listener;
-  /** What it has sent and the actor has not taken, oldest first. */
-  readonly #untaken: ((listener: Listener) => void)[] = [];
+  /** What it has told and is not recorded yet, by event id or name, oldest first. */
+  readonly #unrecorded = new Map<string, (listener: Listener) => void>();
+  /** Names the events of this attempt, so that one that is told twice is taken once. */
+  #name: string | undefined;
+  #told = 0;
   #controller: AbortController | undefined;
   #cancelTimer: Cancel | undefined;
 
@@ -63,18 +81,14 @@ export class Attempt {
   run(): void {
     if (this.#state !== 'waiting') return this.#free();
     this.#state = 'running';
-    const { child, timeoutMs } = this.#request;
-    if (timeoutMs !== undefined)
-      this.after(timeoutMs, () => {
-        this.#settle({ ok: false, error: timedOut(this.#request) });
-        this.#controller?.abort();
-      });
+    const { child } = this.#request;
+    this.#startClock();
     try {
       const runs = run(this.#kind, child.logic.config, this.#arguments(), {
         done: (output) => this.#settle({ ok: true, output }),
         failed: (error) => this.#settle({ ok: false, error }),
-        sent: (event) => this.#tellOn((listener) => listener.sent(event)),
-        next: (value) => this.#tellOn((listener) => listener.next(value)),
+        sent: (event) => this.#tellOn((listener, id) => listener.sent(id, event)),
+        next: (value) => this.#tellOn((listener, id) => listener.next(id, value)),
       });
       // It may have ended while it began.
       if (this.isOver) runs.end();
@@ -88,13 +102,13 @@ export class Attempt {
     this.#runs?.tell(event);
   }
 
-  taken(): void {
-    this.#untaken.shift();
+  taken(eventId: string): void {
+    this.#unrecorded.delete(eventId);
   }
 
   listen(listener: Listener): void {
     this.#listener = listener;
-    for (const tell of this.#untaken) tell(listener);
+    for (const tell of this.#unrecorded.values()) tell(listener);
     if (this.outcome) listener.settled(this.outcome);
   }
 
@@ -105,14 +119,47 @@ export class Attempt {
   }
 
   /** What is sent waits for the actor; who sends faster than it can be committed is stopped. */
-  #tellOn(tell: (listener: Listener) => void): void {
+  #tellOn(tell: (listener: Listener, eventId: string) => void): void {
     if (this.#state === 'over') return;
-    if (this.#untaken.length >= this.#sentMax) {
+    if (this.#unrecorded.size >= this.#sentMax) {
       const error = tooFast(this.#request, this.#sentMax);
       return this.#settle({ ok: false, error });
     }
-    this.#untaken.push(tell);
-    tell(this.#listener);
+    this.#name ??= this.#clock.uuid();
+    const eventId = `!sent:${this.#name}:${this.#told++}`;
+    this.#unrecorded.set(eventId, (listener) => tell(listener, eventId));
+    tell(this.#listener, eventId);
+  }
+
+  #startClock(): void {
+    const { timeoutMs } = this.#request;
+    if (timeoutMs === undefined) return;
+    this.#cancelTimer?.();
+    this.after(timeoutMs, () => {
+      this.#settle({ ok: false, error: timedOut(this.#request) });
+      this.#controller?.abort();
+    });
+  }
+
+  #work(): Work {
+    return {
+      recorded: (name) => this.#request.steps[name],
+      record: (name, result) =>
+        new Promise((resolve, reject) => {
+          const recorded = (refused: Error | undefined) => {
+            this.#unrecorded.delete(name);
+            if (refused) reject(refused);
+            else resolve();
+          };
+          // Whoever was left has nobody to tell, and stops here.
+          if (this.isOver) return;
+          this.#unrecorded.set(name, (listener) => listener.stepped(name, result, recorded));
+          this.#listener.stepped(name, result, recorded);
+        }),
+      heartbeat: () => {
+        if (this.#state === 'running') this.#startClock();
+      },
+    };
   }
 
   /** An AbortController costs more than the rest of a short promise: it is made when `signal` is looked at. */
@@ -123,7 +170,7 @@ export class Attempt {
       attempt: this.attempt,
       actor: addressKey(address),
     };
-    Object.assign(child, { [INFO]: info });
+    Object.assign(child, { [INFO]: info, [WORK]: this.#work() });
     const signal = () => this.#signal();
     return {
       input: child.getSnapshot().input,

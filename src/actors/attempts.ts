@@ -28,6 +28,7 @@ export function startAttempt(
       attempt,
       delayMs,
       timeoutMs: timeoutFor(resident.type, child),
+      steps: resident.retries[invokeId]?.steps ?? {},
     },
     listenerOf(shard, resident, invokeId, seq),
   );
@@ -90,8 +91,10 @@ function listenerOf(shard: Shard, { address }: Resident, invokeId: string, seq: 
   const of = { address, invokeId, seq };
   return {
     settled: (outcome) => shard.post({ kind: 'settled', ...of, outcome }),
-    sent: (event) => shard.post({ kind: 'sent', ...of, event }),
-    next: (value) => shard.post({ kind: 'next', ...of, value }),
+    sent: (eventId, event) => shard.post({ kind: 'sent', ...of, eventId, event }),
+    next: (eventId, value) => shard.post({ kind: 'next', ...of, eventId, value }),
+    stepped: (name, result, recorded) =>
+      shard.post({ kind: 'stepped', ...of, name, result, recorded }),
   };
 }
 

@@ -39,6 +39,8 @@ export class Batch {
   readonly outbox: OutboxRow[] = [];
   /** Set off by the commit besides the steps: a retry that was recorded. */
   readonly afterwards: (() => void)[] = [];
+  /** Something in it is waited for, though no transition is in it. */
+  someoneWaits = false;
   readonly #shard: number;
   readonly #residents = new Set<Resident>();
   readonly #transitions: TransitionWrite[] = [];

@@ -36,6 +36,8 @@ export interface InvocationRequest {
   /** Wait before the attempt, ms. */
   delayMs: number;
   timeoutMs: number | undefined;
+  /** Encoded results of the steps that earlier attempts have finished, by name. */
+  steps: Readonly<Record<string, string>>;
 }
 
 /** A child as XState keeps it in a snapshot. */
@@ -49,9 +51,11 @@ export type ChildRef = AnyActorRef & {
 export interface Listener {
   settled(outcome: Outcome): void;
   /** An event for the actor. */
-  sent(event: EventObject): void;
+  sent(eventId: string, event: EventObject): void;
   /** A value of an observable. */
-  next(value: unknown): void;
+  next(eventId: string, value: unknown): void;
+  /** A step of its work is done; `recorded` hears when that cannot be forgotten any more, or why it was refused. */
+  stepped(name: string, result: string, recorded: (refused: Error | undefined) => void): void;
 }
 
 /** One running (or waiting) attempt. */
@@ -66,8 +70,8 @@ export interface Invocation {
   listen(listener: Listener): void;
   /** An event from the actor; dropped unless it is a callback that runs. */
   tell(event: EventObject): void;
-  /** What it sent has been taken by the actor. */
-  taken(): void;
+  /** What it sent as this event is recorded. */
+  taken(eventId: string): void;
   /** Aborts the promise's signal, disposes of a callback, unsubscribes; the result is dropped. */
   abort(): void;
 }

@@ -3,12 +3,26 @@ import type { LogMessage } from '../bus/bus.ts';
 import type { Address } from '../store/store.ts';
 import type { Outcome } from './invocation.ts';
 
+/** Told by what runs for an actor since its transition `seq`. */
+interface FromChild {
+  address: Address;
+  invokeId: string;
+  seq: number;
+}
+
 /** Everything a shard can be told. Only the shard's pump takes it out. */
 export type Item =
   | { kind: 'message'; message: LogMessage }
   | { kind: 'settled'; address: Address; invokeId: string; seq: number; outcome: Outcome }
-  | { kind: 'sent'; address: Address; invokeId: string; seq: number; event: EventObject }
-  | { kind: 'next'; address: Address; invokeId: string; seq: number; value: unknown }
+  | (FromChild & { kind: 'sent'; eventId: string; event: EventObject })
+  | (FromChild & { kind: 'next'; eventId: string; value: unknown })
+  | (FromChild & {
+      kind: 'stepped';
+      name: string;
+      /** Encoded. */
+      result: string;
+      recorded: (refused: Error | undefined) => void;
+    })
   | { kind: 'timer'; address: Address; timerId: string; armedSeq: number; event: string }
   | { kind: 'self'; address: Address; eventId: string; event: { type: string } }
   | { kind: 'failed'; address: Address; error: Error }

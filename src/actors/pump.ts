@@ -145,7 +145,8 @@ export class Pump {
     const doubtful: EventKey[] = [];
     for (const item of items) {
       const request = turn.read.get(item);
-      const event = request?.ok ? request : item.kind === 'self' ? item : undefined;
+      const own = item.kind === 'self' || item.kind === 'sent' || item.kind === 'next';
+      const event = request?.ok ? request : own ? item : undefined;
       const actor = event && this.#bring(event.address, turn);
       if (event && actor && remembers(actor, event.eventId) === undefined)
         doubtful.push({ ...event.address, eventId: event.eventId });
@@ -176,11 +177,13 @@ export class Pump {
     resident.touchedAt = this.#ring.clock.monotonic();
     switch (item.kind) {
       case 'settled':
-        return this.#taker.settled(batch, resident, item);
+        return this.#taker.reports.settled(batch, resident, item);
       case 'sent':
-        return this.#taker.sent(batch, resident, item);
+        return this.#taker.reports.sent(batch, resident, item, turn.known);
       case 'next':
-        return this.#taker.next(batch, resident, item);
+        return this.#taker.reports.next(batch, resident, item, turn.known);
+      case 'stepped':
+        return this.#taker.reports.stepped(batch, resident, item);
       case 'timer':
         return this.#taker.timer(batch, resident, item);
       case 'self':

@@ -13,12 +13,15 @@ import type { Invocation } from './invocation.ts';
 import { createStepScope, type StepScope } from './scope.ts';
 import { type Live, rehydrate, type Step } from './step.ts';
 
-/** An invoke that failed and waits for its next attempt. */
+/** How far an invoke has come: what a run of it elsewhere begins with. */
 export interface Retry {
   attempt: number;
-  /** When it may run, on the database clock, ms since 1970. */
+  /** When it may run, on the database clock, ms since 1970; 0: at once. */
   nextAt: number;
-  error: { name: string; message: string };
+  /** Why the attempt before it failed. */
+  error?: { name: string; message: string };
+  /** Encoded results of the steps that are done, by name. */
+  steps?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -112,11 +115,12 @@ export class Resident {
 
   take(step: Step): void {
     invariant(step.live.seq === (this.live?.seq ?? 0) + 1, `${this.key}: step out of sequence`);
+    for (const invokeId in this.retries)
+      if (step.live.started[invokeId] !== this.live?.started[invokeId])
+        delete this.retries[invokeId];
     this.live = step.live;
     this.#row = step;
     if (step.effects.some(isAct)) this.unacted.push(step.live.seq);
-    for (const invokeId in this.retries)
-      if (!(invokeId in step.live.started)) delete this.retries[invokeId];
   }
 
   acted(seq: number): void {

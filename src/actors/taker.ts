@@ -1,18 +1,17 @@
 import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { REPLY_HEADER } from '../bus/subjects.ts';
-import { asError, type ErrorCode, PerdureError } from '../errors.ts';
+import { asError, type ErrorCode } from '../errors.ts';
 import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
-import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch, Taken } from './batch.ts';
-import { type Child, isWatched, show, snapshotEvent } from './children.ts';
+import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import { isAct } from './effects.ts';
-import { eventProblem, hasControl, type Refusal, type Request } from './intake.ts';
+import { hasControl, type Refusal, type Request } from './intake.ts';
 import type { Item } from './mailbox.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
-import { outcomeOf, resultText } from './results.ts';
+import { outcomeOf } from './results.ts';
 import { resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -21,7 +20,7 @@ import { FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
 type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
 
 /** What caused a step, as its transition row tells it. */
-interface Cause {
+export interface Cause {
   eventType: string;
   /** Encoded event. */
   text: string;
@@ -36,10 +35,14 @@ interface Cause {
 export class Taker {
   readonly #ring: Ring;
   readonly #shard: Shard;
+  readonly reports: ChildReports;
 
   constructor(ring: Ring, shard: Shard) {
     this.#ring = ring;
     this.#shard = shard;
+    this.reports = new ChildReports(ring, shard, (batch, resident, event, cause) =>
+      this.#step(batch, resident, event, cause),
+    );
   }
 
   /** The actor in memory; undefined when this node knows no version that can open it. */
@@ -115,93 +118,6 @@ export class Taker {
     this.#step(batch, actor, event, cause);
     this.#replyStepped(batch, message, actor);
     return undefined;
-  }
-
-  settled(batch: Batch, resident: Resident, item: Of<'settled'>): void {
-    const { invokeId, seq, outcome } = item;
-    // The state was left meanwhile, or entered again: the result belongs to nobody.
-    if (resident.live?.started[invokeId] !== seq) return;
-    const attempt = resident.invocations.get(invokeId)?.attempt ?? 1;
-    endAttempt(this.#ring, resident, invokeId, false);
-    if (!outcome.ok) {
-      const { clock, timers } = this.#ring;
-      const child = resident.live.snapshot.children[invokeId];
-      const delayMs = retryDelay(clock, resident.type, child, attempt, outcome.error);
-      if (delayMs !== undefined) {
-        const nextAt = Math.round(timers.databaseTime() + delayMs);
-        resident.retries[invokeId] = {
-          attempt: attempt + 1,
-          nextAt,
-          error: errorSummary(outcome.error),
-        };
-        batch.row(resident);
-        batch.afterwards.push(() =>
-          startAttempt(this.#ring, this.#shard, resident, invokeId, attempt + 1, delayMs),
-        );
-        return;
-      }
-    }
-    const text = resultText(this.#ring.limits, invokeId, outcome);
-    const event = parse(text) as EventObject;
-    this.#step(batch, resident, event, {
-      eventType: event.type,
-      text,
-      eventId: null,
-      origin: 'invoke',
-    });
-  }
-
-  /** A callback or an observable has an event for its actor. */
-  sent(batch: Batch, resident: Resident, item: Of<'sent'>): void {
-    const { invokeId, seq } = item;
-    if (resident.live?.started[invokeId] !== seq) return;
-    resident.invocations.get(invokeId)?.taken();
-    try {
-      const problem = eventProblem(item.event);
-      if (problem)
-        throw new PerdureError('bad_event', `${invokeId} sent what is no event. ${problem}`);
-      this.#fromChild(batch, resident, item.event);
-    } catch (error) {
-      this.#endChild(batch, resident, item, error);
-    }
-  }
-
-  /** An observable has a value. */
-  next(batch: Batch, resident: Resident, item: Of<'next'>): void {
-    const { invokeId, seq, value } = item;
-    if (resident.live?.started[invokeId] !== seq) return;
-    resident.invocations.get(invokeId)?.taken();
-    const child = resident.live.snapshot.children[invokeId] as Child | undefined;
-    if (!child) return;
-    try {
-      // What cannot be written down is no value of a durable actor.
-      const text = stringify(value, `value of ${invokeId}`, this.#ring.limits.nestingMax);
-      show(child, value === undefined ? undefined : parse(text));
-      if (isWatched(child)) this.#fromChild(batch, resident, snapshotEvent(child));
-    } catch (error) {
-      this.#endChild(batch, resident, item, error);
-    }
-  }
-
-  #fromChild(batch: Batch, resident: Resident, sent: EventObject): void {
-    const { nestingMax, bodyMaxBytes } = this.#ring.limits;
-    const text = stringify(sent, 'event', nestingMax);
-    const bytes = Buffer.byteLength(text);
-    if (bytes > bodyMaxBytes) {
-      const problem = `The event ${sent.type} has ${bytes} bytes; at most ${bodyMaxBytes} are kept.`;
-      throw new PerdureError('body_too_large', problem);
-    }
-    const event = parse(text) as EventObject;
-    const cause = { eventType: event.type, text, eventId: null, origin: 'child' as const };
-    this.#step(batch, resident, event, cause);
-  }
-
-  /** It has told what no row can hold, and tells nothing more. */
-  #endChild(batch: Batch, resident: Resident, item: Of<'sent' | 'next'>, error: unknown): void {
-    const { address, invokeId, seq } = item;
-    resident.invocations.get(invokeId)?.abort();
-    const outcome = { ok: false as const, error };
-    this.settled(batch, resident, { kind: 'settled', address, invokeId, seq, outcome });
   }
 
   timer(batch: Batch, resident: Resident, item: Of<'timer'>): void {

@@ -47,7 +47,9 @@ interface Retry {
   attempt: number;
   /** On the database clock, ms since 1970. */
   nextAt: number;
-  error: { name: string; message: string };
+  error?: { name: string; message: string };
+  /** Results of the steps that are done, by name. */
+  steps?: Record<string, unknown>;
 }
 
 /** What runs for the actor: the transition that started it, and its next attempt when it failed. */
@@ -88,7 +90,10 @@ function fields(actor: ActorDetail): [string, string | undefined][] {
 function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[number]): string {
   const since = `${invokeId}, started by #${startedSeq}`;
   if (!retry) return since;
-  return `${since}, attempt ${retry.attempt} ${due(retry.nextAt)} after ${readable(`${retry.error.name}: ${retry.error.message}`)}`;
+  const { steps } = retry;
+  const done = steps ? `, steps done: ${Object.keys(steps).join(', ')}` : '';
+  if (!retry.error) return since + done;
+  return `${since}${done}, attempt ${retry.attempt} ${due(retry.nextAt)} after ${readable(`${retry.error.name}: ${retry.error.message}`)}`;
 }
 
 function timerText({ timer_id, fire_at }: ActorDetail['timers'][number]): string {

@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   assign,
   fromCallback,
@@ -9,7 +10,7 @@ import {
   sendTo,
   setup,
 } from 'xstate';
-import { defineActor, invocation } from '../../src/index.ts';
+import { defineActor, fromSteps, invocation } from '../../src/index.ts';
 import { crashAt } from './actorsJournal.ts';
 
 /** Actors with children that are no promises; what these do outside of the database goes to a file beside it. */
@@ -199,4 +200,72 @@ export const ledger = defineActor('ledger', {
     },
     on: { ADD: { actions: sendTo('sum', ({ event }) => event) } },
   }),
+});
+
+export interface TripInput {
+  /** Book fails so often. */
+  failures?: number;
+  /** Uses a name twice. */
+  twice?: boolean;
+  /** Steps of 60 ms, each with a sign of life or without. */
+  slow?: 'alive' | 'silent';
+}
+
+const plan = fromSteps<string[], TripInput>(async ({ step, input, self, heartbeat }) => {
+  const { actor, attempt } = invocation(self);
+  const one = (name: string, run: () => unknown) =>
+    step(name, async () => {
+      note(`${actor} ${name}`);
+      return run();
+    });
+  const seat = (await one('reserve', () => ({ seat: 12n, at: new Date(0) }))) as {
+    seat: bigint;
+    at: Date;
+  };
+  if (input.slow)
+    for (let n = 0; n < 6; n++) {
+      await pause(60);
+      if (input.slow === 'alive') heartbeat();
+    }
+  await one('nothing', () => undefined);
+  const booked = await one('book', () => {
+    crashAt('booking');
+    if (attempt <= (input.failures ?? 0)) throw new Error(`attempt ${attempt} failed`);
+    return 'booked';
+  });
+  if (input.twice) await one('book', () => 'again');
+  return [`${seat.seat} ${seat.at.getTime()}`, String(booked)];
+});
+
+/** A journey that is planned in recorded steps. */
+export const trip = defineActor('trip', {
+  machine: setup({
+    types: {
+      input: {} as TripInput,
+      context: {} as { input: TripInput; told: string[]; error: string | null },
+      output: {} as string[],
+    },
+    actors: { plan },
+  }).createMachine({
+    context: ({ input }) => ({ input, told: [], error: null }),
+    initial: 'planning',
+    states: {
+      planning: {
+        invoke: {
+          src: 'plan',
+          input: ({ context }) => context.input,
+          onDone: { target: 'done', actions: assign({ told: ({ event }) => event.output }) },
+          onError: {
+            target: 'failed',
+            actions: assign({ error: ({ event }) => (event.error as { code: string }).code }),
+          },
+        },
+      },
+      done: { type: 'final' },
+      failed: {},
+    },
+    output: ({ context }) => context.told,
+  }),
+  retry: { plan: { attempts: 3, delayMs: 10 } },
+  timeout: { plan: 250 },
 });
