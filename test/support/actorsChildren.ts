@@ -17,8 +17,10 @@ import { crashAt } from './actorsJournal.ts';
 
 const fileIn = (dir: string) => join(dir, 'children.txt');
 
-const note = (line: string) =>
-  appendFileSync(fileIn(process.env.PERDURE_TEST_DIR ?? '.'), `${process.pid} ${line}\n`);
+function note(line: string): void {
+  const { PERDURE_TEST_DIR: dir } = process.env;
+  if (dir !== undefined) appendFileSync(fileIn(dir), `${process.pid} ${line}\n`);
+}
 
 /** What the children of one actor have done, split by process. */
 export function notesOf(dir: string, actor: string): string[][] {
