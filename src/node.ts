@@ -75,6 +75,7 @@ export function createNode(options: NodeOptions): PerdureNode {
   const nodeId = clock.uuid();
   const log = (options.logger ?? createLogger()).child({ node: nodeId.slice(0, 8) });
   const load = emptyLoad();
+  for (const { warnings } of options.actors) for (const warning of warnings) log.warn(warning);
   const vitals = new Vitals(clock, nodeId, limits.leaseMs, load);
   let metrics: Metrics | undefined;
   let httpUrl: string | undefined;

@@ -45,6 +45,8 @@ export interface ActorType<
   /** The machine the engine drives: the user's, with an end to endless loops. */
   readonly machine: M;
   readonly migrate: Migrations;
+  /** What works today and may not after a change; a node logs it when it starts. */
+  readonly warnings: readonly string[];
   readonly retry: Readonly<Record<string, RetryPolicy>>;
   readonly timeout: Readonly<Record<string, number>>;
 }
@@ -92,7 +94,8 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
     maxIterations: Math.min(machine.options?.maxIterations ?? Infinity, LIMITS.microstepsMax),
   };
   giveOwnContext(name, machine);
-  const sources = checkMachine(name, machine);
+  const warnings: string[] = [];
+  const sources = checkMachine(name, machine, warnings);
   checkPolicies(name, options, sources);
   return Object.freeze({
     [BRAND]: true,
@@ -100,6 +103,7 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
     version,
     machine,
     migrate: Object.freeze({ ...options.migrate }) as Migrations,
+    warnings: Object.freeze(warnings),
     retry: Object.freeze({ ...options.retry }),
     timeout: Object.freeze({ ...options.timeout }),
   });
@@ -127,7 +131,7 @@ function giveOwnContext(name: string, machine: AnyStateMachine): void {
 }
 
 /** Walks every state; returns the names invokes go by. */
-function checkMachine(name: string, machine: AnyStateMachine): Set<string> {
+function checkMachine(name: string, machine: AnyStateMachine, warnings: string[]): Set<string> {
   const named = machine.implementations.actors as Record<string, unknown>;
   const sources = new Set<string>(Object.keys(named));
   const check = (node: AnyStateNode) => {
@@ -143,7 +147,7 @@ function checkMachine(name: string, machine: AnyStateMachine): Set<string> {
           'Give each an id of its own: it is what results and messages go by.',
         );
       if (named[src] === undefined && logicInPlace(node, position) !== undefined)
-        warnOfPlace(name, place, src);
+        warnings.push(orphanWarning(name, place, src));
       checkLogic(name, place, src, named[src] ?? logicInPlace(node, position));
     }
     for (const event of node.transitions.keys())
@@ -169,12 +173,8 @@ function actionsOf(node: AnyStateNode): unknown[] {
 }
 
 /** It works, and goes by a name that is made of the state's: another id, and what runs is an orphan. */
-function warnOfPlace(name: string, place: string, src: string): void {
-  process.emitWarning(
-    `Actor type ${name}, ${place}: logic that is invoked in place goes by ${src}. Actors that run it when the state is renamed or its invokes change order are lost to it; give it a name in setup({ actors }).`,
-    { type: 'PerdureWarning', code: 'PERDURE_INVOKE_IN_PLACE' },
-  );
-}
+const orphanWarning = (name: string, place: string, src: string): string =>
+  `Actor type ${name}, ${place}: logic that is invoked in place goes by ${src}. Actors that run it when the state is renamed or its invokes change order are lost to it; give it a name in setup({ actors }).`;
 
 /** An invoke's logic may stand in the machine itself; XState then makes up a `src` from the state's id. */
 function logicInPlace(node: AnyStateNode, position: number): unknown {
