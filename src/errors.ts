@@ -22,6 +22,10 @@ export const ERRORS = {
     retryable: false,
     next: 'dead letter; redrive it once a node knows the version',
   },
+  migrate_failed: {
+    retryable: false,
+    next: 'the actor stays as it is; dead letter; redrive it once migrate is corrected',
+  },
   event_quarantined: {
     retryable: false,
     next: 'dead letter; redrive it once what killed the nodes is corrected',
@@ -34,6 +38,7 @@ export const ERRORS = {
   bad_options: { retryable: false, next: 'thrown before anything starts' },
   not_serialisable: { retryable: false, next: 'the actor ends in status error' },
   snapshot_too_large: { retryable: false, next: 'the actor ends in status error' },
+  actor_failed: { retryable: false, next: 'the machine that waited gets onError' },
   too_many_events: { retryable: true, next: 'the child ends; the machine gets onError' },
   step_failed: { retryable: false, next: 'the actor ends in status error' },
   action_failed: { retryable: false, next: 'the actor ends in status error' },

@@ -7,6 +7,7 @@ export {
 } from './actors/define.ts';
 export { actorAddress } from './actors/effects.ts';
 export { type InvocationInfo, invocation } from './actors/invocation.ts';
+export { fromOutcome } from './actors/outcomes.ts';
 export { fromSteps, type StepsArguments } from './actors/steps.ts';
 export {
   type ActorHandle,

@@ -1,7 +1,7 @@
 import { type AnyActorRef, createEmptyActor, type EventObject } from 'xstate';
 import type { Cancel, Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
-import { addressKey } from '../store/store.ts';
+import { type Address, addressKey, type StoredActor } from '../store/store.ts';
 import { idempotencyKey } from './effects.ts';
 import type { InvocationInfo, InvocationRequest, Listener, Outcome } from './invocation.ts';
 import { isOpenEnded, kindOf, type LogicKind } from './logic.ts';
@@ -10,7 +10,10 @@ import { type RunArguments, type Running, run } from './running.ts';
 const INFO = Symbol('perdure.invocation');
 const WORK = Symbol('perdure.work');
 
-/** What work in steps needs of the attempt it is. */
+/** Resolves when the actor has ended. @throws when `signal` aborts */
+export type WaitForOutcome = (address: Address, signal: AbortSignal) => Promise<StoredActor>;
+
+/** What logic of Perdure's own needs of the attempt it is. */
 export interface Work {
   /** Encoded result of a step that an earlier attempt has finished. */
   recorded(name: string): string | undefined;
@@ -18,6 +21,8 @@ export interface Work {
   record(name: string, result: string): Promise<void>;
   /** It is getting on: its time begins anew. */
   heartbeat(): void;
+  /** Another actor's row once it has ended. */
+  outcome: WaitForOutcome;
 }
 
 /** Undefined under a plain `createActor`. */
@@ -37,6 +42,7 @@ export class Attempt {
   readonly #request: InvocationRequest;
   readonly #kind: LogicKind;
   readonly #sentMax: number;
+  readonly #outcome: WaitForOutcome;
   readonly #release: () => void;
   #state: 'waiting' | 'running' | 'over' = 'waiting';
   #runs: Running | undefined;
@@ -54,14 +60,16 @@ export class Attempt {
     request: InvocationRequest,
     listener: Listener,
     sentMax: number,
+    outcome: WaitForOutcome,
     release: () => void,
   ) {
     this.#clock = clock;
     this.#request = request;
     this.#listener = listener;
     this.#kind = kindOf(request.child.logic);
-    this.isOpenEnded = isOpenEnded(this.#kind);
+    this.isOpenEnded = isOpenEnded(request.child.logic);
     this.#sentMax = sentMax;
+    this.#outcome = outcome;
     this.#release = release;
     this.key = idempotencyKey(request.address, request.invokeId, request.seq);
   }
@@ -159,6 +167,7 @@ export class Attempt {
       heartbeat: () => {
         if (this.#state === 'running') this.#startClock();
       },
+      outcome: this.#outcome,
     };
   }
 

@@ -2,7 +2,7 @@ import type { AnyActorRef } from 'xstate';
 import { backoff, type Clock } from '../clock.ts';
 import type { ActorType, RetryPolicy } from './define.ts';
 import type { ChildRef, Invocation, Listener } from './invocation.ts';
-import { isOpenEnded, kindOf } from './logic.ts';
+import { isOpenEnded } from './logic.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -79,7 +79,7 @@ export function retryDelay(
 
 /** What goes on until it is left has time enough, unless its own name is given one. */
 function timeoutFor({ timeout }: ActorType, child: ChildRef): number | undefined {
-  if (!isOpenEnded(kindOf(child.logic))) return policyFor(timeout, child);
+  if (!isOpenEnded(child.logic)) return policyFor(timeout, child);
   return typeof child.src === 'string' ? timeout[child.src] : undefined;
 }
 

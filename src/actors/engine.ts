@@ -10,6 +10,7 @@ import { Loader } from './loader.ts';
 import { LogSource } from './logSource.ts';
 import { Marks } from './marks.ts';
 import { Outbox } from './outbox.ts';
+import { Outcomes } from './outcomes.ts';
 import { Ownership } from './ownership.ts';
 import { answerQueries } from './queries.ts';
 import type { Registry } from './registry.ts';
@@ -82,6 +83,8 @@ export function composeEngine(parts: EngineParts): Engine {
     commitMax: limits.commitMax,
     inFlightMax: limits.commitsInFlight,
   });
+  const loader = new Loader(store, clock, limits.eventIdsInMemory);
+  const outcomes = new Outcomes(bus, loader, clock, namespace);
   const ring: Ring = {
     nodeId,
     namespace,
@@ -91,10 +94,14 @@ export function composeEngine(parts: EngineParts): Engine {
     bus,
     store,
     registry,
-    loader: new Loader(store, clock, limits.eventIdsInMemory),
+    loader,
     committer,
     lease,
-    invocations: new Invocations(clock, limits.invocationsMax, limits.childEventsMax, lease),
+    invocations: new Invocations(clock, lease, {
+      max: limits.invocationsMax,
+      sentMax: limits.childEventsMax,
+      outcome: (address, signal) => outcomes.wait(address, signal),
+    }),
     timers,
     trials: new Trials(log),
     marks: new Marks(store, clock, nodeId),

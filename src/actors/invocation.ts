@@ -1,7 +1,7 @@
 import type { AnyActorRef, EventObject } from 'xstate';
 import type { Clock } from '../clock.ts';
 import type { Address } from '../store/store.ts';
-import { Attempt, infoOf } from './attempt.ts';
+import { Attempt, infoOf, type WaitForOutcome } from './attempt.ts';
 import type { Lease } from './lease.ts';
 
 /** What a promise's logic can learn about the attempt it is. */
@@ -76,24 +76,30 @@ export interface Invocation {
   abort(): void;
 }
 
+export interface InvocationSettings {
+  /** Promises that run at once. */
+  max: number;
+  /** Events of one child that wait for its actor. */
+  sentMax: number;
+  outcome: WaitForOutcome;
+}
+
 /**
  * Runs the promises of invokes, at most `max` at once; the others wait in order. It knows nothing of commits: an
  * attempt is started by a committed transition, and its result goes back into the ring as an event.
  */
 export class Invocations {
   readonly #clock: Clock;
-  readonly #max: number;
-  readonly #sentMax: number;
+  readonly #settings: InvocationSettings;
   readonly #lease: Lease;
   #waiting: Attempt[] = [];
   #next = 0;
   #running = 0;
 
-  constructor(clock: Clock, max: number, sentMax: number, lease: Lease) {
+  constructor(clock: Clock, lease: Lease, settings: InvocationSettings) {
     this.#clock = clock;
-    this.#max = max;
-    this.#sentMax = sentMax;
     this.#lease = lease;
+    this.#settings = settings;
   }
 
   /** Attempts that run. */
@@ -107,9 +113,9 @@ export class Invocations {
   }
 
   start(request: InvocationRequest, listener: Listener): Invocation {
-    const attempt = new Attempt(this.#clock, request, listener, this.#sentMax, () =>
-      this.#release(),
-    );
+    const release = () => this.#release();
+    const { sentMax, outcome } = this.#settings;
+    const attempt = new Attempt(this.#clock, request, listener, sentMax, outcome, release);
     if (request.delayMs > 0) attempt.after(request.delayMs, () => this.#admit(attempt));
     else this.#admit(attempt);
     return attempt;
@@ -120,7 +126,7 @@ export class Invocations {
     if (!this.#lease.holds) return void this.#lease.held().then(() => this.#admit(attempt));
     // It would keep its place for ever, and others from theirs.
     if (attempt.isOpenEnded) return attempt.run();
-    if (this.#running >= this.#max) {
+    if (this.#running >= this.#settings.max) {
       this.#waiting.push(attempt);
       return;
     }
@@ -130,7 +136,7 @@ export class Invocations {
 
   #release(): void {
     this.#running--;
-    while (this.#next < this.#waiting.length && this.#running < this.#max) {
+    while (this.#next < this.#waiting.length && this.#running < this.#settings.max) {
       const attempt = this.#waiting[this.#next++] as Attempt;
       if (attempt.isOver) continue;
       this.#running++;

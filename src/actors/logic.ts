@@ -55,5 +55,14 @@ const BEGUN = {
   context: undefined,
 } as const;
 
-/** It goes on until it is left: giving its shard away need not wait for it. */
-export const isOpenEnded = (kind: LogicKind): boolean => kind !== 'promise';
+const waiting = new WeakSet<object>();
+
+/** Marks a promise that does nothing but wait for somebody else. */
+export function waitsOnly<T extends object>(logic: T): T {
+  waiting.add(logic);
+  return logic;
+}
+
+/** Nobody knows when it ends: giving its shard away need not wait for it, and it takes nobody's place. */
+export const isOpenEnded = (logic: object): boolean =>
+  kindOf(logic) !== 'promise' || waiting.has(logic);

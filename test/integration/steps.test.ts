@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { createActor, toPromise } from 'xstate';
-import { notesOf, type TripInput, trip } from '../support/actorsChildren.ts';
+import { LIMITS } from '../../src/index.ts';
+import { companion, notesOf, type TripInput, trip } from '../support/actorsChildren.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import { eventually } from '../support/services.ts';
 
-// fromSteps: what has been done is not done again, whatever happens to the node in between.
+// fromSteps: what has been done is not done again, whatever happens to the node in between. fromOutcome: waits through it.
 
 const world = useWorld();
 beforeEach(() => printLogOnFailure(world));
@@ -65,6 +66,31 @@ test('under a plain createActor every step runs', async () => {
   expect(await toPromise(plain)).toEqual(OUTPUT);
 });
 
+test('an actor waits for another one, also for one that is not there yet, through a kill', async () => {
+  let node = await spawn();
+  const wait = (id: string) =>
+    world.client.start(companion, { id, input: { of: id }, until: 'committed' });
+  await Promise.all(['goes', 'gone', 'never'].map(wait));
+  await node.kill('SIGKILL');
+  node = await spawn();
+  await start('goes', {});
+  expect(await world.client.outcome(companion, 'goes', { timeoutMs: 10_000 })).toEqual({
+    status: 'done',
+    output: OUTPUT,
+  });
+  await start('gone', { twice: true });
+  await world.client.cancel('trip', 'gone');
+  await eventually(async () => (await world.actor('companion', 'gone'))?.state === 'failed', {
+    what: 'it is told of the end',
+  });
+  const { context } = (await world.actor('companion', 'gone')) as { context: { error: string } };
+  expect(context.error).toMatch('trip/gone has ended (stopped): it was cancelled');
+  // Who waits holds nobody up.
+  const from = performance.now();
+  await node.kill('SIGTERM');
+  expect(performance.now() - from).toBeLessThan(LIMITS.drainMs);
+});
+
 test('the histories are sound', async () => {
-  expect(await world.check({ types: [trip] })).toEqual([]);
+  expect(await world.check({ types: [trip, companion] })).toEqual([]);
 });

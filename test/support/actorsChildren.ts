@@ -10,7 +10,7 @@ import {
   sendTo,
   setup,
 } from 'xstate';
-import { defineActor, fromSteps, invocation } from '../../src/index.ts';
+import { defineActor, fromOutcome, fromSteps, invocation } from '../../src/index.ts';
 import { crashAt } from './actorsJournal.ts';
 
 /** Actors with children that are no promises; what these do outside of the database goes to a file beside it. */
@@ -270,4 +270,35 @@ export const trip = defineActor('trip', {
   }),
   retry: { plan: { attempts: 3, delayMs: 10 } },
   timeout: { plan: 250 },
+});
+
+/** Waits for a trip. */
+export const companion = defineActor('companion', {
+  machine: setup({
+    types: {
+      input: {} as { of: string },
+      context: {} as { of: string; told: string[] | null; error: string | null },
+      output: {} as string[] | null,
+    },
+    actors: { tripDone: fromOutcome<string[]>() },
+  }).createMachine({
+    context: ({ input }) => ({ of: input.of, told: null, error: null }),
+    initial: 'waiting',
+    states: {
+      waiting: {
+        invoke: {
+          src: 'tripDone',
+          input: ({ context }) => ({ type: 'trip', id: context.of }),
+          onDone: { target: 'done', actions: assign({ told: ({ event }) => event.output }) },
+          onError: {
+            target: 'failed',
+            actions: assign({ error: ({ event }) => (event.error as Error).message }),
+          },
+        },
+      },
+      done: { type: 'final' },
+      failed: {},
+    },
+    output: ({ context }) => context.told,
+  }),
 });
