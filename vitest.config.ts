@@ -1,6 +1,10 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
+  // Examples name the package as its users do.
+  resolve: {
+    alias: [{ find: /^perdure$/, replacement: new URL('src/index.ts', import.meta.url).pathname }],
+  },
   test: {
     include: ['test/**/*.test.ts'],
     // Minutes of faults, and chaos runs, have commands of their own.
