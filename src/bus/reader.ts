@@ -16,7 +16,7 @@ const HEARTBEAT_MS = 1_000;
  * notices a cut line, which is the better answer to that.
  */
 const SILENT_REPULL = 2;
-const SILENT_SURPRISE = 8;
+const SILENT_SURPRISE = 5;
 /** Pause before pulling again when the server turned a pull down, ms. */
 const REPULL_MS = 250;
 /** "No responders" in a row after which the consumer counts as gone. */

@@ -121,7 +121,7 @@ test.each([
   ['message 9 came again, its first delivery never arrived', 'delivery'],
   ['deliveries were lost with the connection', 'delivery'],
   ['the consumer is gone: no responders', 'consumer'],
-  ['the server was silent for 8 heartbeats', 'consumer'],
+  ['the server was silent for 5 heartbeats', 'consumer'],
   ['the subscription ended: permissions', 'consumer'],
   ['after a reconnect: JetStream: the consumer is gone.', 'consumer'],
   ['Postgres has been put back to an earlier state', 'restored'],
