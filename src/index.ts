@@ -9,6 +9,7 @@ export { actorAddress } from './actors/effects.ts';
 export { type InvocationInfo, invocation } from './actors/invocation.ts';
 export { fromOutcome } from './actors/outcomes.ts';
 export { fromSteps, type StepsArguments } from './actors/steps.ts';
+export type { Migrate, NewSnapshot, OldSnapshot } from './actors/versions.ts';
 export {
   type ActorHandle,
   type ClientOptions,

@@ -143,7 +143,14 @@ export function createNode(options: NodeOptions): PerdureNode {
   async function startEngine(store: Store, bus: Bus): Promise<void> {
     const name = options.name ?? `${hostname()}/${process.pid}`;
     const engine = composeEngine({
-      node: { nodeId, name, host: hostname(), pid: process.pid, version: VERSION },
+      node: {
+        nodeId,
+        name,
+        host: hostname(),
+        pid: process.pid,
+        version: VERSION,
+        opens: registry.opens,
+      },
       namespace: ns,
       shards: SHARDS,
       limits,

@@ -19,13 +19,13 @@ export interface RetryPolicy {
 /** What a user says about an actor type. */
 export interface ActorOptions<M extends AnyStateMachine> {
   machine: M;
-  /** Kept with every snapshot; a node opens a snapshot only with the version that wrote it. Default: the machine's own, else '1'. */
+  /** Kept with every snapshot; a node opens a snapshot with the version that wrote it, or with one that has a `migrate` for it. Default: the machine's own, else '1'. */
   version?: string;
   /**
    * By the version it takes over from: where an actor that was written by it goes on in this machine. Runs when a node
    * that does not know the old version opens such an actor.
    */
-  migrate?: Readonly<Record<string, Migrate<M>>>;
+  migrate?: Readonly<Record<string, Migrate<NoInfer<M>>>>;
   /**
    * Retries by the invoke's `src` name, `'*'` for all others. An error with `retryable: false` is not tried
    * again. When attempts are used up the machine gets `onError`. Default: one attempt.

@@ -1,10 +1,13 @@
 import { PerdureError } from '../errors.ts';
+import type { OpenedVersion } from '../store/store.ts';
 import type { ActorType } from './define.ts';
 
 /** The actor types a node knows: by name the newest version, and every version for the actors it wrote. */
 export class Registry {
   readonly #newest = new Map<string, ActorType>();
   readonly #versions = new Map<string, ActorType>();
+  /** By the version it takes over from, the last in the list that does. */
+  readonly #migrating = new Map<string, ActorType>();
 
   /** Of one name, the last in the list is what new actors start with. @throws PerdureError `bad_options`. */
   constructor(types: readonly ActorType[]) {
@@ -16,6 +19,8 @@ export class Registry {
         throw new PerdureError('bad_options', `Actor type ${key} is given twice.`);
       this.#versions.set(key, type);
       this.#newest.set(type.name, type);
+      for (const from of Object.keys(type.migrate))
+        this.#migrating.set(`${type.name}@${from}`, type);
     }
   }
 
@@ -25,6 +30,23 @@ export class Registry {
 
   version(name: string, version: string): ActorType | undefined {
     return this.#versions.get(`${name}@${version}`);
+  }
+
+  /** What an actor of a version that is not known here can be migrated to. */
+  migrating(name: string, from: string): ActorType | undefined {
+    return this.#migrating.get(`${name}@${from}`);
+  }
+
+  /** Every version this node can open, and the one its actors have then. */
+  get opens(): OpenedVersion[] {
+    const opens: OpenedVersion[] = [];
+    for (const { name: type, version } of this.#versions.values())
+      opens.push({ type, version, as: version });
+    for (const { name: type, version, migrate } of this.#versions.values())
+      for (const from of Object.keys(migrate))
+        if (!this.version(type, from) && this.migrating(type, from)?.version === version)
+          opens.push({ type, version: from, as: version });
+    return opens;
   }
 
   /** `order@1, order@2, mail@1`, for messages. */

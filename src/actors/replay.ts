@@ -2,8 +2,10 @@ import { invariant } from '../errors.ts';
 import type { Address, TransitionWrite } from '../store/store.ts';
 import { parse } from './codec.ts';
 import type { ActorType } from './define.ts';
+import { migrateStep } from './migrate.ts';
 import type { StepScope } from './scope.ts';
 import { firstStep, nextStep, rehydrate, type Step, type StepLimits } from './step.ts';
+import { MIGRATE } from './versions.ts';
 
 /**
  * Computes a recorded transition again: the snapshot before it and its event give the same step, on any node (P1).
@@ -20,11 +22,17 @@ export function stepAgain(
   const event = parse(transition.event) as { type: string; input?: unknown };
   if (transition.seq === 1) return firstStep(type, address, scope, event.input, limits);
   invariant(previousEnvelope !== undefined, `transition ${transition.seq - 1} is missing`);
+  if (isMigration(transition))
+    return migrateStep(type, address, scope, transition.seq - 1, previousEnvelope, limits).step;
   const live = rehydrate(type, scope, transition.seq - 1, previousEnvelope);
   const { origin, eventId } = transition;
   const timerId = origin === 'timer' && eventId !== null ? timerIdOf(eventId) : undefined;
   return nextStep(type, address, scope, live, { event, origin, timerId }, limits);
 }
+
+/** Recorded when the actor was taken over from another version of its type. */
+export const isMigration = ({ eventType, origin }: TransitionWrite): boolean =>
+  eventType === MIGRATE && origin === 'engine';
 
 /** Event id of a timer's firing: one for each arming. No message id may begin with `!`. */
 export const timerEventId = (timerId: string, armedSeq: number): string =>

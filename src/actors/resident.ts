@@ -92,6 +92,20 @@ export class Resident {
     return resident;
   }
 
+  /** One that another version wrote: the caller steps it over to `type`. */
+  static migrating(
+    stored: StoredActor,
+    type: ActorType,
+    deliver: (resident: Resident, event: EventObject) => void,
+  ): Resident {
+    const address = { type: stored.type, id: stored.id };
+    const { eventIds, eventIdsComplete } = stored;
+    const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver);
+    resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
+    if (stored.quarantined) resident.quarantined = stored;
+    return resident;
+  }
+
   get status(): ActorStatus {
     return this.#row?.status ?? 'active';
   }

@@ -7,7 +7,7 @@ import { stepAgain } from './replay.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
-import { tryActor } from './trials.ts';
+import { tryActor, tryMigration } from './trials.ts';
 
 /**
  * What a newly opened shard picks up (design §4, step 4): invokes in flight run again under the same key, actions
@@ -21,17 +21,38 @@ export async function resume(
 ): Promise<void> {
   const ours = (row: { shard: number }) => row.shard === shard.number;
   for (const row of recovered.actors.filter(ours)) {
+    const suspect = row.crashes >= SUSPECT_AFTER;
+    if (suspect && ring.registry.version(row.type, row.version) === undefined) {
+      tryMigration(ring, shard, row);
+      continue;
+    }
     const resident = shard.rehydrate(row);
     if (!resident) continue;
     shard.adopt(resident);
+    // Migrated: what it waits for begins once that is committed.
+    if (resident.live?.seq !== row.seq) continue;
     const start = () => resumeActor(ring, shard, resident, row, recovered.at, kept);
-    if (row.crashes < SUSPECT_AFTER || runsHere(resident, kept)) await start();
+    if (!suspect || runsHere(resident, kept)) await start();
     else tryActor(ring, shard, resident, row, start);
     if (shard.closed) return;
   }
   for (const invocation of kept.values()) invocation.abort();
   for (const timer of recovered.timers.filter(ours)) ring.timers.add(timer);
   ring.outbox.relay(recovered.outbox.filter(ours));
+  shard.offer();
+}
+
+/** What a migrated actor has kept of its old life, by invoke id. */
+export function resumeKept(
+  ring: Ring,
+  shard: Shard,
+  resident: Resident,
+  kept: readonly [invokeId: string, seq: number][],
+): void {
+  const now = ring.timers.databaseTime();
+  for (const [invokeId, seq] of kept)
+    if (resident.live?.started[invokeId] === seq && !resident.invocations.has(invokeId))
+      resumeInvoke(ring, shard, resident, invokeId, seq, now, new Map());
 }
 
 /** What a quarantine held back: what runs for the actor, and its timers, which came due unheard. */

@@ -231,7 +231,8 @@ export class Shard implements CommitSource {
   }
 
   #drop(resident: Resident): void {
-    if (this.#pump.pins(resident.key)) return;
+    // Its row is about to be written: brought back before that, it would be there twice.
+    if (this.#pump.pins(resident.key) || this.#batch.residents.has(resident)) return;
     if (this.residents.delete(resident.key)) this.#count(resident, -1);
   }
 

@@ -6,13 +6,15 @@ import { addressKey, eventKey, type Origin, type StoredActor } from '../store/st
 import type { Batch, Taken } from './batch.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
+import type { ActorType } from './define.ts';
 import { isAct } from './effects.ts';
 import { hasControl, type Refusal, type Request } from './intake.ts';
 import type { Item } from './mailbox.ts';
+import { migrateStep } from './migrate.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
 import { outcomeOf } from './results.ts';
-import { resumeReleased } from './resume.ts';
+import { resumeKept, resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import { FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
@@ -36,6 +38,8 @@ export class Taker {
   readonly #ring: Ring;
   readonly #shard: Shard;
   readonly reports: ChildReports;
+  /** Why rows could not be opened, for whoever is told. */
+  readonly #failures = new WeakMap<StoredActor, string>();
 
   constructor(ring: Ring, shard: Shard) {
     this.#ring = ring;
@@ -45,23 +49,55 @@ export class Taker {
     );
   }
 
-  /** The actor in memory; undefined when this node knows no version that can open it. */
+  /**
+   * The actor in memory; undefined when this node knows no version that can open it. One of a version that is only known
+   * to a `migrate` is stepped over into the batch: its `seq` is one more than its row's.
+   */
   rehydrate(row: StoredActor): Resident | undefined {
-    const type = this.#ring.registry.version(row.type, row.version);
+    const { registry, log } = this.#ring;
+    const { type: name, version } = row;
     const actor = addressKey(row);
-    if (!type) {
-      this.#ring.log.warn(
-        { actor, version: row.version },
-        'actor: version unknown here, left alone',
+    const known = registry.version(name, version);
+    const next = known ? undefined : registry.migrating(name, version);
+    try {
+      if (known) return Resident.rehydrated(row, known, this.#shard.deliver);
+      if (next && mayMigrate(row)) return this.#migrate(row, next);
+    } catch (error) {
+      const { message } = asError(error);
+      this.#failures.set(row, message);
+      log.error(
+        { actor, version, error: message },
+        next ? 'actor: migrate failed, left alone' : 'actor: cannot be rehydrated',
       );
       return undefined;
     }
-    try {
-      return Resident.rehydrated(row, type, this.#shard.deliver);
-    } catch (error) {
-      this.#ring.log.error({ actor, error: asError(error).message }, 'actor: cannot be rehydrated');
-      return undefined;
-    }
+    if (next && row.status === 'active')
+      log.warn({ actor, version }, 'actor: actions of its old version are left, left alone');
+    else log.warn({ actor, version }, 'actor: version unknown here, left alone');
+    return undefined;
+  }
+
+  #migrate(row: StoredActor, type: ActorType): Resident {
+    const { limits, log } = this.#ring;
+    const { batch } = this.#shard;
+    const resident = Resident.migrating(row, type, this.#shard.deliver);
+    const { address, scope } = resident;
+    const { before, step, event } = migrateStep(
+      type,
+      address,
+      scope,
+      row.seq,
+      row.snapshot,
+      limits,
+    );
+    resident.live = before;
+    const cause = { eventType: event.type, text: JSON.stringify(event), eventId: null } as const;
+    this.#record(batch, resident, row.state, step, { ...cause, origin: 'engine' });
+    const kept = Object.entries(step.live.started).filter(([, seq]) => seq <= row.seq);
+    if (kept.length > 0)
+      batch.afterwards.push(() => resumeKept(this.#ring, this.#shard, resident, kept));
+    log.info({ actor: resident.key, from: event.from, to: event.to }, 'actor: migrated');
+    return resident;
   }
 
   /** Returns the actor when the message created one. */
@@ -104,13 +140,7 @@ export class Taker {
         'actor_quarantined',
         `${name} is in quarantine: ${actor.crashes} nodes died in a row while something ran for it.`,
       );
-    if (!(actor instanceof Resident))
-      return this.#refuse(
-        batch,
-        message,
-        'version_unknown',
-        `${name} was written by version ${actor.version}, which this node cannot open. It knows ${this.#ring.registry}.`,
-      );
+    if (!(actor instanceof Resident)) return this.#refuse(batch, message, ...this.#closed(actor));
     const event = read.value as EventObject;
     if (event.type === RELEASE) return this.#release(batch, message, actor);
     const origin = read.outboxId !== null ? 'actor' : 'event';
@@ -251,6 +281,25 @@ export class Taker {
     if (step.status !== 'active') batch.send(outcomeOf(resident, step));
   }
 
+  /** Why an actor was left alone. */
+  #closed(row: StoredActor): [reason: ErrorCode, detail: string] {
+    const { registry } = this.#ring;
+    const { type, version } = row;
+    const name = addressKey(row);
+    const failure = this.#failures.get(row);
+    const migrates = !registry.version(type, version) && registry.migrating(type, version);
+    if (migrates && failure !== undefined) return ['migrate_failed', failure];
+    if (migrates)
+      return [
+        'version_unknown',
+        `${name} has actions left to do of version ${version}, which only a node with that version can. This one knows ${registry}.`,
+      ];
+    return [
+      'version_unknown',
+      `${name} was written by version ${version}, which this node cannot open. It knows ${registry}.`,
+    ];
+  }
+
   #unknownType(batch: Batch, message: LogMessage, type: string): undefined {
     const detail = `No node here knows actor type ${type}; this one knows ${this.#ring.registry}.`;
     return this.#refuse(batch, message, 'unknown_type', detail);
@@ -294,6 +343,10 @@ export class Taker {
       batch.replies.push({ subject, body: JSON.stringify(body) });
   }
 }
+
+/** Actions that were not acknowledged are redone from the history, which takes the machine that wrote it (G4). */
+const mayMigrate = ({ status, actedSeq, seq }: StoredActor): boolean =>
+  status === 'active' && actedSeq === seq;
 
 /** `_INBOX.…`, also with a prefix of the user's own (`_INBOX_orders.…`). */
 const INBOX = /^_INBOX[\w-]*(\.[\w-]+)+$/;

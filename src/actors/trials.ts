@@ -2,6 +2,7 @@ import { type Clock, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import {
+  addressKey,
   QUARANTINE_AFTER,
   type ShardEpoch,
   type StoredActor,
@@ -151,6 +152,26 @@ export function tryActor(
     await start();
     await hasGotOn(clock, shard, resident, row.seq);
     if (!shard.closed && resident.live?.seq === row.seq && resident.busy) await mark(false);
+  });
+}
+
+/** `migrate` is user code: of an actor under suspicion it is run apart, like what runs for it. */
+export function tryMigration(ring: Ring, shard: Shard, row: StoredActor): void {
+  const { clock, loader, log, marks, trials } = ring;
+  const address = { type: row.type, id: row.id };
+  const key = addressKey(row);
+  trials.actor(row.crashes, async () => {
+    if (shard.closed) return;
+    log.warn({ actor: key, crashes: row.crashes }, 'actor: under suspicion, tried apart');
+    await marks.actor({ ...epochOf(shard), ...address, onTrial: true });
+    const stored = (await loader.load([address])).get(key);
+    // A message may have brought it in meanwhile.
+    if (shard.closed || shard.residents.has(key) || stored?.seq !== row.seq) return;
+    const resident = shard.rehydrate(stored);
+    if (!resident) return marks.actor({ ...epochOf(shard), ...address, onTrial: false });
+    shard.adopt(resident);
+    shard.offer();
+    await hasGotOn(clock, shard, resident, row.seq + 1);
   });
 }
 

@@ -18,8 +18,8 @@ export interface OldSnapshot {
 
 /** Where an actor goes on in the machine it migrates to. */
 export interface NewSnapshot<M extends AnyStateMachine> {
-  /** A state of the new machine that is not final. What is left out below it is its initial state. */
-  value: StateValueFrom<M>;
+  /** A state of the new machine that is not final. What it leaves out is in its initial state; `{}` for a machine without states. */
+  value: [StateValueFrom<M>] extends [never] ? StateValue : StateValueFrom<M>;
   context: ContextFrom<M>;
 }
 

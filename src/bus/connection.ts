@@ -296,6 +296,11 @@ export function clientOptions(
     } catch {
       throw new PerdureError('bad_options', `${withoutSecrets(part)} is not a NATS URL.`);
     }
+    if (!['nats:', 'tls:'].includes(url.protocol))
+      throw new PerdureError(
+        'bad_options',
+        `${withoutSecrets(part)} is not a NATS URL: write nats://host:4222 or tls://host:4222.`,
+      );
     // The client ignores what stands before the @.
     if (url.password !== '') {
       options.user = decodeURIComponent(url.username);

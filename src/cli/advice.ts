@@ -12,6 +12,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
     'The message is kept as a dead letter: correct what its step does, then perdure dead redrive --all --reason event_quarantined.',
   log_full:
     'Let nodes catch up, or raise max_bytes of the stream; perdure doctor shows how full it is.',
+  migrate_failed:
+    'The actor is as it was, the event is kept as a dead letter: correct migrate, deploy, then perdure dead redrive --all --reason migrate_failed.',
   not_found: 'perdure ls shows those there are.',
   store_unavailable: 'Check the URL and that Postgres runs; perdure doctor looks closer.',
   timeout:

@@ -153,7 +153,10 @@ async function askNats(
 }
 
 async function checkSync(flags: Flags): Promise<Finding> {
-  const monitor = flags.monitor ?? readDevFile(flags.data)?.monitorUrl;
+  // What runs here is no news of a server somewhere else.
+  const elsewhere = flags.nats ?? process.env.PERDURE_NATS_URL;
+  const dev = elsewhere ? undefined : readDevFile(flags.data);
+  const monitor = flags.monitor ?? dev?.monitorUrl;
   if (monitor === undefined) return syncFinding(undefined);
   return syncFinding(
     await readSyncFacts(monitor).catch((thrown) => ({

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { PerdureError } from '../errors.ts';
 import type { ActorSummary } from '../store/read.ts';
 import { age } from './age.ts';
 import { token, whole } from './arguments.ts';
@@ -12,6 +13,7 @@ interface Flags extends ConnectionFlags {
   type?: string;
   status?: string;
   state?: string;
+  parked?: true;
   limit: number;
   json?: true;
 }
@@ -26,6 +28,10 @@ export function register(program: Command): void {
       new Option('--status <status>', 'only these').choices(['active', 'done', 'error', 'stopped']),
     )
     .option('--state <path>', 'only in this state or below it: paying, open.waiting')
+    .option(
+      '--parked',
+      'count instead what nodes cannot open: by type and version of active actors',
+    )
     .option('--limit <count>', 'at most so many', whole(1, 10_000), 50)
     .option('--json', 'print one JSON document a line')
     .addHelpText(
@@ -34,13 +40,15 @@ export function register(program: Command): void {
 Examples:
   $ perdure ls
   $ perdure ls order --state open.waiting
-  $ perdure ls --status error --json | jq -r .id`,
+  $ perdure ls --status error --json | jq -r .id
+  $ perdure ls --parked                          actors of versions that nodes do not know`,
     )
     .action(ls);
 }
 
 async function ls(type: string | undefined, flags: Flags): Promise<void> {
   const only = type ?? flags.type;
+  if (flags.parked) return lsParked(only, flags);
   const actors = await withReadStore(flags, (store) =>
     store.listActors({
       ...(only === undefined ? {} : { type: only }),
@@ -54,6 +62,30 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
   printTable(['TYPE', 'ID', 'STATUS', 'STATE', 'SEQ', 'AGE', 'CHANGED'], actors.map(row));
   if (actors.length === flags.limit)
     process.stderr.write(`the first ${flags.limit}; --limit shows more\n`);
+}
+
+/** What a node that does not know a version has left alone. */
+async function lsParked(only: string | undefined, flags: Flags): Promise<void> {
+  if (flags.status !== undefined || flags.state !== undefined)
+    throw new PerdureError(
+      'bad_options',
+      '--parked is about versions: leave --status and --state out.',
+    );
+  const rows = await withReadStore(flags, (store) =>
+    store.parked(only === undefined ? {} : { type: only }),
+  );
+  if (flags.json) return rows.forEach(printJson);
+  if (rows.length === 0) return void process.stderr.write('nothing is parked\n');
+  printTable(
+    ['TYPE', 'VERSION', 'ACTORS', 'OPENED BY', 'WAITING'],
+    rows.map(({ type, version, actors, opened_by, nodes, waiting }) => [
+      type,
+      version,
+      String(actors),
+      `${opened_by} of ${nodes} nodes`,
+      String(waiting),
+    ]),
+  );
 }
 
 const row = (actor: ActorSummary): string[] => [

@@ -15,6 +15,7 @@ interface CommandFile {
 const COMMANDS: Record<string, [summary: string, load: () => Promise<CommandFile>]> = {
   dev: ['run Postgres, nats-server and nodes on this machine', () => import('./dev.ts')],
   serve: ['run nodes with the actor types of a file', () => import('./serve.ts')],
+  check: ['check machines, and what becomes of live actors', () => import('./check.ts')],
   migrate: ['create or upgrade the schema in Postgres', () => import('./migrate.ts')],
   start: ['start an actor, or one for each line of a file', () => import('./start.ts')],
   send: ['send an event to an actor', () => import('./send.ts')],
@@ -120,3 +121,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 const exitCode = await main(process.argv.slice(2));
 // A command that failed may have left a connection open; one that ended well closed what it opened.
 if (exitCode !== 0) process.exit(exitCode);
+leaveSoon();
+
+/** A server that takes connections and says nothing can keep one open that nobody waits for any more. */
+function leaveSoon(): void {
+  setTimeout(
+    () => (process.stdout.writableLength > 0 ? leaveSoon() : process.exit()),
+    1_000,
+  ).unref();
+}

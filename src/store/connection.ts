@@ -157,6 +157,15 @@ export interface WaitOptions extends SessionOptions {
   signal?: AbortSignal;
 }
 
+/** pg takes any text for a host's name, and then waits for that host. */
+function assertUrl(databaseUrl: string): void {
+  if (/^(postgres(ql)?|socket):\/\//.test(databaseUrl)) return;
+  throw new PerdureError(
+    'bad_options',
+    `${withoutSecrets(databaseUrl)} is not a Postgres URL: write postgres://user:password@host:5432/database.`,
+  );
+}
+
 /**
  * Opens a session, trying for as long as it takes. `waited` says whether the first try failed.
  * @throws PerdureError `wrong_credentials` at once when the server answers that it never will
@@ -165,6 +174,7 @@ export async function waitUntilReachable(
   options: WaitOptions,
 ): Promise<{ session: Session; waited: boolean }> {
   const { clock } = options;
+  assertUrl(options.databaseUrl);
   let toldAt = Number.NEGATIVE_INFINITY;
   for (let attempt = 1; ; attempt++) {
     try {

@@ -8,6 +8,7 @@ import type {
   DeadLetterRow,
   HistoryRow,
   NodeRow,
+  ParkedRow,
   QuarantinedRow,
   ReadStore,
   ShardRow,
@@ -260,6 +261,14 @@ export class PostgresReadStore implements ReadStore {
       state: parsed(row.state),
       quarantined_at: row.quarantined_at.toISOString(),
     }));
+  }
+
+  parked(filter: { type?: string } = {}): Promise<ParkedRow[]> {
+    return this.#ask({
+      text: `SELECT type, version, actors, waiting, nodes, opened_by FROM parked
+              WHERE $1::text IS NULL OR type = $1 ORDER BY type, version`,
+      values: [filter.type ?? null],
+    });
   }
 
   close(): Promise<void> {

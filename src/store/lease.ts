@@ -90,10 +90,19 @@ export class Leases {
         WITH forgotten AS (
           DELETE FROM node n WHERE expires_at < now() - ${FORGET_AFTER} AND node_id <> $1
              AND NOT EXISTS (SELECT FROM shard s WHERE s.owner = n.node_id))
-        INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms')
+        INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at, opens)
+        VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', $8)
         ON CONFLICT (node_id) DO UPDATE SET expires_at = excluded.expires_at, lock_id = excluded.lock_id`,
-      values: [node.nodeId, node.name, node.host, node.pid, node.version, lockId, leaseMs],
+      values: [
+        node.nodeId,
+        node.name,
+        node.host,
+        node.pid,
+        node.version,
+        lockId,
+        leaseMs,
+        node.opens ? JSON.stringify(node.opens) : null,
+      ],
     });
   }
 

@@ -9,6 +9,7 @@ import type {
   DeadLetterRow,
   HistoryRow,
   NodeRow,
+  ParkedRow,
   QuarantinedRow,
   ReadStore,
   ShardRow,
@@ -246,6 +247,42 @@ export class MemoryReadStore implements ReadStore {
         crashes: row.crashes,
         quarantined_at: iso(row.quarantinedAt),
       }));
+  }
+
+  async parked(filter: { type?: string } = {}): Promise<ParkedRow[]> {
+    const now = this.clock.now();
+    const live = [...this.tables.nodes.values()].filter((n) => n.session && n.expiresAt > now);
+    const rows = new Map<string, ParkedRow>();
+    for (const {
+      type,
+      version,
+      status,
+      shard,
+      busy,
+      quarantinedAt,
+    } of this.tables.actors.values()) {
+      if (status !== 'active' || (filter.type !== undefined && type !== filter.type)) continue;
+      const opens = ({ opens }: NodeInfo) =>
+        opens?.find((open) => open.type === type && open.version === version);
+      const key = `${type}@${version}`;
+      const opened_by = live.filter((node) => !node.opens || opens(node)).length;
+      const row = rows.get(key) ?? {
+        type,
+        version,
+        actors: 0,
+        waiting: 0,
+        nodes: live.length,
+        opened_by,
+      };
+      const owner = live.find(({ nodeId }) => nodeId === this.tables.shards[shard]?.owner);
+      row.actors++;
+      if (busy && quarantinedAt === null && owner?.opens && opens(owner)?.as !== version)
+        row.waiting++;
+      rows.set(key, row);
+    }
+    return [...rows.values()]
+      .filter((row) => row.opened_by < row.nodes || row.waiting > 0)
+      .sort((a, b) => byText(a.type, b.type) || byText(a.version, b.version));
   }
 
   #deadLetter(deadLetterId: string): DeadLetterState | undefined {

@@ -20,6 +20,8 @@ export interface ReadStore {
   nodes(): Promise<NodeRow[]>;
   /** Actors nothing runs for until somebody releases them, the last quarantined first. */
   quarantined(filter?: { limit?: number }): Promise<QuarantinedRow[]>;
+  /** Versions of active actors that some live node cannot open, or has not. Looks at every active actor. */
+  parked(filter?: { type?: string }): Promise<ParkedRow[]>;
 }
 
 export interface ActorFilter {
@@ -121,6 +123,19 @@ export interface NodeRow {
   draining: boolean;
   /** Reaches NATS. */
   nats_ok: boolean;
+}
+
+export interface ParkedRow {
+  type: string;
+  version: string;
+  /** Active actors of this version. */
+  actors: number;
+  /** Those something should run for, and the owner of their shard has not opened them. */
+  waiting: number;
+  /** Nodes that live. */
+  nodes: number;
+  /** Those of them that can open it. */
+  opened_by: number;
 }
 
 export interface QuarantinedRow {

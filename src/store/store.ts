@@ -108,6 +108,16 @@ export interface NodeInfo {
   pid: number;
   /** Version of the perdure package. */
   version: string;
+  /** What actors it can open; left out: it does not say. */
+  opens?: readonly OpenedVersion[];
+}
+
+/** A version of an actor type that a node can open. */
+export interface OpenedVersion {
+  type: string;
+  version: string;
+  /** What the actor is then: the same, or the version it is migrated to. */
+  as: string;
 }
 
 export interface ShardEpoch {

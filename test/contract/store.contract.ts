@@ -39,6 +39,41 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
     return { cluster, ...node, shards, shard };
   };
 
+  describe(`${name}: versions`, () => {
+    test('what live nodes cannot open, or have not, is shown by type and version', async () => {
+      const { store, nodeId, shard, shards, cluster } = await setupOwner();
+      await store.commit(nodeId, [
+        part(shard(1), {
+          actors: [
+            actor('busy', 1, { busy: true }),
+            actor('rests', 1),
+            actor('newer', 1, { version: '2', busy: true }),
+            actor('over', 1, { version: '0', status: 'done' }),
+          ],
+        }),
+      ]);
+      // A node of an earlier release does not say, and nobody knows better.
+      expect(await cluster.reads.parked()).toEqual([]);
+      await store.register({ ...nodeInfo('none'), opens: [] }, 60_000);
+      const newer = { type: 'order', version: '2', actors: 1, waiting: 0, nodes: 2, opened_by: 1 };
+      const older = { ...newer, version: '1', actors: 2 };
+      expect(await cluster.reads.parked()).toEqual([older, newer]);
+      const opens = [
+        { type: 'order', version: '2', as: '2' },
+        { type: 'order', version: '1', as: '2' },
+      ];
+      await store.register({ ...nodeInfo('moves'), opens }, 60_000);
+      await store.release(nodeId, shards);
+      await store.claim('moves', CONTRACT_SHARDS);
+      // It could migrate it, and the actor still is what it was.
+      expect(await cluster.reads.parked()).toEqual([
+        { ...older, waiting: 1, nodes: 3, opened_by: 2 },
+        { ...newer, nodes: 3, opened_by: 2 },
+      ]);
+      expect(await cluster.reads.parked({ type: 'mail' })).toEqual([]);
+    });
+  });
+
   describe(`${name}: commits`, () => {
     test('a commit writes the actor, its transition, timers and outbox, and advances the cursor', async () => {
       const { store, nodeId, shard, cluster } = await setupOwner();

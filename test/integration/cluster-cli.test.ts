@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
@@ -322,4 +323,31 @@ test('workers of a supervisor that is killed end by themselves', async () => {
     what: 'workers and watchers have ended',
   });
   expect(await list('nodes')).toEqual([]);
+});
+
+test('shards answers, and ends, although NATS takes connections and says nothing', async () => {
+  const dumb = createServer(() => {});
+  await new Promise<void>((listening) => dumb.listen(0, '127.0.0.1', listening));
+  const { port } = dumb.address() as AddressInfo;
+  try {
+    const run = perdure(['shards', '--nats', `nats://127.0.0.1:${port}`]);
+    await eventually(() => run.stdout.includes('64 shards'), { what: 'the answer' });
+    // A pager waits for the exit code.
+    expect(await Promise.race([run.ended, exitWithin(10_000)])).toBe(0);
+  } finally {
+    dumb.close();
+  }
+});
+
+const exitWithin = (ms: number) =>
+  new Promise<string>((resolve) => setTimeout(() => resolve(`still there after ${ms} ms`), ms));
+
+test.each([
+  ['--database', 'notaurl', /is not a Postgres URL: write postgres:/],
+  ['--database', 'mysql://x', /is not a Postgres URL: write postgres:/],
+  ['--nats', 'http://foo', /is not a NATS URL: write nats:/],
+])('serve with %s %s says at once what is wrong', async (flag, url, words) => {
+  const run = perdure(['serve', ACTORS, flag, url]);
+  expect(await run.ended).toBe(2);
+  expect(run.stderr).toMatch(words);
 });

@@ -91,7 +91,11 @@ test('the tarball holds the program, its SQL and its docs, and nothing of the wo
     expect.arrayContaining([
       ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'nats.conf'],
       ...['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'docs/protocol.md'],
-      ...['dist/store/sql/0001_initial.sql', 'dist/store/sql/0002_cluster.sql'],
+      ...[
+        'dist/store/sql/0001_initial.sql',
+        'dist/store/sql/0002_cluster.sql',
+        'dist/store/sql/0003_versions.sql',
+      ],
     ]),
   );
   const foreign = packed.filter(
@@ -128,10 +132,33 @@ test('the public surface can be imported', async () => {
   expect(JSON.parse(stdout)).toEqual([Object.keys(source).sort(), 'x']);
 });
 
+test('the test kit runs an actor, with nothing around it', async () => {
+  const script = `import { defineActor } from 'perdure';
+    import { testCluster } from 'perdure/testing';
+    import { setup } from 'xstate';
+    const machine = setup({}).createMachine({
+      initial: 'asleep',
+      states: { asleep: { after: { 3_600_000: 'awake' } }, awake: { type: 'final' } },
+    });
+    const sleeper = defineActor('sleeper', { machine });
+    const cluster = await testCluster({ actors: [sleeper] });
+    const actor = await cluster.start(sleeper, { id: 's-1' });
+    await cluster.crash();
+    await cluster.advance(3_600_000);
+    console.log(actor.state, actor.status);
+    await cluster.stop();`;
+  const { stdout } = await sh(project, process.execPath, ['--input-type=module', '-e', script]);
+  expect(stdout.trim()).toBe('awake done');
+  expect(packed).toEqual(
+    expect.arrayContaining(['dist/testing/index.js', 'dist/testing/index.d.ts']),
+  );
+});
+
 test('its types hold: right code compiles, wrong code does not', async () => {
   writeFileSync(
     join(project, 'typed.ts'),
     `import { createClient, createNode, defineActor, type PerdureNode } from 'perdure';
+import { type TestActor, testCluster } from 'perdure/testing';
 import { setup } from 'xstate';
 
 const order = defineActor('order', {
@@ -151,6 +178,11 @@ await handle.send({ type: 'PAY', amount: 30 }, { until: 'committed' });
 const outcome = await handle.outcome();
 if (outcome.status === 'done') outcome.output.paid.toFixed();
 (await handle.snapshot()).context.total.toFixed();
+const cluster = await testCluster({ actors: [order], crash: 'every-commit' });
+const tested: TestActor<typeof order.machine> = await cluster.start(order, { input: { total: 3 } });
+await tested.send({ type: 'PAY', amount: 3 });
+tested.context.total.toFixed();
+tested.output?.paid.toFixed();
 
 // @ts-expect-error no such event
 await handle.send({ type: 'PAYY', amount: 30 });
@@ -160,6 +192,10 @@ await client.send(order, 'o-1', { type: 'PAY' });
 await client.start(order, { id: 'o-1', input: { total: '30' } });
 // @ts-expect-error input is missing
 await client.start(order, { id: 'o-1' });
+// @ts-expect-error no such event
+await tested.send({ type: 'PAYY' });
+// @ts-expect-error input is missing
+await cluster.start(order, {});
 // @ts-expect-error no such limit
 createNode({ actors: [order], limits: { commitMin: 10 } });
 // @ts-expect-error an actor type is made by defineActor
@@ -235,7 +271,9 @@ export const greeting = defineActor('greeting', {
   };
   const main = join(project, 'node_modules/perdure/dist/cli/main.js');
   const migrated = await run(process.execPath, [main, 'migrate'], { cwd: project, env: where });
-  expect(migrated.stdout).toMatch(/applied 0001_initial\.sql, 0002_cluster\.sql/);
+  expect(migrated.stdout).toMatch(
+    /applied 0001_initial\.sql, 0002_cluster\.sql, 0003_versions\.sql/,
+  );
   const node = spawn(process.execPath, [main, 'serve', 'actors.js'], {
     cwd: project,
     env: where,

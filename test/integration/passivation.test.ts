@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { assign, fromPromise, setup } from 'xstate';
+import { assign, createMachine, fromPromise, setup } from 'xstate';
 import { defineActor } from '../../src/index.ts';
 import { brief, capture, counter } from '../support/actors.ts';
 import { readOutcomes } from '../support/cluster.ts';
@@ -235,3 +235,16 @@ test('an outcome is published although the node died right after the commit', as
   await next.kill();
   expect(await world.check({ types: [player, busy, counter, brief], capture })).toEqual([]);
 });
+
+test('an actor whose acknowledged actions wait to be written down does not leave memory', async () => {
+  const noisy = defineActor('noisy', {
+    machine: createMachine({ on: { PING: { actions: () => {} } } }),
+  });
+  await world.node([noisy], { passivateAfterMs: 1, residentsMax: 1 });
+  for (let n = 0; n < 4; n++) await world.client.start(noisy, { id: `n${n}`, until: 'committed' });
+  const ping = (n: number) =>
+    world.client.send('noisy', `n${n}`, { type: 'PING' }, { until: 'committed' });
+  for (let round = 0; round < 60; round++) await Promise.all([0, 1, 2, 3].map(ping));
+  expect(world.log.filter(({ msg }) => msg.includes('surprise'))).toEqual([]);
+  expect((await world.transitions('noisy', 'n0')).length).toBe(61);
+}, 60_000);

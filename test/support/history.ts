@@ -2,7 +2,8 @@ import { Client } from 'pg';
 import { parse } from '../../src/actors/codec.ts';
 import type { ActorType } from '../../src/actors/define.ts';
 import { idempotencyKey, isAct } from '../../src/actors/effects.ts';
-import { stepAgain } from '../../src/actors/replay.ts';
+import { migrateStep } from '../../src/actors/migrate.ts';
+import { isMigration, stepAgain } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
 import {
   type Envelope,
@@ -527,6 +528,8 @@ function stepOn(
   live: Live,
   transition: StoredTransition,
 ): Step {
+  if (isMigration(transition))
+    return migrateStep(type, address, scope, live.seq, live.envelope, LIMITS).step;
   // A result settles the child's snapshot in place; the event is parsed anew so that nothing is shared.
   const { origin, eventId } = transition;
   const timerId = origin === 'timer' ? eventId?.split(':').slice(2).join(':') : undefined;

@@ -9,6 +9,7 @@ import {
   createNode,
   defineActor,
   invocation,
+  type Migrate,
 } from '../../src/index.ts';
 
 const machine = setup({
@@ -50,6 +51,46 @@ const order = defineActor('order', {
   timeout: { '*': 30_000 },
 });
 const plain = defineActor('plain', { machine: createMachine({}) });
+
+const fromOne: Migrate<typeof machine> = ({ value, context, version }) => {
+  version satisfies string;
+  return {
+    value: value === 'paying' ? 'charging' : 'waiting',
+    context: { total: Number(context.total), receipt: null },
+  };
+};
+defineActor('order', {
+  machine,
+  version: '3',
+  migrate: {
+    '1': fromOne,
+    // In place, TypeScript takes a name for any string unless it is told that it is a constant.
+    '2': ({ context: { total } }) => ({
+      value: 'charging' as const,
+      context: { total, receipt: null },
+    }),
+  },
+});
+defineActor('order', {
+  machine,
+  // @ts-expect-error no such state
+  migrate: { '1': () => ({ value: 'paid' as const, context: { total: 1, receipt: null } }) },
+});
+defineActor('order', {
+  machine,
+  // @ts-expect-error a context of another shape
+  migrate: { '1': () => ({ value: 'waiting' as const, context: { total: '1', receipt: null } }) },
+});
+defineActor('order', {
+  machine,
+  // @ts-expect-error there is no context
+  migrate: { '1': () => ({ value: 'waiting' as const }) },
+});
+defineActor('plain', {
+  machine: createMachine({}),
+  version: '2',
+  migrate: { '1': ({ value }) => ({ value, context: {} }) },
+});
 
 createNode({ actors: [order, plain] });
 // @ts-expect-error a machine is no actor type

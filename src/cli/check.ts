@@ -1,0 +1,91 @@
+import type { Command } from 'commander';
+import { Registry } from '../actors/registry.ts';
+import { LIMITS, namespace } from '../config.ts';
+import { type MachineFinding, machineFindings } from '../inspect/machineFindings.ts';
+import { checkSnapshots, type SnapshotVerdict } from '../inspect/snapshotCheck.ts';
+import { lookAtActors } from '../store/check.ts';
+import { loadActorTypes } from './actorFile.ts';
+import type { ConnectionFlags } from './connection.ts';
+import { endpointOf, endpointOptions } from './endpoints.ts';
+import { REACH_MS, withSession } from './session.ts';
+import { stateText } from './stateText.ts';
+import { printJson, printTable } from './table.ts';
+
+interface Flags extends ConnectionFlags {
+  static?: true;
+  json?: true;
+}
+
+/** `perdure check`. */
+export function register(program: Command): void {
+  endpointOptions(program.command('check'), 'database')
+    .description(
+      'Check the machines of a file, and what becomes of the live actors when nodes run it.',
+    )
+    .argument('<file>', 'exports the actor types, as for perdure serve')
+    .option('--static', 'look at the machines only, without a database')
+    .option('--json', 'print one JSON document a line')
+    .addHelpText(
+      'after',
+      `
+Active actors are counted by type, version and state:
+  fine      they go on as they are
+  migrated  they go on in a newer version: its migrate was tried with each of them
+  orphaned  nothing in the file can open them; they would be left alone
+  stuck     their state waits for an invoke or a timer that nobody has started, since the machine was changed
+            without a new version
+
+Nothing is written. Give it every type the nodes run, since any node may own any actor.
+Exit codes: 0 all is well, 1 actors would be orphaned or stuck, or a machine has an error, 2 asked in a wrong way.
+
+Examples:
+  $ perdure check actors.ts --static
+  $ PERDURE_DATABASE_URL=postgres://… perdure check actors.ts
+  $ perdure check actors.ts --json | jq -c 'select(.verdict == "orphaned")'`,
+    )
+    .action(check);
+}
+
+async function check(file: string, flags: Flags): Promise<void> {
+  const types = await loadActorTypes(file);
+  const registry = new Registry(types);
+  const findings = types.flatMap(machineFindings);
+  const verdicts = flags.static ? [] : await compare(registry, flags);
+  if (flags.json) {
+    findings.forEach(printJson);
+    for (const verdict of verdicts) printJson({ ...verdict, state: JSON.parse(verdict.state) });
+  } else report(findings, verdicts, flags);
+  const isWrong =
+    findings.some(({ level }) => level === 'error') ||
+    verdicts.some(({ verdict }) => verdict === 'orphaned' || verdict === 'stuck');
+  // What the file opened when it was loaded must not hold the process.
+  process.stdout.write('', () => process.exit(isWrong ? 1 : 0));
+}
+
+async function compare(registry: Registry, flags: Flags): Promise<SnapshotVerdict[]> {
+  const { url, namespace: name } = endpointOf('database', flags);
+  const space = namespace(name);
+  return withSession({ url, schema: space.schema, reachMs: REACH_MS }, (client) =>
+    lookAtActors(client, space, (look) => checkSnapshots(registry, look, LIMITS)),
+  );
+}
+
+function report(findings: MachineFinding[], verdicts: SnapshotVerdict[], flags: Flags): void {
+  for (const { level, type, version, place, problem, cure } of findings)
+    process.stdout.write(`${level}: ${type}@${version} ${place} ${problem}. ${cure}\n`);
+  if (findings.length > 0 && verdicts.length > 0) process.stdout.write('\n');
+  if (verdicts.length > 0)
+    printTable(
+      ['TYPE', 'VERSION', 'STATE', 'ACTORS', 'VERDICT', 'WHY'],
+      verdicts.map(({ type, version, state, actors, verdict, as, reason }) => [
+        type,
+        version,
+        stateText(JSON.parse(state)),
+        String(actors),
+        verdict === 'migrated' ? `migrated to ${as}` : verdict,
+        reason,
+      ]),
+    );
+  else if (!flags.static) process.stderr.write('no active actors\n');
+  if (findings.length === 0) process.stderr.write('nothing to say about the machines\n');
+}

@@ -1,0 +1,120 @@
+import type { Namespace } from '../config.ts';
+import type { Session } from './connection.ts';
+import { checkSchema } from './migrate.ts';
+
+type Client = Session['client'];
+
+/** Active actors that are alike. */
+export interface ActorGroup {
+  type: string;
+  version: string;
+  /** State value as JSON text. */
+  state: string;
+  actors: number;
+}
+
+/** What a machine waits for in the state of a group. */
+export interface GroupNeeds extends Omit<ActorGroup, 'actors'> {
+  /** Number of the group. */
+  n: number;
+  /** Ids of invokes. */
+  invokes: string[];
+  /** Ids of `after` timers. */
+  timers: string[];
+  /** Names of all logic the machine has. */
+  sources: string[];
+}
+
+export interface GroupLack {
+  n: number;
+  /** `invoke charge`, `after xstate.after.1000.order.paying`, `logic charge`. */
+  lacks: string[];
+  actors: number;
+}
+
+export interface ActorPage {
+  id: string;
+  seq: number;
+  state: string;
+  snapshot: string;
+}
+
+/** One look at all active actors, in one database snapshot, without holding more than a page of them. */
+export async function lookAtActors<T>(
+  client: Client,
+  namespace: Namespace,
+  work: (look: ActorLook) => Promise<T>,
+): Promise<T> {
+  await checkSchema(client, { namespace });
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  // Millions of actors take their time; whoever asked can end it.
+  await client.query('SET LOCAL statement_timeout = 0');
+  try {
+    return await work(new ActorLook(client));
+  } finally {
+    await client.query('ROLLBACK');
+  }
+}
+
+const PAGE = 500;
+
+export class ActorLook {
+  readonly #client: Client;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  async groups(): Promise<ActorGroup[]> {
+    const { rows } = await this.#client.query(
+      `SELECT type, version, state, count(*)::int AS actors FROM actor
+        WHERE status = 'active' GROUP BY type, version, state ORDER BY type, version, state`,
+    );
+    return rows as ActorGroup[];
+  }
+
+  /**
+   * How many of each group lack something of what they should wait for. An invoke that has ended in its state stays among
+   * the children, and a timer that has fired is in the history: neither is missing.
+   */
+  async lacking(needs: readonly GroupNeeds[]): Promise<GroupLack[]> {
+    if (needs.length === 0) return [];
+    const { rows } = await this.#client.query(
+      `SELECT w.n, l.lacks, count(*)::int AS actors
+         FROM jsonb_to_recordset($1::jsonb)
+                AS w (n int, type text, version text, state text, invokes jsonb, timers jsonb, sources jsonb)
+         JOIN actor a ON a.status = 'active' AND a.type = w.type AND a.version = w.version AND a.state = w.state
+        CROSS JOIN LATERAL (SELECT ${AS_JSONB} AS e) s
+        CROSS JOIN LATERAL (SELECT ARRAY(
+          SELECT 'invoke ' || i FROM jsonb_array_elements_text(w.invokes) i
+           WHERE NOT (s.e->'started' ? i) AND NOT (s.e->'snapshot'->'children' ? i)
+          UNION ALL
+          SELECT 'after ' || t FROM jsonb_array_elements_text(w.timers) t
+           WHERE NOT (s.e->'timers' ? t) AND NOT EXISTS (
+             SELECT FROM transition x WHERE x.type = a.type AND x.id = a.id AND x.event_type = t)
+          UNION ALL
+          SELECT 'logic ' || (c.value->>'src') FROM jsonb_each(s.e->'snapshot'->'children') c
+           WHERE s.e->'started' ? c.key AND NOT (w.sources ? (c.value->>'src'))) AS lacks) l
+        WHERE cardinality(l.lacks) > 0 GROUP BY w.n, l.lacks ORDER BY w.n, l.lacks`,
+      [JSON.stringify(needs)],
+    );
+    return rows as GroupLack[];
+  }
+
+  /** Every active actor of a version, a page at a time. */
+  async *actors(type: string, version: string): AsyncGenerator<ActorPage> {
+    for (let last = ''; ; ) {
+      const { rows } = await this.#client.query(
+        `SELECT id, seq::int AS seq, state, snapshot FROM actor
+          WHERE type = $1 AND version = $2 AND status = 'active' AND id > $3 ORDER BY id LIMIT ${PAGE}`,
+        [type, version, last],
+      );
+      for (const row of rows as ActorPage[]) yield row;
+      if (rows.length < PAGE) return;
+      last = (rows.at(-1) as ActorPage).id;
+    }
+  }
+}
+
+/** jsonb has no NUL and no lone surrogates, which are legal in JSON; nothing that is looked at contains them. */
+const AS_JSONB = String.raw`regexp_replace(a.snapshot, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\u0001', 'g')::jsonb`;

@@ -1,0 +1,12 @@
+export type { CrashOption, CrashPoint } from './crashPlan.ts';
+export type { EffectEntry } from './effectLog.ts';
+export { forEachCrash, type Scenario } from './forEachCrash.ts';
+export { type ActorPath, type PathOptions, pathsOf } from './pathsOf.ts';
+export type { DeadLetter, HistoryEntry, TimerEntry } from './record.ts';
+export type { EmittedEntry, TestActor } from './testActor.ts';
+export {
+  type OutcomeEntry,
+  type TestCluster,
+  type TestClusterOptions,
+  testCluster,
+} from './testCluster.ts';

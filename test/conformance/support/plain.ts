@@ -1,0 +1,99 @@
+import { setImmediate } from 'node:timers';
+import { type AnyActorLogic, type AnyStateMachine, createActor, SimulatedClock } from 'xstate';
+import type { Case, Trace, View } from './case.ts';
+
+/** The reference: the case under XState's own `createActor`, on its own simulated clock. */
+export async function runPlain({ machine, input, steps }: Case): Promise<Trace> {
+  const trace: Trace = { views: [], emitted: [], effects: [] };
+  const clock = new SimulatedClock();
+  const actor = createActor(withStartsSeen(machine(), trace), {
+    clock,
+    input,
+    inspect(seen) {
+      // Sent by the real actor for every action that is executed; built-in ones have names of XState's.
+      const event = seen as unknown as {
+        type: string;
+        actorRef: unknown;
+        action: { type: string };
+      };
+      if (event.type !== '@xstate.action' || event.actorRef !== actor) return;
+      if (!event.action.type.startsWith('xstate.'))
+        trace.effects.push(`action ${event.action.type}`);
+    },
+  });
+  actor.on('*', (event) => void trace.emitted.push(event));
+  actor.subscribe({ error() {} });
+  actor.start();
+  await quiet(clock);
+  trace.views.push(viewOf(actor.getSnapshot()));
+  for (const step of steps) {
+    if ('send' in step) actor.send(step.send);
+    else await advance(clock, step.advance);
+    await quiet(clock);
+    trace.views.push(viewOf(actor.getSnapshot()));
+  }
+  actor.stop();
+  return trace;
+}
+
+/** A snapshot of XState's, as far as cases look at it. */
+export function viewOf(snapshot: unknown): View {
+  const { status, value, context, tags, output, error } = snapshot as Omit<
+    View,
+    'tags' | 'error'
+  > & {
+    tags: Set<string>;
+    error: unknown;
+  };
+  return {
+    status,
+    value,
+    context,
+    tags: [...tags],
+    output,
+    error: error instanceof Error ? error.message : (error as undefined),
+  };
+}
+
+/** Named children tell when they are started, and with what. */
+function withStartsSeen(machine: AnyStateMachine, trace: Trace): AnyStateMachine {
+  const named = Object.entries(machine.implementations.actors as Record<string, AnyActorLogic>);
+  const actors = named.map(([name, logic]) => {
+    const start: NonNullable<AnyActorLogic['start']> = (snapshot, scope) => {
+      trace.effects.push(started(name, (snapshot as { input?: unknown }).input));
+      logic.start?.(snapshot, scope);
+    };
+    return [name, logic.start ? { ...logic, start } : logic];
+  });
+  return machine.provide({ actors: Object.fromEntries(actors) });
+}
+
+export const started = (name: string, input: unknown): string =>
+  `invoke ${name}${input === undefined ? '' : ` ${JSON.stringify(input)}`}`;
+
+/** When the timers that are set come due. */
+function deadlines(clock: SimulatedClock): number[] {
+  const { timeouts } = clock as unknown as {
+    timeouts: Map<number, { start: number; timeout: number }>;
+  };
+  return Array.from(timeouts.values(), ({ start, timeout }) => start + timeout);
+}
+
+/** From one timer to the next, so that what one arms counts from when it fired. */
+async function advance(clock: SimulatedClock, ms: number): Promise<void> {
+  const until = clock.now() + ms;
+  for (let next = clock.now(); next < until; ) {
+    next = Math.min(until, ...deadlines(clock));
+    clock.set(next);
+    await quiet(clock);
+  }
+}
+
+/** Promises that wait for nothing settle, and timers that are due by now fire. */
+async function quiet(clock: SimulatedClock): Promise<void> {
+  for (;;) {
+    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    if (!deadlines(clock).some((due) => due <= clock.now())) return;
+    clock.increment(0);
+  }
+}

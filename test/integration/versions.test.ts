@@ -1,0 +1,216 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { namespace } from '../../src/config.ts';
+import { openReadStore } from '../../src/store/postgres.ts';
+import { parcel1, parcel2, parcel2wrong } from '../support/actorsVersions.ts';
+import { Journal } from '../support/cluster.ts';
+import { openWorld, printLogOnFailure, type World } from '../support/clusterWorld.ts';
+import type { JournalLine } from '../support/history.ts';
+import { eventually } from '../support/services.ts';
+
+// Actors that one version of their type wrote go on with another.
+
+const SUPPORT = join(import.meta.dirname, '../support');
+const FILE_1 = join(SUPPORT, 'actorsVersion1.ts');
+const FILE_2 = join(SUPPORT, 'actorsVersion2.ts');
+const TYPES = [parcel1, parcel2];
+
+let world: World;
+let close: () => Promise<void>;
+
+beforeEach(async () => {
+  ({ world, close } = await openWorld());
+  printLogOnFailure(world);
+});
+afterEach(() => close());
+
+const start = (id: string, ms = 50) =>
+  world.client.start(parcel1, { id, input: { ms }, until: 'committed' });
+const tell = (id: string, type: 'WORK' | 'NAP' | 'PING') =>
+  world.client.send(parcel1, id, { type }, { until: 'committed' });
+const events = async (id: string) =>
+  (await world.transitions('parcel', id)).map(({ event_type }) => event_type);
+const versionOf = async (id: string) =>
+  (await world.sql.query(`SELECT version FROM actor WHERE id = $1`, [id]))[0]?.version;
+const journal = () =>
+  new Journal<Extract<JournalLine, { kind: 'invoke' }>>(join(world.dir, 'journal.jsonl')).read();
+const runsOf = (key: string) =>
+  journal().filter((line) => line.key === key && line.phase === 'start');
+
+async function parked() {
+  const { databaseUrl } = world;
+  const store = await openReadStore({ databaseUrl, namespace: namespace(world.namespace) });
+  try {
+    return await store.parked();
+  } finally {
+    await store.close();
+  }
+}
+
+test('a rolling deploy: what runs and what sleeps goes on in the new version', async () => {
+  const old = await world.spawn({ drainMs: 50 }, {}, FILE_1);
+  await start('sleeps');
+  await tell('sleeps', 'PING');
+  await start('naps');
+  await tell('naps', 'NAP');
+  await start('works', 4_000);
+  await tell('works', 'WORK');
+  await eventually(() => runsOf('parcel/works/work/2').length === 1, { what: 'it works' });
+  const [nap] = await world.sql.query<{ fire_at: Date; armed_seq: string }>(`SELECT * FROM timer`);
+  const next = await world.spawn({}, {}, FILE_2);
+  await old.kill('SIGTERM');
+  // What runs is taken over at once, and has ended under the key it began with.
+  await world.settled('parcel', 'works');
+  expect((await events('works')).slice(0, 3)).toEqual(['xstate.init', 'WORK', 'perdure.migrate']);
+  expect(await world.actor('parcel', 'works')).toMatchObject({
+    status: 'done',
+    context: { seen: ['parcel/works/work/2'] },
+  });
+  expect(runsOf('parcel/works/work/2').length).toBe(2);
+  expect(runsOf('parcel/works/notice/3').length).toBe(1);
+  // What sleeps is left as it is until something comes for it.
+  expect(await versionOf('sleeps')).toBe('1');
+  await tell('sleeps', 'PING');
+  expect(await events('sleeps')).toEqual(['xstate.init', 'PING', 'perdure.migrate', 'PING']);
+  expect((await world.actor('parcel', 'sleeps'))?.context).toMatchObject({ count: 11 });
+  // A timer both have fires at its old deadline.
+  await eventually(async () => (await events('naps')).length === 4, {
+    what: 'it wakes',
+    timeoutMs: 20_000,
+  });
+  const [, , migrated, woke] = await world.transitions('parcel', 'naps');
+  expect(migrated).toMatchObject({
+    event_type: 'perdure.migrate',
+    event: { type: 'perdure.migrate', from: '1', to: '2' },
+  });
+  expect(woke).toMatchObject({
+    event_type: 'xstate.after.8000.parcel.napping',
+    event_id: `!timer:${nap?.armed_seq}:xstate.after.8000.parcel.napping`,
+  });
+  expect(woke?.at.getTime()).toBeGreaterThanOrEqual(nap?.fire_at.getTime() as number);
+  expect(await world.sql.query('SELECT FROM timer')).toEqual([]);
+  await next.kill('SIGTERM');
+  expect(await world.check({ types: TYPES, journal: journal() })).toEqual([]);
+});
+
+test('a node that knows both leaves old actors in their version', async () => {
+  const first = await world.node([parcel1]);
+  await start('a');
+  await first.stop();
+  await world.node(TYPES);
+  await tell('a', 'PING');
+  await start('b');
+  expect(await versionOf('a')).toBe('1');
+  expect(await versionOf('b')).toBe('2');
+  expect(await parked()).toEqual([]);
+  expect(await world.check({ types: TYPES })).toEqual([]);
+});
+
+test('nodes of two versions side by side: each opens what it can, and the rest can be seen', async () => {
+  const one = await world.node([parcel1]);
+  const ids = Array.from({ length: 12 }, (_, n) => `p${n}`);
+  for (const id of ids) await start(id);
+  const two = await world.node([parcel2]);
+  await eventually(() => one.status().shards.length === 32 && two.status().shards.length === 32, {
+    what: 'the shards are shared',
+  });
+  for (const id of ids) await tell(id, 'PING');
+  const versions = await world.sql.query<{ version: string; owner: string }>(
+    `SELECT a.version, s.owner FROM actor a JOIN shard s USING (shard)`,
+  );
+  for (const { version, owner } of versions) expect(version).toBe(owner === one.nodeId ? '1' : '2');
+  const migrated = versions.filter(({ version }) => version === '2').length;
+  expect(migrated).toBeGreaterThan(0);
+  // Version 2 is a stranger to the first node; version 1 is none to the second.
+  expect(await parked()).toEqual([
+    { type: 'parcel', version: '2', actors: migrated, waiting: 0, nodes: 2, opened_by: 1 },
+  ]);
+  await two.stop();
+  expect(await parked()).toMatchObject([{ version: '2', nodes: 1, opened_by: 0 }]);
+  await one.stop();
+  expect(await world.check({ types: TYPES })).toEqual([]);
+});
+
+test('a migrate that throws leaves the actor as it is, and a corrected one goes on', async () => {
+  const first = await world.spawn({ drainMs: 50 }, {}, FILE_1);
+  await start('a', 60_000);
+  await tell('a', 'WORK');
+  const [neighbour = ''] = world.neighbours('parcel', 'a', 1);
+  await first.kill('SIGTERM');
+  const wrong = await world.node([parcel2wrong]);
+  await expect(tell('a', 'PING')).rejects.toMatchObject({
+    code: 'migrate_failed',
+    message: expect.stringContaining('a mistake in migrate'),
+  });
+  // Its shard goes on.
+  await start(neighbour);
+  expect(await versionOf('a')).toBe('1');
+  expect(await events('a')).toEqual(['xstate.init', 'WORK']);
+  expect(world.log.some(({ msg }) => msg === 'actor: migrate failed, left alone')).toBe(true);
+  expect(await parked()).toEqual([
+    { type: 'parcel', version: '1', actors: 1, waiting: 1, nodes: 1, opened_by: 1 },
+  ]);
+  const [letter] = await world.deadLetters('events.parcel.a');
+  expect(letter?.reason).toBe('migrate_failed');
+  await wrong.stop();
+  await world.spawn({}, {}, FILE_2);
+  await tell('a', 'PING');
+  expect((await events('a')).slice(0, 3)).toEqual(['xstate.init', 'WORK', 'perdure.migrate']);
+  expect(await world.check({ types: TYPES })).toEqual([]);
+});
+
+test('actions that version 1 owes are done by version 1, before anybody migrates', async () => {
+  const first = await world.node([parcel1]);
+  await start('a');
+  await first.stop();
+  await world.sql.query(`UPDATE actor SET acted_seq = 0, busy = true WHERE id = 'a'`);
+  const next = await world.node([parcel2]);
+  await expect(tell('a', 'PING')).rejects.toMatchObject({
+    code: 'version_unknown',
+    message: expect.stringContaining('has actions left to do of version 1'),
+  });
+  await next.stop();
+  const both = await world.node(TYPES);
+  await tell('a', 'PING');
+  await both.stop();
+  await world.node([parcel2]);
+  await tell('a', 'PING');
+  expect(await versionOf('a')).toBe('2');
+});
+
+test('an actor that nodes have died of is migrated apart from the others', async () => {
+  const old = await world.spawn({ drainMs: 50 }, {}, FILE_1);
+  await start('a', 300);
+  await tell('a', 'WORK');
+  await old.kill('SIGTERM');
+  await world.sql.query(`UPDATE actor SET crashes = 3 WHERE id = 'a'`);
+  const next = await world.spawn({}, {}, FILE_2);
+  await world.settled('parcel', 'a');
+  expect(next.stderr()).toContain('actor: under suspicion, tried apart');
+  expect((await events('a')).slice(0, 3)).toEqual(['xstate.init', 'WORK', 'perdure.migrate']);
+  await next.kill('SIGTERM');
+  expect(await world.check({ types: TYPES, journal: journal() })).toEqual([]);
+});
+
+test('a node that is killed right after the migration was committed: its effects follow elsewhere', async () => {
+  const old = await world.spawn({ drainMs: 50 }, {}, FILE_1);
+  await start('a', 300);
+  await tell('a', 'WORK');
+  await old.kill('SIGKILL');
+  // It dies when it is about to start what the migration asks for.
+  const dies = await world
+    .spawn({}, { PERDURE_TEST_CRASH: 'first invoke' }, join(SUPPORT, 'actorsVersion2Crash.ts'))
+    .catch(() => undefined);
+  if (dies) await dies.exited;
+  expect(await versionOf('a')).toBe('2');
+  expect(existsSync(join(world.dir, 'journal.jsonl'))).toBe(true);
+  const next = await world.spawn({}, {}, FILE_2);
+  await world.settled('parcel', 'a');
+  expect((await events('a')).filter((type) => type === 'perdure.migrate')).toHaveLength(1);
+  expect(await world.actor('parcel', 'a')).toMatchObject({
+    context: { seen: ['parcel/a/work/2'] },
+  });
+  await next.kill('SIGTERM');
+  expect(await world.check({ types: TYPES, journal: journal() })).toEqual([]);
+});

@@ -1,0 +1,1 @@
+export { cutToday, goneToday, movedToday, sameToday } from './actorsCheck.ts';

@@ -1,0 +1,1 @@
+export { cutTomorrow, movedTomorrow, sameTomorrow } from './actorsCheck.ts';

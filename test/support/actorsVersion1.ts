@@ -1,0 +1,1 @@
+export { parcel1 } from './actorsVersions.ts';

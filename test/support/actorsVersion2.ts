@@ -1,0 +1,1 @@
+export { parcel2 } from './actorsVersions.ts';

@@ -1,0 +1,152 @@
+import { describe, expect, test } from 'vitest';
+import { type AnyStateMachine, createMachine, fromPromise, setup } from 'xstate';
+import { defineActor } from '../../src/actors/define.ts';
+import { machineFindings } from '../../src/inspect/machineFindings.ts';
+
+const never = fromPromise(() => new Promise(() => {}));
+
+const find = (machine: AnyStateMachine) =>
+  machineFindings(defineActor('order', { machine, version: '3' })).map(
+    ({ level, place, problem }) => `${level} ${place} ${problem.replace(/:.*/, '')}`,
+  );
+
+const plain = (config: Parameters<typeof createMachine>[0]) =>
+  find(createMachine({ id: 'm', ...config } as never));
+
+describe('what is said of a machine', () => {
+  test('names type, version, place and cure', () => {
+    const machine = createMachine({ id: 'm', initial: 'a', states: { a: {} } });
+    expect(machineFindings(defineActor('order', { machine, version: '3' }))).toEqual([
+      {
+        level: 'error',
+        type: 'order',
+        version: '3',
+        place: '#m.a',
+        problem: 'is a dead end: it is not final, and nothing leads out of it or happens in it',
+        cure: "Make it final (type: 'final'), or give it a transition.",
+      },
+    ]);
+  });
+
+  test.each<[string, Parameters<typeof createMachine>[0]]>([
+    [
+      'events, after and always',
+      {
+        initial: 'a',
+        states: {
+          a: { on: { GO: 'b' } },
+          b: { after: { 5: 'c' } },
+          c: { always: 'd' },
+          d: { type: 'final' },
+        },
+      },
+    ],
+    [
+      'a target deep in another state, and what that state begins with',
+      {
+        initial: 'a',
+        states: {
+          a: { on: { GO: 'b.y' } },
+          b: { initial: 'x', on: { BACK: 'a', AGAIN: '.x' }, states: { x: {}, y: {} } },
+        },
+      },
+    ],
+    [
+      'what a state begins with, after one was entered deep',
+      {
+        initial: 'a',
+        states: {
+          a: { on: { DEEP: 'b.y', GO: 'b' } },
+          b: { initial: 'x', on: { BACK: 'a' }, states: { x: {}, y: {} } },
+        },
+      },
+    ],
+    [
+      'all regions of a parallel state',
+      {
+        initial: 'a',
+        states: {
+          a: { on: { GO: 'p.one.y' } },
+          p: {
+            type: 'parallel',
+            onDone: 'end',
+            states: {
+              one: { initial: 'x', states: { x: { on: { BACK: 'y' } }, y: { on: { NEXT: 'x' } } } },
+              two: { initial: 'x', states: { x: { type: 'final' } } },
+            },
+          },
+          end: { type: 'final' },
+        },
+      },
+    ],
+    [
+      'a history state',
+      {
+        initial: 'a',
+        states: {
+          a: { on: { GO: 'b.past', LEAP: 'c.past' } },
+          b: { initial: 'x', states: { x: { on: { OUT: '#m.end' } }, past: { type: 'history' } } },
+          c: {
+            initial: 'x',
+            states: {
+              x: { on: { OUT: '#m.end' } },
+              y: { on: { X: 'x' } },
+              past: { type: 'history', target: 'y' },
+            },
+          },
+          end: { type: 'final' },
+        },
+      },
+    ],
+    ['a state that only listens', { on: { PING: {} } }],
+    [
+      'a rest beside a region in which something happens',
+      {
+        type: 'parallel',
+        states: {
+          one: {},
+          two: { initial: 'x', states: { x: { on: { Y: 'y' } }, y: { on: { X: 'x' } } } },
+        },
+      },
+    ],
+  ])('nothing, of %s', (_, config) => {
+    expect(plain(config)).toEqual([]);
+  });
+
+  test('states that nothing leads to, the outermost ones', () => {
+    const found = plain({
+      initial: 'a',
+      on: { PING: {} },
+      states: { a: {}, lost: { initial: 'x', states: { x: { on: { GO: 'y' } }, y: {} } } },
+    });
+    expect(found).toEqual(['error #m.lost can never be reached']);
+  });
+
+  test('dead ends, also where only what cannot happen would lead out', () => {
+    const found = plain({
+      initial: 'a',
+      states: {
+        a: {
+          initial: 'x',
+          onDone: 'b',
+          states: { x: { on: { GO: 'y', STOP: 'z' } }, y: {}, z: { type: 'final' } },
+        },
+        b: { type: 'final' },
+      },
+    });
+    expect(found).toEqual(['error #m.a.y is a dead end']);
+  });
+
+  test('invokes whose failure nobody hears of', () => {
+    const machine = setup({ actors: { never } }).createMachine({
+      id: 'm',
+      initial: 'a',
+      states: {
+        a: { invoke: { id: 'one', src: 'never', onDone: 'b' } },
+        b: { invoke: { id: 'two', src: 'never', onDone: 'c', onError: 'c' } },
+        c: { invoke: { id: 'three', src: 'never' }, on: { 'xstate.error.actor.*': 'a' } },
+      },
+    });
+    expect(find(machine)).toEqual(['note #m.a invoke one has no onError']);
+  });
+});
