@@ -68,6 +68,8 @@ class StepLowering {
   /** Copied when something changes: most steps leave one of the two as it is. */
   #started: Record<string, number>;
   #startedIsOurs = false;
+  /** Children that were ended. */
+  #stops = 0;
 
   constructor(step: Lowering) {
     this.#step = step;
@@ -245,6 +247,15 @@ class StepLowering {
 
   #stop(child: AnyActorRef | undefined): void {
     const { before, previous } = this.#step;
+    const index = this.#stops++;
+    if (
+      child &&
+      previous?.children[child.id] === child &&
+      kindOfChild(child as Child) === 'transition'
+    )
+      // XState's way to end it is an event like any other.
+      for (const told of react(child as Child, { type: 'xstate.stop' }, this.#step.self))
+        this.#arm(index, { id: `${this.#step.seq}.stop.${index}` }, told);
     const seq = child && before.started[child.id];
     if (!child || seq === undefined || previous?.children[child.id] !== child) return;
     if (this.#started[child.id] === seq) delete this.#ownStarted()[child.id];

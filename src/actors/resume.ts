@@ -79,8 +79,9 @@ async function resumeActor(
   const undone = row.actedSeq < row.seq ? await unacknowledged(ring, resident, row) : [];
   if (shard.closed) return;
   const start = () => {
+    // What a newer step wants begins when that is committed.
     for (const [invokeId, seq] of Object.entries(resident.live?.started ?? {}))
-      if (!resident.invocations.has(invokeId))
+      if (seq <= row.seq && !resident.invocations.has(invokeId))
         resumeInvoke(ring, shard, resident, invokeId, seq, databaseTime, kept);
   };
   for (const { seq, acts } of undone)

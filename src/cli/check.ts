@@ -65,8 +65,8 @@ async function check(file: string, flags: Flags): Promise<void> {
 async function compare(registry: Registry, flags: Flags): Promise<SnapshotVerdict[]> {
   const { url, namespace: name } = endpointOf('database', flags);
   const space = namespace(name);
-  return withSession({ url, schema: space.schema, reachMs: REACH_MS }, (client) =>
-    lookAtActors(client, space, (look) => checkSnapshots(registry, look, LIMITS)),
+  return withSession({ url, schema: space.schema, reachMs: REACH_MS }, async (client) =>
+    checkSnapshots(registry, await lookAtActors(client, space), LIMITS),
   );
 }
 

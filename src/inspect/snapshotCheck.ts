@@ -135,22 +135,19 @@ async function tryMigrations(
     } catch (error) {
       reason = asError(error).message.replace(`${type}/${id} `, '');
     }
-    const key = `${state} ${reason}`;
-    const verdict = found.get(key);
-    if (verdict) verdict.actors++;
-    else {
-      const group = { type, version, state, actors: 1 };
-      if (found.size >= REASONS_MAX) continue;
-      found.set(
-        key,
-        reason === ''
-          ? { ...group, verdict: 'migrated', as: to.version, reason }
-          : orphaned(group, reason),
-      );
+    let key = `${state} ${reason}`;
+    if (!found.has(key) && found.size >= REASONS_MAX) {
+      key = reason === '' ? 'others' : 'other reasons';
+      if (reason !== '') reason = 'for more reasons than are told apart';
     }
+    const verdict = found.get(key);
+    const group = { type, version, state, actors: 1 };
+    if (verdict) verdict.actors++;
+    else if (reason !== '') found.set(key, orphaned(group, reason));
+    else found.set(key, { ...group, verdict: 'migrated', as: to.version, reason });
   }
   return [...found.values()];
 }
 
-/** States and reasons of one version that are told apart; messages may name anything. */
+/** States and reasons of one version that are told apart, at most: messages may name anything. */
 const REASONS_MAX = 1_000;

@@ -65,7 +65,11 @@ beforeAll(async () => {
   const migrated = await perdure('migrate', '--json');
   expect(migrated).toMatchObject({ code: 0, stderr: '' });
   expect(JSON.parse(migrated.stdout)).toMatchObject({ namespace, version: expect.any(Number) });
-  expect(JSON.parse(migrated.stdout).applied).toEqual(['0001_initial.sql', '0002_cluster.sql', '0003_versions.sql']);
+  expect(JSON.parse(migrated.stdout).applied).toEqual([
+    '0001_initial.sql',
+    '0002_cluster.sql',
+    '0003_versions.sql',
+  ]);
   await runNode([order]);
 });
 
