@@ -72,6 +72,7 @@ function fields(actor: ActorDetail): [string, string | undefined][] {
   return [
     ['actor', `${type}/${id}`],
     ['status', status],
+    ['quarantine', quarantineText(actor)],
     ['state', stateText(actor.state)],
     ['tags', actor.tags.join(', ') || undefined],
     ['version', actor.version],
@@ -94,6 +95,11 @@ function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[
   const done = steps ? `, steps done: ${Object.keys(steps).join(', ')}` : '';
   if (!retry.error) return since + done;
   return `${since}${done}, attempt ${retry.attempt} ${due(retry.nextAt)} after ${readable(`${retry.error.name}: ${retry.error.message}`)}`;
+}
+
+function quarantineText({ type, id, crashes, quarantined_at: since }: ActorDetail) {
+  if (since === null) return undefined;
+  return `for ${age(since)}: ${crashes} nodes died in a row while something ran for it; perdure quarantine release ${type} ${id}`;
 }
 
 function timerText({ timer_id, fire_at }: ActorDetail['timers'][number]): string {

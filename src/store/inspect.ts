@@ -32,6 +32,13 @@ export function contextOf(envelope: string): unknown {
   return value?.snapshot?.context ?? null;
 }
 
+interface DetailRow extends SummaryRow {
+  snapshot: string;
+  retries: string | null;
+  crashes: number;
+  quarantined_at: Date | null;
+}
+
 interface SummaryRow {
   type: string;
   id: string;
@@ -115,8 +122,8 @@ export class PostgresReadStore implements ReadStore {
   }
 
   async actor(type: string, id: string): Promise<ActorDetail | undefined> {
-    const [row] = await this.#ask<SummaryRow & { snapshot: string; retries: string | null }>({
-      text: `SELECT ${SUMMARY}, snapshot, retries FROM actor WHERE type = $1 AND id = $2`,
+    const [row] = await this.#ask<DetailRow>({
+      text: `SELECT ${SUMMARY}, snapshot, retries, crashes, quarantined_at FROM actor WHERE type = $1 AND id = $2`,
       values: [type, id],
     });
     if (!row) return undefined;
@@ -124,12 +131,14 @@ export class PostgresReadStore implements ReadStore {
       text: `SELECT timer_id, fire_at, event FROM timer WHERE type = $1 AND id = $2 ORDER BY fire_at, timer_id`,
       values: [type, id],
     });
-    const { snapshot, retries, ...rest } = row;
+    const { snapshot, retries, crashes, quarantined_at, ...rest } = row;
     return {
       ...summary(rest),
       context: contextOf(snapshot),
       snapshot,
       retries: parsed(retries),
+      crashes,
+      quarantined_at: quarantined_at?.toISOString() ?? null,
       timers: timers.map((timer) => ({
         timer_id: timer.timer_id,
         fire_at: timer.fire_at.toISOString(),

@@ -119,6 +119,8 @@ export class MemoryReadStore implements ReadStore {
       context: contextOf(row.snapshot),
       snapshot: row.snapshot,
       retries: parsed(row.retries),
+      crashes: row.crashes,
+      quarantined_at: row.quarantinedAt === null ? null : iso(row.quarantinedAt),
       timers: [...this.tables.timers.values()]
         .filter((timer) => timer.type === type && timer.id === id)
         .sort((a, b) => a.fireAt - b.fireAt || byText(a.timerId, b.timerId))

@@ -57,6 +57,10 @@ export interface ActorDetail extends ActorSummary {
   /** The envelope as stored: JSON text. */
   snapshot: string;
   retries: unknown;
+  /** Nodes that died in a row while something ran for it. */
+  crashes: number;
+  /** Since when nothing runs for it; null: it is in no quarantine. */
+  quarantined_at: string | null;
   timers: { timer_id: string; fire_at: string; event: unknown }[];
 }
 

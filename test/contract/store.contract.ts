@@ -587,6 +587,10 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         expect(await crashesOf(node)).toEqual({ crashes: 5, quarantined: true });
         expect((await node.store.recover([1], 60_000)).actors).toEqual([]);
         expect(await cluster.reads.quarantined()).toMatchObject([{ id: 'a', crashes: 5 }]);
+        expect(await cluster.reads.actor(address('a').type, 'a')).toMatchObject({
+          crashes: 5,
+          quarantined_at: expect.any(String),
+        });
         await node.store.commit(node.nodeId, [busyOne(opened)]);
         expect(await crashesOf(node)).toEqual({ crashes: 0, quarantined: false });
         expect((await node.store.recover([1], 60_000)).actors).toHaveLength(1);
@@ -901,6 +905,8 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         context: { total: 3 },
         snapshot: envelope({ total: 3 }),
         retries: { i: 1 },
+        crashes: 0,
+        quarantined_at: null,
         timers: [
           { timer_id: 't', fire_at: new Date(at + 1_000).toISOString(), event: { type: 'T' } },
         ],
