@@ -8,7 +8,12 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     // Minutes of faults, and chaos runs, have commands of their own.
-    exclude: [...configDefaults.exclude, 'test/chaos/**', 'test/faults/**'],
+    exclude: [
+      ...configDefaults.exclude,
+      'test/chaos/**',
+      'test/faults/**',
+      'test/conformance/property.test.ts',
+    ],
     globalSetup: ['test/support/globalSetup.ts'],
     pool: 'forks',
     maxWorkers: 2,

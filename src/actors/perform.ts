@@ -98,7 +98,10 @@ export function runActs(
   else void Promise.all(running).then(acted);
 }
 
-/** In XState's order: what the actions do, then what begins, hears or ends. Returns what the transition emitted. */
+/**
+ * In XState's order: what the actions do, then what begins, hears or ends; at the very beginning children begin before
+ * anything is done. Returns what the transition emitted.
+ */
 function runEffects(ring: Ring, shard: Shard, taken: Taken): unknown[] {
   const { resident, seq, effects } = taken;
   const emitted: unknown[] = [];
@@ -106,8 +109,13 @@ function runEffects(ring: Ring, shard: Shard, taken: Taken): unknown[] {
     if (effect.kind === 'emit') emitted.push(effect.event);
     else if (effect.kind === 'log')
       ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
+  const isFirst = seq === 1;
+  if (isFirst)
+    for (const effect of effects)
+      if (effect.kind === 'invoke') begin(ring, shard, resident, effect);
   const acts = effects.filter(isAct);
-  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, taken, tell);
+  const others = isFirst ? effects.filter(({ kind }) => kind !== 'invoke') : effects;
+  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, resident, others, tell);
   if (acts.length > 0) runActs(ring, shard, resident, seq, acts, rest);
   else rest(() => {});
   return emitted;
@@ -116,15 +124,14 @@ function runEffects(ring: Ring, shard: Shard, taken: Taken): unknown[] {
 function runOthers(
   ring: Ring,
   shard: Shard,
-  { resident, effects }: Taken,
+  resident: Resident,
+  effects: readonly Effect[],
   tell: (told: Tell) => void,
 ): void {
   for (const effect of effects)
     switch (effect.kind) {
       case 'invoke':
-        // Skipped when a newer step, already taken, has left the state again.
-        if (resident.live?.started[effect.invokeId] === effect.seq)
-          startAttempt(ring, shard, resident, effect.invokeId, 1, 0);
+        begin(ring, shard, resident, effect);
         break;
       case 'tell':
         tell(effect);
@@ -139,6 +146,16 @@ function runOthers(
       default:
         effect satisfies never;
     }
+}
+
+/** Skipped when a newer step, already taken, has left the state again. */
+function begin(
+  ring: Ring,
+  shard: Shard,
+  resident: Resident,
+  { invokeId, seq }: Extract<Effect, { kind: 'invoke' }>,
+): void {
+  if (resident.live?.started[invokeId] === seq) startAttempt(ring, shard, resident, invokeId, 1, 0);
 }
 
 /** The live feed: a hint for watchers, complete only for who listens now. */

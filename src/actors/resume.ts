@@ -84,6 +84,7 @@ async function resumeActor(
       if (seq <= row.seq && !resident.invocations.has(invokeId))
         resumeInvoke(ring, shard, resident, invokeId, seq, databaseTime, kept);
   };
+  if (undone[0]?.seq === 1) start();
   for (const { seq, acts } of undone)
     runActs(ring, shard, resident, seq, acts, (tell) => {
       start();

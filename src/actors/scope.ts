@@ -1,6 +1,8 @@
 import {
   type AnyActorRef,
   type AnyActorScope,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
   createEmptyActor,
   type EventObject,
   type ExecutableActionObject,
@@ -157,6 +159,37 @@ export function createStepScope(
 }
 
 const idOf = ({ id }: { id: string }): string => `#${id}`;
+
+const withParallel = new WeakMap<AnyStateMachine, boolean>();
+
+function hasParallel(machine: AnyStateMachine): boolean {
+  let answer = withParallel.get(machine);
+  if (answer === undefined) {
+    const isSo = (node: AnyStateMachine['root']): boolean =>
+      node.type === 'parallel' ||
+      Object.values(node.states).some((child) => isSo(child as typeof node));
+    answer = isSo(machine.root);
+    withParallel.set(machine, answer);
+  }
+  return answer;
+}
+
+/**
+ * The active states as XState holds them, by id: what it exits, and in which order, depends on that list, and after
+ * transitions between parallel regions it is not the one that a restored snapshot gets. Undefined where the two cannot
+ * differ.
+ */
+export const activeIds = (machine: AnyStateMachine, { _nodes }: AnyMachineSnapshot) =>
+  hasParallel(machine) ? _nodes.map(({ id }) => id) : undefined;
+
+/** Gives a restored snapshot the list it was written with. */
+export function restoreActive(
+  machine: AnyStateMachine,
+  snapshot: AnyMachineSnapshot,
+  ids: readonly string[],
+): void {
+  snapshot._nodes = ids.map((id) => machine.getStateNodeById(id));
+}
 
 /** `system.get('order/o-1')` names another durable actor. */
 function remote(systemId: string): AnyActorRef | undefined {

@@ -13,7 +13,7 @@ import { encode, errorData, errorSummary, parse, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import type { Effect } from './effects.ts';
 import { lowerActions, type Message, type Timer } from './lower.ts';
-import type { StepScope } from './scope.ts';
+import { activeIds, restoreActive, type StepScope } from './scope.ts';
 
 /**
  * The pure half of the ring: (snapshot, event) → next snapshot + everything it causes, as data.
@@ -137,7 +137,8 @@ export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelo
   const stored = parse(envelope) as Envelope;
   scope.begin(0, undefined);
   const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
-  const { book, started, timers } = stored;
+  const { book, started, timers, active } = stored;
+  if (active) restoreActive(type.machine, snapshot, active);
   return { snapshot, seq, book, started, timers, envelope };
 }
 
@@ -149,6 +150,8 @@ export interface Envelope {
   book: number;
   started: Record<string, number>;
   timers: Record<string, number>;
+  /** Active states, see `activeIds`. */
+  active?: string[] | undefined;
   /** XState's persisted snapshot. */
   snapshot: Snapshot<unknown>;
 }
@@ -333,6 +336,7 @@ function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits):
     book: live.book,
     started: live.started,
     timers: live.timers,
+    active: activeIds(type.machine, live.snapshot),
     snapshot: written as unknown as Snapshot<unknown>,
   };
   return JSON.stringify(envelope);

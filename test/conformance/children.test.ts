@@ -358,4 +358,14 @@ conform([
       }),
     steps: [],
   }),
+
+  defineCase({
+    name: 'spawnChild ahead of an action, when the actor starts',
+    machine: () =>
+      setup({
+        actors: { wait: fromPromise(() => new Promise<never>(() => {})) },
+        actions: { note },
+      }).createMachine({ entry: [spawnChild('wait', { id: 'child' }), 'note'] }),
+    steps: [],
+  }),
 ]);

@@ -1,4 +1,4 @@
-import { assign, fromPromise, raise, setup, spawnChild } from 'xstate';
+import { assign, raise, setup } from 'xstate';
 import { defineCase } from './support/case.ts';
 import { conform } from './support/compare.ts';
 
@@ -66,18 +66,5 @@ conform([
       { send: { type: 'ARM', n: 2 } },
       { advance: 100 },
     ],
-  }),
-
-  defineCase({
-    name: 'spawnChild ahead of an action, when the actor starts',
-    differs: {
-      effects: 'children begin behind the actions; under XState so they do in later steps',
-    },
-    machine: () =>
-      setup({
-        actors: { wait: fromPromise(() => new Promise<never>(() => {})) },
-        actions: { note },
-      }).createMachine({ entry: [spawnChild('wait', { id: 'child' }), 'note'] }),
-    steps: [],
   }),
 ]);

@@ -51,7 +51,7 @@ export function conform(cases: readonly Case[]): void {
   });
 }
 
-async function runOn(
+export async function runOn(
   cluster: TestCluster,
   type: ReturnType<typeof defineActor>,
   { input, steps }: Case,
@@ -89,7 +89,7 @@ function comparable(trace: Trace, { differs }: Case): Partial<Trace> {
 }
 
 /** The live feed is heard by who listens at that moment: what a node had to tell when it died may be missing. */
-function withoutLoss(
+export function withoutLoss(
   trace: Partial<Trace>,
   plain: Partial<Trace>,
   { at }: CrashPoint,

@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config';
+
+/** Machines made at random: `npm run property`. */
+export default defineConfig({
+  test: {
+    include: ['test/conformance/property.test.ts'],
+    globalSetup: ['test/support/globalSetup.ts'],
+    pool: 'forks',
+    retry: 0,
+  },
+});
