@@ -27,7 +27,7 @@ export interface Work {
 
 /** Undefined under a plain `createActor`. */
 export const workOf = (self: AnyActorRef): Work | undefined =>
-  (self as AnyActorRef & { [WORK]?: Work })[WORK];
+  (self as AnyActorRef & { [WORK]?: () => Work })[WORK]?.();
 
 /** What the running function's `self` carries; undefined under a plain `createActor`. */
 export const infoOf = (self: AnyActorRef): InvocationInfo | undefined =>
@@ -171,7 +171,10 @@ export class Attempt {
     };
   }
 
-  /** An AbortController costs more than the rest of a short promise: it is made when `signal` is looked at. */
+  /**
+   * An AbortController costs more than the rest of a short promise: it is made when `signal` is looked at, and `Work` when
+   * it is asked for.
+   */
   #arguments(): RunArguments {
     const { child, address } = this.#request;
     const info: InvocationInfo = {
@@ -179,7 +182,7 @@ export class Attempt {
       attempt: this.attempt,
       actor: addressKey(address),
     };
-    Object.assign(child, { [INFO]: info, [WORK]: this.#work() });
+    Object.assign(child, { [INFO]: info, [WORK]: () => this.#work() });
     const signal = () => this.#signal();
     return {
       input: child.getSnapshot().input,

@@ -4,7 +4,7 @@ import { eventKey } from '../store/store.ts';
 import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch } from './batch.ts';
 import { type Child, isWatched, show, snapshotEvent } from './children.ts';
-import { errorSummary, parse, stringify } from './codec.ts';
+import { errorSummary, parse, stringify, writeEvent } from './codec.ts';
 import { eventProblem } from './intake.ts';
 import type { Item } from './mailbox.ts';
 import type { Resident } from './resident.ts';
@@ -122,13 +122,7 @@ export class ChildReports {
   }
 
   #fromChild(batch: Batch, resident: Resident, eventId: string, sent: EventObject): void {
-    const { nestingMax, bodyMaxBytes } = this.#ring.limits;
-    const text = stringify(sent, 'event', nestingMax);
-    const bytes = Buffer.byteLength(text);
-    if (bytes > bodyMaxBytes) {
-      const problem = `The event ${sent.type} has ${bytes} bytes; at most ${bodyMaxBytes} are kept.`;
-      throw new PerdureError('body_too_large', problem);
-    }
+    const text = writeEvent(sent, this.#ring.limits);
     const event = parse(text) as EventObject;
     this.#step(batch, resident, event, { eventType: event.type, text, eventId, origin: 'child' });
   }

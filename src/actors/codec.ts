@@ -37,6 +37,20 @@ export function stringify(value: unknown, path: string, nestingMax: number): str
   return JSON.stringify(encode(value, path, nestingMax)) ?? 'null';
 }
 
+/** An event as text that a row and a message can hold. @throws PerdureError `not_serialisable`, `body_too_large`. */
+export function writeEvent(
+  event: { type: string },
+  { nestingMax, bodyMaxBytes }: { nestingMax: number; bodyMaxBytes: number },
+): string {
+  const text = stringify(event, 'event', nestingMax);
+  // A UTF-16 unit is at most 3 bytes of UTF-8; counting them is left to what comes near the limit.
+  if (text.length * 3 <= bodyMaxBytes || Buffer.byteLength(text) <= bodyMaxBytes) return text;
+  throw new PerdureError(
+    'body_too_large',
+    `The event ${event.type} that is sent has ${Buffer.byteLength(text)} bytes; at most ${bodyMaxBytes} are allowed.`,
+  );
+}
+
 /** Parses JSON text written by `stringify` (or by anybody). @throws SyntaxError for malformed JSON. */
 export function parse(text: string): unknown {
   return text.includes(TAG_IN_TEXT) ? JSON.parse(text, revive) : JSON.parse(text);

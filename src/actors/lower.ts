@@ -2,7 +2,7 @@ import type { AnyActorRef, AnyMachineSnapshot, EventObject, ExecutableActionObje
 import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
-import { parse, stringify } from './codec.ts';
+import { parse, writeEvent } from './codec.ts';
 import { addressOf, type Effect } from './effects.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
 
@@ -155,13 +155,7 @@ class StepLowering {
   }
 
   #write(event: EventObject): string {
-    const { nestingMax, bodyMaxBytes } = this.#step.limits;
-    const text = stringify(event, 'event', nestingMax);
-    if (text.length * 3 <= bodyMaxBytes || Buffer.byteLength(text) <= bodyMaxBytes) return text;
-    throw new PerdureError(
-      'body_too_large',
-      `The event ${event.type} that is sent has ${Buffer.byteLength(text)} bytes; at most ${bodyMaxBytes} are allowed.`,
-    );
+    return writeEvent(event, this.#step.limits);
   }
 
   #drop(timerId: string): void {
@@ -246,18 +240,15 @@ class StepLowering {
   }
 
   #stop(child: AnyActorRef | undefined): void {
-    const { before, previous } = this.#step;
+    const { before, previous, self } = this.#step;
     const index = this.#stops++;
-    if (
-      child &&
-      previous?.children[child.id] === child &&
-      kindOfChild(child as Child) === 'transition'
-    )
+    if (!child || previous?.children[child.id] !== child) return;
+    if (kindOfChild(child as Child) === 'transition')
       // XState's way to end it is an event like any other.
-      for (const told of react(child as Child, { type: 'xstate.stop' }, this.#step.self))
+      for (const told of react(child as Child, { type: 'xstate.stop' }, self))
         this.#arm(index, { id: `${this.#step.seq}.stop.${index}` }, told);
-    const seq = child && before.started[child.id];
-    if (!child || seq === undefined || previous?.children[child.id] !== child) return;
+    const seq = before.started[child.id];
+    if (seq === undefined) return;
     if (this.#started[child.id] === seq) delete this.#ownStarted()[child.id];
     this.#effects.push({ kind: 'stop', invokeId: child.id, seq });
   }

@@ -19,7 +19,7 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
   for (const taken of batch.taken) {
     ring.load.transitions++;
     taken.resident.uncommitted--;
-    const emitted = runEffects(ring, shard, taken);
+    runEffects(ring, shard, taken);
     // Behind the effects: what an action sends to its own actor comes before `sendTo(self)`, as in XState.
     for (const timer of taken.timers) {
       const { type, id, timerId, armedSeq, event, delayMs } = timer;
@@ -29,7 +29,7 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
       else if (delayMs <= ring.limits.timerHorizonMs)
         ring.timers.add({ ...timer, shard: shard.number, fireAt: at + delayMs });
     }
-    tell(ring, taken, emitted, at);
+    tell(ring, taken, at);
   }
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
   for (const run of batch.afterwards) run();
@@ -43,10 +43,7 @@ function performSealed(ring: Ring, batch: Batch, at: number | null): void {
   for (const taken of batch.taken) {
     ring.load.transitions++;
     taken.resident.uncommitted--;
-    const emitted = taken.effects.flatMap((effect) =>
-      effect.kind === 'emit' ? [effect.event] : [],
-    );
-    tell(ring, taken, emitted, at);
+    tell(ring, taken, at);
   }
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
 }
@@ -100,14 +97,12 @@ export function runActs(
 
 /**
  * In XState's order: what the actions do, then what begins, hears or ends; at the very beginning children begin before
- * anything is done. Returns what the transition emitted.
+ * anything is done.
  */
-function runEffects(ring: Ring, shard: Shard, taken: Taken): unknown[] {
-  const { resident, seq, effects } = taken;
-  const emitted: unknown[] = [];
+function runEffects(ring: Ring, shard: Shard, { resident, seq, effects }: Taken): void {
+  if (effects.length === 0) return;
   for (const effect of effects)
-    if (effect.kind === 'emit') emitted.push(effect.event);
-    else if (effect.kind === 'log')
+    if (effect.kind === 'log')
       ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
   const isFirst = seq === 1;
   if (isFirst)
@@ -118,7 +113,6 @@ function runEffects(ring: Ring, shard: Shard, taken: Taken): unknown[] {
   const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, resident, others, tell);
   if (acts.length > 0) runActs(ring, shard, resident, seq, acts, rest);
   else rest(() => {});
-  return emitted;
 }
 
 function runOthers(
@@ -159,8 +153,10 @@ function begin(
 }
 
 /** The live feed: a hint for watchers, complete only for who listens now. */
-function tell(ring: Ring, taken: Taken, emitted: unknown[], at: number | null): void {
+function tell(ring: Ring, taken: Taken, at: number | null): void {
   const { type, id } = taken.resident.address;
+  const emitted: unknown[] = [];
+  for (const effect of taken.effects) if (effect.kind === 'emit') emitted.push(effect.event);
   const from = taken.fromState ?? 'null';
   const more = emitted.length > 0 ? `,"emitted":${JSON.stringify(emitted)}` : '';
   ring.bus.broadcast(

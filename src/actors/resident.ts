@@ -82,13 +82,9 @@ export class Resident {
     type: ActorType,
     deliver: (resident: Resident, event: EventObject) => void,
   ): Resident {
-    const address = { type: stored.type, id: stored.id };
-    const { eventIds, eventIdsComplete } = stored;
-    const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver);
+    const resident = Resident.migrating(stored, type, deliver);
     resident.live = rehydrate(type, resident.scope, stored.seq, stored.snapshot);
     resident.#row = { ...stored, envelope: stored.snapshot };
-    resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
-    if (stored.quarantined) resident.quarantined = stored;
     return resident;
   }
 
