@@ -1,10 +1,11 @@
 import type { AnyStateMachine, EventFromLogic, InputFrom, OutputFrom, SnapshotFrom } from 'xstate';
 import { parse, stringify } from './actors/codec.ts';
 import { type ActorType, isActorType } from './actors/define.ts';
+import { rehydrate } from './actors/envelope.ts';
 import { eventProblem } from './actors/intake.ts';
 import type { QueryAnswer } from './actors/queries.ts';
 import { createStepScope } from './actors/scope.ts';
-import { CANCEL, rehydrate } from './actors/step.ts';
+import { CANCEL } from './actors/step.ts';
 import { assertToken, subjects } from './bus/subjects.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { LIMITS, namespace } from './config.ts';

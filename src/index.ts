@@ -5,9 +5,9 @@ export {
   isActorType,
   type RetryPolicy,
 } from './actors/define.ts';
-export { actorAddress } from './actors/effects.ts';
 export { type InvocationInfo, invocation } from './actors/invocation.ts';
 export { fromOutcome } from './actors/outcomes.ts';
+export { actorAddress } from './actors/refs.ts';
 export { fromSteps, type StepsArguments } from './actors/steps.ts';
 export type { Migrate, NewSnapshot, OldSnapshot } from './actors/versions.ts';
 export {

@@ -84,6 +84,12 @@ export class Batch {
     for (const timer of taken.timers) this.#timers.set(timerName(timer), timer);
   }
 
+  /** What the actor's newest step causes is done after everything that is in the batch by now. */
+  performLast(resident: Resident): void {
+    const at = this.taken.findLastIndex((taken) => taken.resident === resident);
+    if (at >= 0) this.taken.push(...this.taken.splice(at, 1));
+  }
+
   /** Writes the actor's row without a transition. */
   row(resident: Resident): void {
     this.#residents.add(resident);

@@ -4,6 +4,7 @@ import { LIMITS } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import { encode } from './codec.ts';
 import { kindOf } from './logic.ts';
+import { logicInPlace, withStandIns } from './standIns.ts';
 import { checkMigrations, type Migrate, type Migrations, VERSION_FORM } from './versions.ts';
 
 /** How a failed invoke is tried again. The first try is attempt 1. */
@@ -42,7 +43,7 @@ export interface ActorType<
 > {
   readonly name: TName;
   readonly version: string;
-  /** The machine the engine drives: the user's, with an end to endless loops. */
+  /** The machine the engine drives: the user's, with an end to endless loops, and stand-ins for its machine children. */
   readonly machine: M;
   readonly migrate: Migrations;
   /** What works today and may not after a change; a node logs it when it starts. */
@@ -88,25 +89,55 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
       `Version ${JSON.stringify(version)} of ${name} is not allowed: 1 to 64 visible ASCII characters.`,
     );
   checkMigrations(name, version, options.migrate);
-  const machine = options.machine.provide({}) as M;
-  machine.options = {
-    ...machine.options,
-    maxIterations: Math.min(machine.options?.maxIterations ?? Infinity, LIMITS.microstepsMax),
-  };
-  giveOwnContext(name, machine);
   const warnings: string[] = [];
-  const sources = checkMachine(name, machine, warnings);
-  checkPolicies(name, options, sources);
-  return Object.freeze({
-    [BRAND]: true,
+  const { types, sources } = buildTypes(options.machine, {
     name,
     version,
-    machine,
     migrate: Object.freeze({ ...options.migrate }) as Migrations,
-    warnings: Object.freeze(warnings),
+    warnings,
     retry: Object.freeze({ ...options.retry }),
     timeout: Object.freeze({ ...options.timeout }),
   });
+  checkPolicies(name, options, sources);
+  Object.freeze(warnings);
+  for (const type of types.values()) Object.freeze(type);
+  return types.get(options.machine) as ActorType<TName, M>;
+}
+
+/** The type itself and, with the same options, one for each machine that is invoked or spawned somewhere below. */
+function buildTypes(
+  root: AnyStateMachine,
+  base: Omit<ActorType, 'machine'> & { warnings: string[] },
+): { types: Map<AnyStateMachine, ActorType>; sources: Set<string> } {
+  const types = new Map<AnyStateMachine, ActorType>();
+  const sources = new Set<string>();
+  const typeOf = (machine: AnyStateMachine): ActorType => {
+    const known = types.get(machine);
+    if (known) return known;
+    // Known before it is complete: a machine may spawn its own kind.
+    const type = { [BRAND]: true, ...base, machine };
+    types.set(machine, type);
+    type.machine = drivable(base.name, machine, typeOf);
+    for (const src of checkMachine(base.name, type.machine, base.warnings)) sources.add(src);
+    return type;
+  };
+  typeOf(root);
+  return { types, sources };
+}
+
+/** A copy that the engine drives: with an end to endless loops, and stand-ins for the machines among its actors. */
+function drivable(
+  name: string,
+  machine: AnyStateMachine,
+  typeOf: (child: AnyStateMachine) => ActorType,
+): AnyStateMachine {
+  const copy = withStandIns(machine, typeOf);
+  copy.options = {
+    ...copy.options,
+    maxIterations: Math.min(copy.options?.maxIterations ?? Infinity, LIMITS.microstepsMax),
+  };
+  giveOwnContext(name, copy);
+  return copy;
 }
 
 function refuse(name: string, place: string, problem: string, cure: string): never {
@@ -176,15 +207,6 @@ function actionsOf(node: AnyStateNode): unknown[] {
 const orphanWarning = (name: string, place: string, src: string): string =>
   `Actor type ${name}, ${place}: logic that is invoked in place goes by ${src}. Actors that run it when the state is renamed or its invokes change order are lost to it; give it a name in setup({ actors }).`;
 
-/** An invoke's logic may stand in the machine itself; XState then makes up a `src` from the state's id. */
-function logicInPlace(node: AnyStateNode, position: number): unknown {
-  const { invoke } = node.config;
-  const written = (Array.isArray(invoke) ? invoke[position] : invoke) as
-    | { src?: unknown }
-    | undefined;
-  return typeof written?.src === 'string' ? undefined : written?.src;
-}
-
 function checkAction(
   name: string,
   place: string,
@@ -212,19 +234,12 @@ function checkLogic(name: string, place: string, src: string, logic: unknown): v
       'Provide it in setup({ actors }) or with machine.provide({ actors }).',
     );
   const kind = kindOf(logic);
-  if (kind === 'machine')
-    refuse(
-      name,
-      place,
-      `actor ${JSON.stringify(src)} is a machine`,
-      'This version of perdure does not run machines inside of machines: make it an actor type of its own, reached with sendTo(actorAddress(...)).',
-    );
   if (kind === 'unknown')
     refuse(
       name,
       place,
       `actor ${JSON.stringify(src)} is no logic of XState's own`,
-      'Use fromPromise, fromCallback, fromObservable, fromEventObservable or fromTransition.',
+      'Use a machine, fromPromise, fromCallback, fromObservable, fromEventObservable or fromTransition.',
     );
 }
 

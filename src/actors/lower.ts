@@ -3,7 +3,9 @@ import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
-import { addressOf, type Effect } from './effects.ts';
+import type { Effect } from './effects.ts';
+import { isKin } from './kin.ts';
+import { type Target, targetOf } from './refs.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
 
 /** A timer the step arms; its deadline is the commit's time plus `delayMs`. */
@@ -19,18 +21,27 @@ export interface Timer {
 export interface Message {
   /** Position among the transition's actions; part of the message id. */
   index: number;
-  to: Address;
+  to: Target;
   /** Encoded event. */
   body: string;
 }
+
+/** What a step asks of other members of its family. A child machine goes by the id it has in its parent. */
+export type KinAct =
+  | { kind: 'begin'; childId: string }
+  | { kind: 'stop'; childId: string }
+  /** `event` is encoded. */
+  | { kind: 'deliver'; to: Target; event: string };
 
 export interface Lowered {
   effects: Effect[];
   timersArmed: Timer[];
   timersDropped: string[];
   messages: Message[];
+  kin: KinAct[];
   started: Readonly<Record<string, number>>;
   timers: Readonly<Record<string, number>>;
+  machines: Readonly<Record<string, number>>;
 }
 
 /** One step, as it has to be lowered. */
@@ -61,6 +72,7 @@ class StepLowering {
   readonly #step: Lowering;
   readonly #effects: Effect[] = [];
   readonly #messages: Message[] = [];
+  readonly #kin: KinAct[] = [];
   readonly #armed = new Map<string, Timer>();
   readonly #dropped = new Set<string>();
   /** Children of the new snapshot that were not there before and have not been started yet. */
@@ -68,12 +80,14 @@ class StepLowering {
   /** Copied when something changes: most steps leave one of the two as it is. */
   #started: Record<string, number>;
   #startedIsOurs = false;
+  #machines: Readonly<Record<string, number>>;
   /** Children that were ended. */
   #stops = 0;
 
   constructor(step: Lowering) {
     this.#step = step;
     this.#started = step.before.started;
+    this.#machines = step.before.machines;
     this.#new = newChildren(step.previous, step.snapshot);
   }
 
@@ -121,6 +135,7 @@ class StepLowering {
       for (const invokeId in this.#started)
         this.#effects.push({ kind: 'stop', invokeId, seq: this.#started[invokeId] as number });
       this.#started = {};
+      this.#machines = {};
       this.#armed.clear();
       for (const timerId in before.timers) this.#dropped.add(timerId);
     }
@@ -136,8 +151,10 @@ class StepLowering {
       timersArmed: [...this.#armed.values()],
       timersDropped: [...this.#dropped],
       messages: this.#messages,
+      kin: seq === 1 ? childrenFirst(this.#kin) : this.#kin,
       started: this.#started,
       timers,
+      machines: this.#machines,
     };
   }
 
@@ -166,18 +183,27 @@ class StepLowering {
   #send(index: number, params: Params): void {
     const to = params.to as object | undefined;
     const event = params.event as EventObject;
-    // To itself: a timer that is due at once, so that it survives a crash like any other.
-    if (to === this.#step.self) return this.#arm(index, params, event);
-    const target = to && addressOf(to);
-    if (!target) {
-      const child = this.#childOf(to);
-      if (child) this.#tell(index, child, params, event);
-      return;
-    }
+    const child = this.#childOf(to);
+    if (child) return this.#tell(index, child, params, event);
+    const target = to && targetOf(to);
+    if (!target) return;
+    const { address, self } = this.#step;
+    // To itself: a timer that is due at once, so that it survives a crash like any other. In a family it keeps its place
+    // among what the others are told.
+    if (to === self && (typeof params.delay === 'number' || !this.#hasKin()))
+      return this.#arm(index, params, event);
+    const kin = isKin(target, address);
     if (typeof params.delay === 'number')
-      return this.#arm(index, params, { type: SEND, to: target, event } as EventObject);
-    const body = this.#write(event);
-    this.#messages.push({ index, to: target, body });
+      return this.#arm(index, params, passedOn({ [kin ? 'kin' : 'to']: target, event }));
+    const text = this.#write(event);
+    if (kin && target.invoke === undefined)
+      this.#kin.push({ kind: 'deliver', to: target, event: text });
+    else this.#messages.push({ index, to: target, body: text });
+  }
+
+  #hasKin(): boolean {
+    for (const _ in this.#machines) return true;
+    return this.#step.before.path.length > 0;
   }
 
   #childOf(to: object | undefined): Child | undefined {
@@ -191,8 +217,7 @@ class StepLowering {
 
   #tell(index: number, child: Child, params: Params, event: EventObject): void {
     if (typeof params.delay === 'number') {
-      const delayed = { type: SEND, child: child.id, event } as EventObject;
-      return this.#arm(index, params, delayed);
+      return this.#arm(index, params, passedOn({ child: child.id, event }));
     }
     switch (kindOfChild(child)) {
       case 'callback': {
@@ -201,6 +226,13 @@ class StepLowering {
         // What cannot be written down could not be told again after a crash.
         const told = parse(this.#write(event)) as EventObject;
         this.#effects.push({ kind: 'tell', invokeId: child.id, seq, event: told });
+        return;
+      }
+      case 'machine': {
+        // It may have been spawned by an `assign`, just before.
+        if (this.#new.includes(child)) this.#invoke(child);
+        const to = { ...this.#step.address, child: child.id };
+        this.#kin.push({ kind: 'deliver', to, event: this.#write(event) });
         return;
       }
       case 'transition':
@@ -227,11 +259,16 @@ class StepLowering {
     this.#new.splice(at, 1);
     const { address, seq } = this.#step;
     const kind = kindOfChild(child as Child);
-    if (kind === 'machine' || kind === 'unknown')
+    if (kind === 'unknown')
       throw new PerdureError(
         'step_failed',
-        `${address.type} spawned ${child.id}, which is ${kind === 'machine' ? 'a machine' : 'no logic of XState’s own'}. This version of perdure runs promises, callbacks, observables and transition functions.`,
+        `${address.type} spawned ${child.id}, which is no logic of XState’s own.`,
       );
+    if (kind === 'machine') {
+      this.#machines = { ...this.#machines, [child.id]: seq };
+      this.#kin.push({ kind: 'begin', childId: child.id });
+      return;
+    }
     if (isWatched(child as Child))
       this.#arm(seq, { id: `${seq}.${child.id}.began` }, snapshotEvent(child as Child));
     if (kind === 'transition') return;
@@ -243,6 +280,12 @@ class StepLowering {
     const { before, previous, self } = this.#step;
     const index = this.#stops++;
     if (!child || previous?.children[child.id] !== child) return;
+    if (kindOfChild(child as Child) === 'machine') {
+      const { [child.id]: startedBy, ...others } = this.#machines;
+      if (startedBy === before.machines[child.id]) this.#machines = others;
+      this.#kin.push({ kind: 'stop', childId: child.id });
+      return;
+    }
     if (kindOfChild(child as Child) === 'transition')
       // XState's way to end it is an event like any other.
       for (const told of react(child as Child, { type: 'xstate.stop' }, self))
@@ -259,6 +302,14 @@ class StepLowering {
     return this.#started;
   }
 }
+
+const passedOn = (what: object): EventObject => ({ type: SEND, ...what });
+
+/** Children that are there when an actor starts begin before anything is sent, as in XState. */
+const childrenFirst = (acts: readonly KinAct[]): KinAct[] => [
+  ...acts.filter(({ kind }) => kind === 'begin'),
+  ...acts.filter(({ kind }) => kind !== 'begin'),
+];
 
 /** It is part of an event id, and both are keys in Postgres. */
 const TIMER_ID_MAX = 512;

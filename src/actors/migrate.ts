@@ -12,16 +12,10 @@ import { asError, invariant, PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { parse } from './codec.ts';
 import type { ActorType } from './define.ts';
+import { type Envelope, reviveOwn } from './envelope.ts';
 import type { StepScope } from './scope.ts';
 import { activeNodes, type StateNodeOf } from './states.ts';
-import {
-  completeStep,
-  type Envelope,
-  type Live,
-  type Step,
-  type StepLimits,
-  systemIds,
-} from './step.ts';
+import { completeStep, type Live, type Step, type StepLimits, systemIds } from './step.ts';
 import { MIGRATE, type NewSnapshot } from './versions.ts';
 
 /** A migration as a step: what the actor is before it, told in terms of the new machine, and what comes of it. */
@@ -74,7 +68,8 @@ type Persisted = Snapshot<unknown> & {
 };
 
 interface OldChild {
-  snapshot: { status: string };
+  /** Empty for a machine's, which has a row of its own. */
+  snapshot: { status?: string };
   src: unknown;
 }
 
@@ -125,7 +120,7 @@ class Move {
 
   /** The actor at the end of its old life, as far as the new machine knows it. */
   before(scope: StepScope, seq: number, envelope: string): Live {
-    const { started, timers, book } = this.#old;
+    const { started, timers, book, machines = {}, path = [] } = this.#old;
     const snapshot = this.#machine.restoreSnapshot(
       {
         ...this.#old.snapshot,
@@ -136,8 +131,19 @@ class Move {
       } as unknown as Snapshot<unknown>,
       scope.scope,
     ) as AnyMachineSnapshot;
-    const running = Object.entries(started).filter(([id]) => id in snapshot.children);
-    return { snapshot, seq, book, started: Object.fromEntries(running), timers, envelope };
+    reviveOwn(snapshot.context, snapshot, this.#address);
+    const kept = (begun: Record<string, number>) =>
+      Object.fromEntries(Object.entries(begun).filter(([id]) => id in snapshot.children));
+    return {
+      snapshot,
+      seq,
+      book,
+      started: kept(started),
+      timers,
+      machines: kept(machines),
+      path,
+      envelope,
+    };
   }
 
   /** One transition of the new machine that begins what is missing and stays where it is. */

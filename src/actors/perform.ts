@@ -3,6 +3,7 @@ import { asError, PerdureError } from '../errors.ts';
 import { endAttempt, startAttempt } from './attempts.ts';
 import type { Batch, Taken } from './batch.ts';
 import { type Act, type Effect, idempotencyKey, isAct } from './effects.ts';
+import { rootOf } from './kin.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -73,7 +74,8 @@ export function runActs(
     shard.post({ kind: 'failed', address, error: told });
   };
   const running: PromiseLike<unknown>[] = [];
-  if (resident.live) resident.scope.enter(systemIds(resident.live.snapshot));
+  const { live } = resident.head;
+  if (live) resident.scope.enter(systemIds(live.snapshot));
   const actions = acts.filter((act) => act.kind === 'action');
   actions.forEach(({ type, run }, index) => {
     resident.acting = { seq, index, sent: 0 };
@@ -160,7 +162,8 @@ function tell(ring: Ring, taken: Taken, at: number | null): void {
   const from = taken.fromState ?? 'null';
   const more = emitted.length > 0 ? `,"emitted":${JSON.stringify(emitted)}` : '';
   ring.bus.broadcast(
-    subjects.transition(ring.namespace, type, id),
+    // A child machine's is heard where its family is.
+    subjects.transition(ring.namespace, type, rootOf(taken.resident.address).id),
     `{"type":"${type}","id":"${id}","seq":${taken.seq},"event":${quoted(taken.eventType)},"from":${from},"to":${taken.toState},"status":"${taken.status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
   );
 }

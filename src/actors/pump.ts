@@ -8,6 +8,7 @@ import {
   type StoredActor,
 } from '../store/store.ts';
 import { type Refusal, type Request, readMessage } from './intake.ts';
+import { isChildRow, rootOf } from './kin.ts';
 import { type Item, Mailbox } from './mailbox.ts';
 import { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
@@ -116,7 +117,7 @@ export class Pump {
     const pinned = new Map<string, Address>();
     for (const item of items) {
       const address = this.#addressOf(item, turn);
-      if (address) pinned.set(addressKey(address), address);
+      if (address) pin(pinned, rootOf(address));
     }
     this.#pinned = pinned;
     const missing: Address[] = [];
@@ -155,15 +156,20 @@ export class Pump {
   }
 
   /** The actor from memory or from what was loaded; undefined when it does not exist. */
-  #bring(address: Address, { stored }: Turn, free = false): Resident | StoredActor | undefined {
+  #bring(address: Address, turn: Turn, free = false): Resident | StoredActor | undefined {
     const key = addressKey(address);
     const resident = this.#shard.residents.get(key);
-    if (resident) return (!free && resident.quarantined) || resident;
-    const row = stored.get(key);
+    if (resident) return (!free && resident.head.quarantined) || resident;
+    if (isChildRow(address)) {
+      const head = this.#bring(rootOf(address), turn, free);
+      return head instanceof Resident ? this.#shard.residents.get(key) : undefined;
+    }
+    const row = turn.stored.get(key);
     if (!row || (row.quarantined && !free)) return row;
-    const brought = row.status === 'active' || row.busy ? this.#taker.rehydrate(row) : undefined;
+    const opens = row.status === 'active' || row.busy;
+    const brought = opens ? this.#taker.rehydrate(row, turn.stored) : undefined;
     if (!brought) return row;
-    this.#shard.adopt(brought);
+    for (const member of brought.members()) this.#shard.adopt(member);
     return brought;
   }
 
@@ -206,6 +212,8 @@ export class Pump {
     if (created) this.#shard.adopt(created);
   }
 }
+
+const pin = (pinned: Map<string, Address>, root: Address) => pinned.set(addressKey(root), root);
 
 /** What can be said to an actor in quarantine. */
 function frees({ kind, value }: Request): boolean {

@@ -6,6 +6,7 @@ import type { OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/
 import { Batch } from './batch.ts';
 import type { CommitSource } from './committer.ts';
 import type { Invocation } from './invocation.ts';
+import type { Rows } from './kinRows.ts';
 import type { Item } from './mailbox.ts';
 import { perform } from './perform.ts';
 import { Pump } from './pump.ts';
@@ -201,9 +202,9 @@ export class Shard implements CommitSource {
     this.post({ kind: 'self', address, eventId, event });
   };
 
-  /** The actor in memory; undefined (and logged) when no version here can open it. */
-  rehydrate(row: StoredActor): Resident | undefined {
-    return this.#taker.rehydrate(row);
+  /** The actor in memory, with its machine children; undefined (and logged) when no version here can open it. */
+  rehydrate(row: StoredActor, kin: Rows): Resident | undefined {
+    return this.#taker.rehydrate(row, kin);
   }
 
   adopt(resident: Resident): void {
@@ -220,7 +221,7 @@ export class Shard implements CommitSource {
   passivate(all: boolean): void {
     const before = this.#ring.clock.monotonic() - this.#ring.limits.passivateAfterMs;
     for (const resident of this.residents.values())
-      if (isIdle(resident) && (all || resident.finished || resident.touchedAt <= before))
+      if (isIdle(resident) && (all || resident.finished || lastTouched(resident) <= before))
         this.#drop(resident);
   }
 
@@ -230,10 +231,14 @@ export class Shard implements CommitSource {
     if (resident?.finished && isIdle(resident)) this.#drop(resident);
   }
 
+  /** A family leaves as one: whoever of it is needed needs the others. */
   #drop(resident: Resident): void {
-    // Its row is about to be written: brought back before that, it would be there twice.
-    if (this.#pump.pins(resident.key) || this.#batch.residents.has(resident)) return;
-    if (this.residents.delete(resident.key)) this.#count(resident, -1);
+    if (resident.parent) return;
+    const members = [...resident.members()];
+    // A row that is about to be written: brought back before that, the actor would be there twice.
+    const stays = (member: Resident) => !isIdle(member) || this.#batch.residents.has(member);
+    if (this.#pump.pins(resident.rootKey) || members.some(stays)) return;
+    for (const { key } of members) if (this.residents.delete(key)) this.#count(resident, -1);
   }
 
   /** What the pump fills; handed over whole with the next commit. */
@@ -290,7 +295,8 @@ export class Shard implements CommitSource {
     perform(this.#ring, this, batch, at);
     for (const resident of batch.residents) {
       // A turn that waits for Postgres has asked this memory already, and will not ask again.
-      if (!this.#pump.pins(resident.key)) resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
+      if (!this.#pump.pins(resident.rootKey))
+        resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
       if (resident.finished && isIdle(resident)) this.#drop(resident);
     }
     this.offer();
@@ -310,6 +316,13 @@ export class Shard implements CommitSource {
     this.#broken = true;
     this.surprised(`commit refused: ${error.message}`);
   }
+}
+
+/** When anything of the family was last in use. */
+function lastTouched(resident: Resident): number {
+  let last = 0;
+  for (const { touchedAt } of resident.members()) last = Math.max(last, touchedAt);
+  return last;
 }
 
 /** Nothing of it is under way: dropping it from memory loses nothing. */

@@ -8,16 +8,21 @@ import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import { isAct } from './effects.ts';
+import { type Caused, Family } from './family.ts';
 import { hasControl, type Refusal, type Request } from './intake.ts';
+import { isChildRow } from './kin.ts';
+import { type Rows, rehydrateChildren, typeOfRow } from './kinRows.ts';
+import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
 import { migrateStep } from './migrate.ts';
+import { addressed, type Target } from './refs.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
 import { outcomeOf } from './results.ts';
 import { resumeKept, resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
-import { FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
+import { bornStep, FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
 
 type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
 
@@ -38,6 +43,7 @@ export class Taker {
   readonly #ring: Ring;
   readonly #shard: Shard;
   readonly reports: ChildReports;
+  readonly #family: Family;
   /** Why rows could not be opened, for whoever is told. */
   readonly #failures = new WeakMap<StoredActor, string>();
 
@@ -45,22 +51,32 @@ export class Taker {
     this.#ring = ring;
     this.#shard = shard;
     this.reports = new ChildReports(ring, shard, (batch, resident, event, cause) =>
-      this.#step(batch, resident, event, cause),
+      this.#step(batch, resident, { event, cause }),
     );
+    this.#family = new Family(shard, ring.limits, {
+      next: (batch, resident, caused) => this.#stepAlone(batch, resident, caused),
+      first: (batch, resident, born, path) => this.#bear(batch, resident, born, path),
+    });
   }
 
   /**
-   * The actor in memory; undefined when this node knows no version that can open it. One of a version that is only known
+   * The actor in memory, with its machine children, whose rows are among `kin`; undefined when this node knows no version that can open it. One of a version that is only known
    * to a `migrate` is stepped over into the batch: its `seq` is one more than its row's.
    */
-  rehydrate(row: StoredActor): Resident | undefined {
+  rehydrate(row: StoredActor, kin: Rows): Resident | undefined {
     const { registry, log } = this.#ring;
     const { type: name, version } = row;
+    const { deliver } = this.#shard;
     const actor = addressKey(row);
     const known = registry.version(name, version);
     const next = known ? undefined : registry.migrating(name, version);
     try {
-      if (known) return Resident.rehydrated(row, known, this.#shard.deliver);
+      const type = known && typeOfRow(known, row);
+      if (type) {
+        const resident = Resident.rehydrated(row, type, deliver);
+        rehydrateChildren(resident, kin, deliver);
+        return resident;
+      }
       if (next && mayMigrate(row)) return this.#migrate(row, next);
     } catch (error) {
       const { message } = asError(error);
@@ -145,7 +161,7 @@ export class Taker {
     if (event.type === RELEASE) return this.#release(batch, message, actor);
     const origin = read.outboxId !== null ? 'actor' : 'event';
     const cause: Cause = { eventType: event.type, text: read.text, eventId, origin };
-    this.#step(batch, actor, event, cause);
+    this.#step(batch, actor, { event, cause });
     this.#replyStepped(batch, message, actor);
     return undefined;
   }
@@ -157,14 +173,12 @@ export class Taker {
     const eventId = timerEventId(item.timerId, item.armedSeq);
     const cause: Cause = { eventType: event.type, text: item.event, eventId, origin: 'timer' };
     batch.dropTimer({ ...resident.address, timerId: item.timerId });
-    const seq = this.#step(batch, resident, event, cause, item.timerId);
+    const seq = this.#step(batch, resident, { event, cause, timerId: item.timerId });
     if (event.type === SEND && 'to' in event) {
-      const { to, event: sent } = event as unknown as {
-        to: { type: string; id: string };
-        event: unknown;
-      };
+      const { to, event: sent } = event as unknown as { to: Target; event: unknown };
       const body = stringify(sent, 'event', this.#ring.limits.nestingMax);
-      batch.send({ messageId: `${resident.key}/${seq}/timer`, kind: 'send', ...to, body });
+      const messageId = `${resident.key}/${seq}/timer`;
+      batch.send({ messageId, kind: 'send', ...addressed(to, body) });
     }
   }
 
@@ -174,14 +188,16 @@ export class Taker {
     if (known.has(eventKey({ ...item.address, eventId }))) return;
     const text = stringify(item.event, 'event', this.#ring.limits.nestingMax);
     const event = parse(text) as EventObject;
-    this.#step(batch, resident, event, { eventType: event.type, text, eventId, origin: 'self' });
+    const cause = { eventType: event.type, text, eventId, origin: 'self' } as const;
+    this.#step(batch, resident, { event, cause });
   }
 
   failed(batch: Batch, resident: Resident, error: Error): void {
     if (resident.finished) return;
     const text = JSON.stringify({ type: FAIL, error: errorData(errorSummary(error)) });
     const event = parse(text) as EventObject;
-    this.#step(batch, resident, event, { eventType: FAIL, text, eventId: null, origin: 'engine' });
+    const cause = { eventType: FAIL, text, eventId: null, origin: 'engine' } as const;
+    this.#step(batch, resident, { event, cause });
   }
 
   /** No transition: the row is written, which ends the quarantine, and what the actor waits for is started. */
@@ -205,25 +221,22 @@ export class Taker {
     if (!type) return this.#unknownType(batch, message, address.type);
     const resident = Resident.created(address, type, this.#shard.deliver);
     const step = firstStep(type, address, resident.scope, read.value, this.#ring.limits);
-    const text =
-      read.text === '' ? '{"type":"xstate.init"}' : `{"type":"xstate.init","input":${read.text}}`;
-    this.#record(batch, resident, null, step, {
-      eventType: 'xstate.init',
-      text,
-      eventId,
-      origin: 'start',
-    });
+    const text = initText(read.text);
+    this.#record(batch, resident, null, step, { eventType: INIT, text, eventId, origin: 'start' });
+    if (step.kin.length > 0) this.#family.follow(batch, resident, step);
     this.#replyStepped(batch, message, resident);
     return resident;
   }
 
-  #step(
-    batch: Batch,
-    resident: Resident,
-    event: EventObject,
-    cause: Cause,
-    timerId?: string,
-  ): number {
+  #step(batch: Batch, resident: Resident, caused: Caused): number {
+    if (resident.parent || resident.children.size > 0)
+      return this.#family.take(batch, resident, caused).live.seq;
+    const step = this.#stepAlone(batch, resident, caused);
+    if (step.kin.length > 0) this.#family.follow(batch, resident, step);
+    return step.live.seq;
+  }
+
+  #stepAlone(batch: Batch, resident: Resident, { event, cause, timerId }: Caused): Step {
     const { type, address, scope, live } = resident;
     const fromState = resident.state;
     const step = nextStep(
@@ -235,7 +248,16 @@ export class Taker {
       this.#ring.limits,
     );
     this.#record(batch, resident, fromState, step, cause);
-    return step.live.seq;
+    return step;
+  }
+
+  /** The first step of a child machine. */
+  #bear(batch: Batch, resident: Resident, born: Born, path: readonly string[]): Step {
+    const step = bornStep(resident.type, born, path, this.#ring.limits);
+    const text = initText(born.input);
+    const cause = { eventType: INIT, text, eventId: null, origin: 'family' } as const;
+    this.#record(batch, resident, null, step, cause);
+    return step;
   }
 
   #record(
@@ -277,8 +299,8 @@ export class Taker {
       snapshot: step.envelope,
     });
     for (const { index, to, body } of step.messages)
-      batch.send({ messageId: `${key}/${seq}/${index}`, kind: 'send', ...to, body });
-    if (step.status !== 'active') batch.send(outcomeOf(resident, step));
+      batch.send({ messageId: `${key}/${seq}/${index}`, kind: 'send', ...addressed(to, body) });
+    if (step.status !== 'active' && !isChildRow(address)) batch.send(outcomeOf(resident, step));
   }
 
   /** Why an actor was left alone. */
@@ -343,6 +365,12 @@ export class Taker {
       batch.replies.push({ subject, body: JSON.stringify(body) });
   }
 }
+
+const INIT = 'xstate.init';
+
+/** The event of a first transition; `input` is encoded, and empty when there is none. */
+const initText = (input: string): string =>
+  input === '' ? `{"type":"${INIT}"}` : `{"type":"${INIT}","input":${input}}`;
 
 /** Actions that were not acknowledged are redone from the history, which takes the machine that wrote it (G4). */
 const mayMigrate = ({ status, actedSeq, seq }: StoredActor): boolean =>

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import type { Command } from 'commander';
 import { parse } from '../actors/codec.ts';
-import type { Envelope } from '../actors/step.ts';
+import type { Envelope } from '../actors/envelope.ts';
 import { PerdureError } from '../errors.ts';
 import type { ActorDetail } from '../store/read.ts';
 import { age, duration } from './age.ts';

@@ -218,6 +218,7 @@ export type Origin =
   | 'actor'
   | 'invoke'
   | 'child'
+  | 'family'
   | 'timer'
   | 'self'
   | 'cancel'

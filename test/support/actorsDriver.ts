@@ -4,7 +4,8 @@ import type { ActorType } from '../../src/actors/define.ts';
 import { isAct } from '../../src/actors/effects.ts';
 import { stepAgain, timerEventId } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import { firstStep, type Live, nextStep, rehydrate, type Step } from '../../src/actors/step.ts';
+import { rehydrate } from '../../src/actors/envelope.ts';
+import { firstStep, type Live, nextStep, type Step } from '../../src/actors/step.ts';
 import { LIMITS } from '../../src/config.ts';
 import type { Origin, StoredTransition } from '../../src/store/store.ts';
 

@@ -5,14 +5,8 @@ import { idempotencyKey, isAct } from '../../src/actors/effects.ts';
 import { migrateStep } from '../../src/actors/migrate.ts';
 import { isMigration, stepAgain } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import {
-  type Envelope,
-  firstStep,
-  type Live,
-  nextStep,
-  SEND,
-  type Step,
-} from '../../src/actors/step.ts';
+import { type Envelope } from '../../src/actors/envelope.ts';
+import { firstStep, type Live, nextStep, SEND, type Step } from '../../src/actors/step.ts';
 import { OUTBOX_HEADER, shardOf } from '../../src/bus/subjects.ts';
 import { LIMITS, namespace, SHARDS } from '../../src/config.ts';
 import { ERRORS } from '../../src/errors.ts';

@@ -118,9 +118,11 @@ describe('refused, with the place and the cure:', () => {
       /is no logic of XState's own/,
     ],
     [
-      'an invoke of a machine',
-      setup({ actors: { child: createMachine({}) } }).createMachine({ invoke: { src: 'child' } }),
-      /actor "child" is a machine/,
+      'an invoke of a machine that could not survive a crash',
+      setup({ actors: { child: createMachine({ invoke: { src: 'nobody' } }) } }).createMachine({
+        invoke: { src: 'child' },
+      }),
+      /actor "nobody" has no implementation/,
     ],
   ])('%s', (_, given, words) => {
     const { code, message } = refusal(() =>

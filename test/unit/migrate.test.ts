@@ -5,7 +5,8 @@ import { migrateStep } from '../../src/actors/migrate.ts';
 import { Registry } from '../../src/actors/registry.ts';
 import { stepAgain } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import { type Envelope, firstStep, nextStep, type Step } from '../../src/actors/step.ts';
+import { type Envelope } from '../../src/actors/envelope.ts';
+import { firstStep, nextStep, type Step } from '../../src/actors/step.ts';
 import type { Migrate } from '../../src/actors/versions.ts';
 import { LIMITS } from '../../src/config.ts';
 

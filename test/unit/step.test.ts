@@ -2,15 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { type AnyStateMachine, assign, fromPromise, raise, sendTo, setup } from 'xstate';
 import { parse } from '../../src/actors/codec.ts';
 import { defineActor } from '../../src/actors/define.ts';
-import { actorAddress } from '../../src/actors/effects.ts';
+import { actorAddress } from '../../src/actors/refs.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import {
-  type Envelope,
-  firstStep,
-  nextStep,
-  rehydrate,
-  XSTATE_VERSION,
-} from '../../src/actors/step.ts';
+import { type Envelope, rehydrate, XSTATE_VERSION } from '../../src/actors/envelope.ts';
+import { firstStep, nextStep } from '../../src/actors/step.ts';
 import { LIMITS } from '../../src/config.ts';
 import { ActorDriver } from '../support/actorsDriver.ts';
 

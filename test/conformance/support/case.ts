@@ -23,6 +23,8 @@ export interface View {
   output: unknown;
   /** Its message. */
   error: string | undefined;
+  /** Machines it has invoked or spawned, by id. */
+  machines: Record<string, View>;
 }
 
 /** What was seen of one run of a case. */

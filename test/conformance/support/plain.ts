@@ -1,5 +1,11 @@
 import { setImmediate } from 'node:timers';
-import { type AnyActorLogic, type AnyStateMachine, createActor, SimulatedClock } from 'xstate';
+import {
+  type AnyActorLogic,
+  type AnyStateMachine,
+  createActor,
+  SimulatedClock,
+  StateMachine,
+} from 'xstate';
 import type { Case, Trace, View } from './case.ts';
 
 /** The reference: the case under XState's own `createActor`, on its own simulated clock. */
@@ -13,12 +19,12 @@ export async function runPlain({ machine, input, steps }: Case): Promise<Trace> 
       // Sent by the real actor for every action that is executed; built-in ones have names of XState's.
       const event = seen as unknown as {
         type: string;
-        actorRef: unknown;
+        actorRef: Member;
         action: { type: string };
       };
-      if (event.type !== '@xstate.action' || event.actorRef !== actor) return;
+      if (event.type !== '@xstate.action') return;
       if (!event.action.type.startsWith('xstate.'))
-        trace.effects.push(`action ${event.action.type}`);
+        trace.effects.push(`${memberOf(event.actorRef)}action ${event.action.type}`);
     },
   });
   actor.on('*', (event) => void trace.emitted.push(event));
@@ -38,13 +44,18 @@ export async function runPlain({ machine, input, steps }: Case): Promise<Trace> 
 
 /** A snapshot of XState's, as far as cases look at it. */
 export function viewOf(snapshot: unknown): View {
-  const { status, value, context, tags, output, error } = snapshot as Omit<
+  const { status, value, context, tags, output, error, children } = snapshot as Omit<
     View,
-    'tags' | 'error'
+    'tags' | 'error' | 'machines'
   > & {
     tags: Set<string>;
     error: unknown;
+    children: Record<string, { getSnapshot(): object } | undefined>;
   };
+  const machines = Object.entries(children).flatMap(([id, child]) => {
+    const below = child?.getSnapshot();
+    return status === 'active' && below && 'historyValue' in below ? [[id, viewOf(below)]] : [];
+  });
   return {
     status,
     value,
@@ -52,15 +63,30 @@ export function viewOf(snapshot: unknown): View {
     tags: [...tags],
     output,
     error: error instanceof Error ? error.message : (error as undefined),
+    machines: Object.fromEntries(machines),
   };
 }
+
+interface Member {
+  id: string;
+  _parent: Member | undefined;
+}
+
+/** Whose effect it is: nothing for the actor itself, `ship: ` for the machine it has under that id. */
+const memberOf = ({ id, _parent }: Member): string => (_parent ? prefixOf(id) : '');
+
+/** Ids that are made up are other ones under XState. */
+export const prefixOf = (childId: string): string => `${childId.includes(':') ? '?' : childId}: `;
 
 /** Named children tell when they are started, and with what. */
 function withStartsSeen(machine: AnyStateMachine, trace: Trace): AnyStateMachine {
   const named = Object.entries(machine.implementations.actors as Record<string, AnyActorLogic>);
   const actors = named.map(([name, logic]) => {
+    if (logic instanceof StateMachine) return [name, withStartsSeen(logic, trace)];
     const start: NonNullable<AnyActorLogic['start']> = (snapshot, scope) => {
-      trace.effects.push(started(name, (snapshot as { input?: unknown }).input));
+      const { _parent: member } = scope.self as unknown as Member;
+      const { input } = snapshot as { input?: unknown };
+      trace.effects.push(`${member ? memberOf(member) : ''}${started(name, input)}`);
       logic.start?.(snapshot, scope);
     };
     return [name, logic.start ? { ...logic, start } : logic];
