@@ -92,7 +92,7 @@ export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelo
 /** As the codec writes a reference. */
 const REF_IN_TEXT = '"$perdure":"Ref"';
 
-export const ownerOf = ({ self }: StepScope): Target =>
+const ownerOf = ({ self }: StepScope): Target =>
   (self as AnyActorRef & { [TARGET]: Target })[TARGET];
 
 /** What is kept of a snapshot: XState's own form, with values the codec carries. */

@@ -4,7 +4,7 @@ import { invariant } from '../errors.ts';
 import { addressKey } from '../store/store.ts';
 import type { Batch } from './batch.ts';
 import { type Child, isWatched, kindOfChild, snapshotEvent } from './children.ts';
-import { errorData, errorSummary, parse, stringify } from './codec.ts';
+import { errorData, parse, stringify } from './codec.ts';
 import { parentOf } from './kin.ts';
 import type { KinAct } from './lower.ts';
 import { type Born, bornOf, type MachineLogic } from './machineLogic.ts';
@@ -139,7 +139,8 @@ export class Family {
   }
 
   /** As an XState actor tells its parent: of each snapshot when that was asked for, and of its end. */
-  #tellParent(batch: Batch, { parent, ref, address }: Resident, { status, live }: Step): void {
+  #tellParent(batch: Batch, { parent, ref, address }: Resident, step: Step): void {
+    const { status, live } = step;
     const { childId = '' } = parentOf(address) ?? {};
     if (!parent || !ref || status === 'stopped') return;
     const { output, error } = live.snapshot;
@@ -148,8 +149,7 @@ export class Family {
     } else if (status === 'done')
       this.#post(batch, parent, resultText(this.#limits, childId, { ok: true, output }));
     else {
-      const told =
-        error instanceof Error ? error : parse(JSON.stringify(errorData(errorSummary(error))));
+      const told = error instanceof Error ? error : asErrorAgain(step.error);
       this.#post(batch, parent, resultText(this.#limits, childId, { ok: false, error: told }));
     }
   }
@@ -180,5 +180,9 @@ export class Family {
     this.#post(batch, head, text);
   }
 }
+
+/** From the summary a row holds. */
+const asErrorAgain = (summary: string | null): unknown =>
+  parse(JSON.stringify(errorData(JSON.parse(summary ?? 'null'))));
 
 class Endless extends Error {}

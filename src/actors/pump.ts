@@ -208,8 +208,7 @@ export class Pump {
     // Below the cursor: applied before the reader started (a consumer may hand over an older one).
     if (message.seq <= this.#shard.cursor || !read) return message.ack();
     const actor = read.ok ? this.#bring(read.address, turn, frees(read)) : undefined;
-    const created = this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
-    if (created) this.#shard.adopt(created);
+    this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
   }
 }
 

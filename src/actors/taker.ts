@@ -116,14 +116,13 @@ export class Taker {
     return resident;
   }
 
-  /** Returns the actor when the message created one. */
   message(
     batch: Batch,
     message: LogMessage,
     read: Request | Refusal,
     actor: Resident | StoredActor | undefined,
     known: ReadonlySet<string>,
-  ): Resident | undefined {
+  ): undefined {
     batch.consumed(message);
     if (read.outboxId !== null) batch.delivered(read.outboxId);
     if (!read.ok) return this.#refuse(batch, message, read.reason, read.detail);
@@ -215,7 +214,7 @@ export class Taker {
     );
   }
 
-  #start(batch: Batch, message: LogMessage, read: Request): Resident | undefined {
+  #start(batch: Batch, message: LogMessage, read: Request): undefined {
     const { address, eventId } = read;
     const type = this.#ring.registry.newest(address.type);
     if (!type) return this.#unknownType(batch, message, address.type);
@@ -223,9 +222,9 @@ export class Taker {
     const step = firstStep(type, address, resident.scope, read.value, this.#ring.limits);
     const text = initText(read.text);
     this.#record(batch, resident, null, step, { eventType: INIT, text, eventId, origin: 'start' });
+    this.#shard.adopt(resident);
     if (step.kin.length > 0) this.#family.follow(batch, resident, step);
     this.#replyStepped(batch, message, resident);
-    return resident;
   }
 
   #step(batch: Batch, resident: Resident, caused: Caused): number {
