@@ -1,3 +1,4 @@
+export { type Ask, type Asked, fromAsk } from './actors/asks.ts';
 export {
   type ActorOptions,
   type ActorType,

@@ -5,7 +5,8 @@ import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch } from './batch.ts';
 import { type Child, isWatched, show, snapshotEvent } from './children.ts';
 import { errorSummary, parse, stringify, writeEvent } from './codec.ts';
-import { eventProblem } from './intake.ts';
+import { eventProblem, type Request } from './intake.ts';
+import type { Outcome } from './invocation.ts';
 import type { Item } from './mailbox.ts';
 import type { Resident } from './resident.ts';
 import { resultText } from './results.ts';
@@ -60,6 +61,14 @@ export class ChildReports {
     const event = parse(text) as EventObject;
     const cause = { eventType: event.type, text, eventId: null, origin: 'invoke' as const };
     this.#step(batch, resident, event, cause);
+  }
+
+  /** What an invoke has asked another actor has an answer, which is its result if it still waits. */
+  answered(batch: Batch, resident: Resident, { address, answers, value }: Request): undefined {
+    const { invoke, refused } = answers as NonNullable<Request['answers']>;
+    const { id: invokeId, seq } = invoke;
+    const outcome: Outcome = refused ? { ok: false, error: value } : { ok: true, output: value };
+    this.settled(batch, resident, { kind: 'settled', address, invokeId, seq, outcome });
   }
 
   /** A callback or an observable has an event for its actor. */

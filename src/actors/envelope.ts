@@ -4,6 +4,7 @@ import { PerdureError } from '../errors.ts';
 import { type Child, kindOfChild } from './children.ts';
 import { encode, parse } from './codec.ts';
 import type { ActorType } from './define.ts';
+import { childRow } from './kin.ts';
 import { TARGET, type Target, targetOf } from './refs.ts';
 import { activeIds, restoreActive, type StepScope } from './scope.ts';
 import type { Live } from './step.ts';
@@ -85,8 +86,21 @@ export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelo
   const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
   const { book, started, timers, active, machines = NONE, path = [] } = stored;
   if (active) restoreActive(type.machine, snapshot, active);
-  if (envelope.includes(REF_IN_TEXT)) reviveOwn(snapshot.context, snapshot, ownerOf(scope));
+  nameMachines(snapshot, machines, ownerOf(scope));
+  if (envelope.includes(REF_IN_TEXT)) reviveOwn(snapshot);
   return { snapshot, seq, book, started, timers, machines, path, envelope };
+}
+
+/** Restored machine children know their rows, as they did when they were made. */
+export function nameMachines(
+  { children }: AnyMachineSnapshot,
+  machines: Readonly<Record<string, number>>,
+  owner: Target,
+): void {
+  for (const id in machines) {
+    const ref = children[id];
+    if (ref) Object.assign(ref, { [TARGET]: childRow(owner, id, machines[id] as number) });
+  }
 }
 
 /** As the codec writes a reference. */
@@ -146,13 +160,18 @@ const inPlace = (id: string): PerdureError =>
   );
 
 /** References to the actor's own children are the children themselves. */
-export function reviveOwn(part: unknown, { children }: AnyMachineSnapshot, owner: Target): void {
+export function reviveOwn({ children, context }: AnyMachineSnapshot): void {
+  const own = new Map<string, unknown>();
+  for (const child of Object.values(children)) {
+    const target = child ? targetOf(child) : undefined;
+    if (target) own.set(nameOf(target), child);
+  }
   const look = (value: unknown, put: (child: unknown) => void): void => {
     if (typeof value !== 'object' || value === null) return;
     const target = targetOf(value);
     if (target === undefined) return walk(value);
-    const mine = target.type === owner.type && target.id === owner.id;
-    if (mine && target.child !== undefined) put(children[target.child]);
+    // One that is gone since stays a name.
+    if (own.has(nameOf(target))) put(own.get(nameOf(target)));
   };
   const walk = (value: object): void => {
     if (value instanceof Map)
@@ -169,8 +188,10 @@ export function reviveOwn(part: unknown, { children }: AnyMachineSnapshot, owner
           (value as Record<string, unknown>)[key] = child;
         });
   };
-  if (typeof part === 'object' && part !== null) walk(part);
+  walk(context);
 }
+
+const nameOf = ({ type, id, child }: Target): string => `${type}/${id}/${child ?? ''}`;
 
 function isEmpty(record: object): boolean {
   for (const _ in record) return false;

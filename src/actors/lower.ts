@@ -1,6 +1,7 @@
 import type { AnyActorRef, AnyMachineSnapshot, EventObject, ExecutableActionObject } from 'xstate';
 import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
+import { questionOf } from './asks.ts';
 import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
 import type { Effect } from './effects.ts';
@@ -19,8 +20,8 @@ export interface Timer {
 
 /** A message to another durable actor. */
 export interface Message {
-  /** Position among the transition's actions; part of the message id. */
-  index: number;
+  /** Position among the transition's actions, or which invoke asks; part of the message id. */
+  index: number | `ask.${number}`;
   to: Target;
   /** Encoded event. */
   body: string;
@@ -81,6 +82,7 @@ class StepLowering {
   #started: Record<string, number>;
   #startedIsOurs = false;
   #machines: Readonly<Record<string, number>>;
+  #asks = 0;
   /** Children that were ended. */
   #stops = 0;
 
@@ -272,8 +274,17 @@ class StepLowering {
     if (isWatched(child as Child))
       this.#arm(seq, { id: `${seq}.${child.id}.began` }, snapshotEvent(child as Child));
     if (kind === 'transition') return;
+    this.#ask(child as Child, seq);
     this.#ownStarted()[child.id] = seq;
     this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+  }
+
+  /** An invoke that asks another actor: the question is committed with the transition that begins it. */
+  #ask({ id, logic, _snapshot }: Child, seq: number): void {
+    const question = questionOf(logic, _snapshot.input, this.#step.address, { id, seq });
+    if (!question) return;
+    const index = `ask.${this.#asks++}` as const;
+    this.#messages.push({ index, to: question.to, body: this.#write(question.event) });
   }
 
   #stop(child: AnyActorRef | undefined): void {

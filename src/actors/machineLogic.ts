@@ -39,6 +39,7 @@ export class MachineLogic {
   getInitialSnapshot({ self, id }: AnyActorScope, input: unknown): unknown {
     const parent = (self as AnyActorRef & { _parent: AnyActorRef & { [TARGET]: Target } })._parent;
     const address = childRow(parent[TARGET], id, currentSeq());
+    Object.assign(self, { [TARGET]: address });
     const scope = createStepScope(address, () => {}, parent);
     let text = '';
     const { result, collected } = scope.within(() => {

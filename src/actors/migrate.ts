@@ -12,7 +12,7 @@ import { asError, invariant, PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { parse } from './codec.ts';
 import type { ActorType } from './define.ts';
-import { type Envelope, reviveOwn } from './envelope.ts';
+import { type Envelope, nameMachines, reviveOwn } from './envelope.ts';
 import type { StepScope } from './scope.ts';
 import { activeNodes, type StateNodeOf } from './states.ts';
 import { completeStep, type Live, type Step, type StepLimits, systemIds } from './step.ts';
@@ -131,7 +131,8 @@ class Move {
       } as unknown as Snapshot<unknown>,
       scope.scope,
     ) as AnyMachineSnapshot;
-    reviveOwn(snapshot.context, snapshot, this.#address);
+    nameMachines(snapshot, machines, this.#address);
+    reviveOwn(snapshot);
     const kept = (begun: Record<string, number>) =>
       Object.fromEntries(Object.entries(begun).filter(([id]) => id in snapshot.children));
     return {

@@ -1,4 +1,4 @@
-import type { ActorRef, EventObject } from 'xstate';
+import type { ActorRef, AnyActorRef, EventObject } from 'xstate';
 import type { Address } from '../store/store.ts';
 import { rootOf } from './kin.ts';
 
@@ -39,7 +39,7 @@ class Peer {
 }
 
 /** The reference that names `target`. */
-export const peer = (target: Target): Peer => new Peer(target);
+export const peer = (target: Target): AnyActorRef => new Peer(target) as unknown as AnyActorRef;
 
 /**
  * A durable actor as a target: `sendTo(() => actorAddress('order', 'o-1'), { type: 'PAY' })`. What is sent is
@@ -71,6 +71,7 @@ export const FOR = 'perdure.for';
 export function addressed(to: Target, event: string): Address & { body: string } {
   const { type, id } = rootOf(to);
   const isRoot = id === to.id && to.child === undefined && to.invoke === undefined;
-  const body = isRoot ? event : `{"type":"${FOR}","to":${JSON.stringify(to)},"event":${event}}`;
+  const named = `{"$perdure":"Ref","v":${JSON.stringify(to)}}`;
+  const body = isRoot ? event : `{"type":"${FOR}","to":${named},"event":${event}}`;
   return { type, id, body };
 }

@@ -145,7 +145,7 @@ class Self {
     this.id = above ? above.childId : address.id;
     this.sessionId = addressKey(address);
     this[TARGET] = address;
-    this._parent = parent ?? (above && (peer(above.parent) as unknown as AnyActorRef));
+    this._parent = parent ?? (above && peer(above.parent));
     this.send = deliver;
   }
 

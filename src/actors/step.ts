@@ -143,7 +143,7 @@ type Forward = EventObject & { child?: string; kin?: Target; to?: Target; event:
 /** Undefined for another family's actor: that gets a message, which is no doing of the machine any more. */
 function forwardTarget(live: Live, { child, kin }: Forward): AnyActorRef | undefined {
   if (child !== undefined) return live.snapshot.children[child];
-  return kin && (peer(kin) as unknown as AnyActorRef);
+  return kin && peer(kin);
 }
 
 /** A child machine's snapshot travels as data; what gets it can ask it again what any snapshot can be asked. */

@@ -1,8 +1,9 @@
 import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
-import { REPLY_HEADER } from '../bus/subjects.ts';
+import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
 import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
+import { refusedQuestion } from './asks.ts';
 import type { Batch, Taken } from './batch.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
@@ -140,6 +141,8 @@ export class Taker {
         );
       return this.#start(batch, message, read);
     }
+    if (!actor && isChildRow(address))
+      return this.#refuse(batch, message, 'actor_finished', `${name} has ended.`);
     if (!actor) {
       const type = this.#ring.registry.newest(address.type);
       return type
@@ -156,6 +159,7 @@ export class Taker {
         `${name} is in quarantine: ${actor.crashes} nodes died in a row while something ran for it.`,
       );
     if (!(actor instanceof Resident)) return this.#refuse(batch, message, ...this.#closed(actor));
+    if (read.answers) return this.reports.answered(batch, actor, read);
     const event = read.value as EventObject;
     if (event.type === RELEASE) return this.#release(batch, message, actor);
     const origin = read.outboxId !== null ? 'actor' : 'event';
@@ -332,6 +336,9 @@ export class Taker {
       { subject: message.subject.slice(0, 300), seq: message.seq, reason, detail },
       'dead letter',
     );
+    const outboxId = message.header(OUTBOX_HEADER);
+    const told = outboxId === null ? undefined : refusedQuestion(message, outboxId, reason, detail);
+    if (told) batch.send(told);
     batch.deadLetter({
       logId: this.#ring.source.id,
       logSeq: message.seq,
