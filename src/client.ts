@@ -1,10 +1,9 @@
 import type { AnyStateMachine, EventFromLogic, InputFrom, OutputFrom, SnapshotFrom } from 'xstate';
 import { parse, stringify } from './actors/codec.ts';
 import { type ActorType, isActorType } from './actors/define.ts';
-import { rehydrate } from './actors/envelope.ts';
 import { eventProblem } from './actors/intake.ts';
+import { snapshotOf as readSnapshot } from './actors/kinRows.ts';
 import type { QueryAnswer } from './actors/queries.ts';
-import { createStepScope } from './actors/scope.ts';
 import { CANCEL } from './actors/step.ts';
 import { assertToken, subjects } from './bus/subjects.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -215,9 +214,9 @@ function nameOf(type: TypeRef): string {
 }
 
 function snapshotOf<T extends ActorType>(type: T, answer: QueryAnswer): SnapshotFrom<MachineOf<T>> {
-  const scope = createStepScope({ type: answer.type, id: answer.id }, () => {});
-  const live = rehydrate(type, scope, answer.seq, answer.snapshot);
-  return live.snapshot as unknown as SnapshotFrom<MachineOf<T>>;
+  const { machines = [] } = answer;
+  const find = ({ id }: { id: string }) => machines.find((machine) => machine.id === id);
+  return readSnapshot(type, answer, find) as unknown as SnapshotFrom<MachineOf<T>>;
 }
 
 function outcomeOf<T>(answer: QueryAnswer): Outcome<T> | undefined {

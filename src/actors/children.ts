@@ -11,6 +11,8 @@ export type Child = AnyActorRef & {
   };
   _snapshot: Record<string, unknown>;
   _syncSnapshot?: boolean;
+  /** Of a machine: its parent has been told of its end. */
+  ended?: 'done' | 'error';
 };
 
 export const kindOfChild = (child: Child): LogicKind => kindOf(child.logic);

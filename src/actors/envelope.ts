@@ -86,20 +86,25 @@ export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelo
   const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
   const { book, started, timers, active, machines = NONE, path = [] } = stored;
   if (active) restoreActive(type.machine, snapshot, active);
-  nameMachines(snapshot, machines, ownerOf(scope));
+  nameMachines(snapshot, stored, ownerOf(scope));
   if (envelope.includes(REF_IN_TEXT)) reviveOwn(snapshot);
   return { snapshot, seq, book, started, timers, machines, path, envelope };
 }
 
-/** Restored machine children know their rows, as they did when they were made. */
+/** Restored machine children know their rows, as they did when they were made, and whether they have ended. */
 export function nameMachines(
   { children }: AnyMachineSnapshot,
-  machines: Readonly<Record<string, number>>,
+  { machines = NONE, snapshot }: Pick<Envelope, 'machines' | 'snapshot'>,
   owner: Target,
 ): void {
+  const stored = (snapshot as { children?: Record<string, { snapshot: Child['_snapshot'] }> })
+    .children;
   for (const id in machines) {
-    const ref = children[id];
-    if (ref) Object.assign(ref, { [TARGET]: childRow(owner, id, machines[id] as number) });
+    const ref = children[id] as Child | undefined;
+    if (!ref) continue;
+    Object.assign(ref, { [TARGET]: childRow(owner, id, machines[id] as number) });
+    const status = stored?.[id]?.snapshot.status as Child['ended'];
+    if (status) ref.ended = status;
   }
 }
 
@@ -143,7 +148,9 @@ function persistChildren(children: AnyMachineSnapshot['children'], nestingMax: n
     const snapshot: Record<string, unknown> = {};
     // A machine's is in a row of its own. Of others in one order, whatever happened in memory: the same step must be
     // the same text.
-    if (kindOfChild(child) !== 'machine')
+    if (kindOfChild(child) === 'machine') {
+      if (child.ended) snapshot.status = child.ended;
+    } else
       for (const key of CHILD_KEYS) {
         const value = child._snapshot[key];
         if (value !== undefined) snapshot[key] = encode(value, `${key} of ${id}`, nestingMax);

@@ -12,10 +12,20 @@ import { childType } from './standIns.ts';
 export type Rows = ReadonlyMap<string, StoredActor>;
 
 /** Rows of a row's machine children, as far as its snapshot still has them. */
-export function childRowsOf({ type, id, snapshot }: StoredActor): Address[] {
-  return Object.entries(machinesIn(snapshot)).map(([childId, seq]) =>
-    childRow({ type, id }, childId, seq),
+export function childRowsOf(
+  { type, id, snapshot }: StoredActor,
+  machines: Readonly<Record<string, number>> = machinesIn(snapshot),
+): Address[] {
+  return Object.entries(machines).map(([childId, seq]) => childRow({ type, id }, childId, seq));
+}
+
+/** A row and those of all machines below it. */
+export function familyOf(row: StoredActor | undefined, rows: Rows): StoredActor[] {
+  if (!row) return [];
+  const below = childRowsOf(row).flatMap((address) =>
+    familyOf(rows.get(addressKey(address)), rows),
   );
+  return [row, ...below];
 }
 
 /** What a row shows of an actor. */
@@ -78,4 +88,17 @@ export function rehydrateChildren(
     child.joins(parent, childId, ref);
     rehydrateChildren(child, rows, deliver);
   }
+}
+
+/** When a member is in quarantine, so is the whole family: none of it can be told anything without the others. */
+export function quarantineAll(head: Resident, row: StoredActor, rows: Rows): void {
+  const members = [...head.members()];
+  const held = members.find(({ quarantined }) => quarantined)?.quarantined;
+  if (!held) return;
+  for (const member of members)
+    member.quarantined ??= {
+      ...(rows.get(member.key) ?? row),
+      quarantined: true,
+      crashes: held.crashes,
+    };
 }

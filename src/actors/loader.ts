@@ -43,7 +43,9 @@ export class Loader {
       const rows = await this.#store.load(next, this.#eventIdsMax);
       for (const row of rows) found.set(addressKey(row), row);
       // One round for each level of a family; most actors have none.
-      next = rows.flatMap(childRowsOf).filter((address) => !found.has(addressKey(address)));
+      next = rows
+        .flatMap((row) => childRowsOf(row))
+        .filter((address) => !found.has(addressKey(address)));
     }
     return found;
   }

@@ -170,7 +170,7 @@ export class Pump {
     const brought = opens ? this.#taker.rehydrate(row, turn.stored) : undefined;
     if (!brought) return row;
     for (const member of brought.members()) this.#shard.adopt(member);
-    return brought;
+    return (!free && brought.quarantined) || brought;
   }
 
   #take(item: Item, turn: Turn): void {

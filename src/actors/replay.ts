@@ -1,5 +1,6 @@
 import { invariant } from '../errors.ts';
 import type { Address, TransitionWrite } from '../store/store.ts';
+import { ABANDON, abandonStep } from './abandon.ts';
 import { parse } from './codec.ts';
 import type { ActorType } from './define.ts';
 import { type Envelope, rehydrate } from './envelope.ts';
@@ -27,6 +28,8 @@ export function stepAgain(
   invariant(previousEnvelope !== undefined, `transition ${transition.seq - 1} is missing`);
   if (isMigration(transition))
     return migrateStep(type, address, scope, transition.seq - 1, previousEnvelope, limits).step;
+  if (transition.eventType === ABANDON && transition.origin === 'engine')
+    return abandonStep(type, transition.seq - 1, previousEnvelope);
   const live = rehydrate(type, scope, transition.seq - 1, previousEnvelope);
   const { origin, eventId } = transition;
   const timerId = origin === 'timer' && eventId !== null ? timerIdOf(eventId) : undefined;

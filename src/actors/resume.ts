@@ -77,8 +77,7 @@ function bring(shard: Shard, row: StoredActor, kin: Rows): Resident | undefined 
 }
 
 function adoptAll(shard: Shard, brought: Resident | undefined): void {
-  for (const member of brought?.members() ?? [])
-    if (!shard.residents.has(member.key)) shard.adopt(member);
+  for (const member of brought?.members() ?? []) shard.adopt(member);
 }
 
 /** What a migrated actor has kept of its old life, by invoke id. */

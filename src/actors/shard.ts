@@ -208,6 +208,7 @@ export class Shard implements CommitSource {
   }
 
   adopt(resident: Resident): void {
+    if (this.residents.get(resident.key) === resident) return;
     this.residents.set(resident.key, resident);
     this.#count(resident, 1);
   }

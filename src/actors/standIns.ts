@@ -27,7 +27,10 @@ export function logicInPlace({ config }: StateNodeOf, position: number): unknown
 }
 
 /** The type of the machine that `type` knows as `src`; undefined when it is no machine, or not known. */
-export function childType({ machine }: ActorType, src: string): ActorType | undefined {
+export function childType(
+  { machine }: Pick<ActorType, 'machine'>,
+  src: string,
+): ActorType | undefined {
   const named = (machine.implementations.actors as Record<string, unknown>)[src];
   const logic = named ?? inPlace(machine, src);
   return logic instanceof MachineLogic ? logic.type : undefined;

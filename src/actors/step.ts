@@ -174,6 +174,7 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
     const { snapshot } = event as EventObject & { snapshot?: object };
     if (child) child._snapshot = { ...child._snapshot, ...snapshot };
   }
+  if (origin === 'family') markEnded(live, event);
   if (origin !== 'invoke') return live;
   const { actorId } = event as EventObject & { actorId: string };
   const child = live.snapshot.children[actorId] as
@@ -191,6 +192,15 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
           };
   const { [actorId]: _done, ...started } = live.started;
   return { ...live, started };
+}
+
+/** Its parent is told of a machine's end. */
+function markEnded({ snapshot, machines }: Live, { type, ...event }: EventObject): void {
+  const { actorId } = event as { actorId?: string };
+  if (actorId === undefined || !(actorId in machines)) return;
+  const child = snapshot.children[actorId] as Child | undefined;
+  if (child && type.startsWith('xstate.done.actor.')) child.ended = 'done';
+  if (child && type.startsWith('xstate.error.actor.')) child.ended = 'error';
 }
 
 function finish(

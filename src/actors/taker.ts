@@ -3,6 +3,7 @@ import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
 import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
+import { ABANDON, abandonStep } from './abandon.ts';
 import { refusedQuestion } from './asks.ts';
 import type { Batch, Taken } from './batch.ts';
 import { ChildReports } from './childReports.ts';
@@ -12,7 +13,14 @@ import { isAct } from './effects.ts';
 import { type Caused, Family } from './family.ts';
 import { hasControl, type Refusal, type Request } from './intake.ts';
 import { isChildRow } from './kin.ts';
-import { type Rows, rehydrateChildren, typeOfRow } from './kinRows.ts';
+import {
+  childRowsOf,
+  familyOf,
+  quarantineAll,
+  type Rows,
+  rehydrateChildren,
+  typeOfRow,
+} from './kinRows.ts';
 import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
 import { migrateStep } from './migrate.ts';
@@ -76,9 +84,10 @@ export class Taker {
       if (type) {
         const resident = Resident.rehydrated(row, type, deliver);
         rehydrateChildren(resident, kin, deliver);
+        quarantineAll(resident, row, kin);
         return resident;
       }
-      if (next && mayMigrate(row)) return this.#migrate(row, next);
+      if (next && familyOf(row, kin).every(mayMigrate)) return this.#migrate(row, next, kin);
     } catch (error) {
       const { message } = asError(error);
       this.#failures.set(row, message);
@@ -94,12 +103,12 @@ export class Taker {
     return undefined;
   }
 
-  #migrate(row: StoredActor, type: ActorType): Resident {
+  #migrate(row: StoredActor, type: ActorType, kin: Rows): Resident {
     const { limits, log } = this.#ring;
     const { batch } = this.#shard;
     const resident = Resident.migrating(row, type, this.#shard.deliver);
     const { address, scope } = resident;
-    const { before, step, event } = migrateStep(
+    const { before, abandoned, step, event } = migrateStep(
       type,
       address,
       scope,
@@ -108,13 +117,36 @@ export class Taker {
       limits,
     );
     resident.live = before;
+    rehydrateChildren(resident, kin, this.#shard.deliver);
     const cause = { eventType: event.type, text: JSON.stringify(event), eventId: null } as const;
     this.#record(batch, resident, row.state, step, { ...cause, origin: 'engine' });
+    this.#shard.adopt(resident);
+    for (const member of resident.members()) if (member !== resident) this.#keep(batch, member);
+    for (const gone of childRowsOf(row, abandoned))
+      for (const left of familyOf(kin.get(addressKey(gone)), kin)) this.#abandon(batch, left, type);
+    if (step.kin.length > 0) this.#family.follow(batch, resident, step);
     const kept = Object.entries(step.live.started).filter(([, seq]) => seq <= row.seq);
     if (kept.length > 0)
       batch.afterwards.push(() => resumeKept(this.#ring, this.#shard, resident, kept));
     log.info({ actor: resident.key, from: event.from, to: event.to }, 'actor: migrated');
     return resident;
+  }
+
+  /** A machine child that goes on in its parent's new version: its row says so from now on. */
+  #keep(batch: Batch, member: Resident): void {
+    this.#shard.adopt(member);
+    batch.row(member);
+  }
+
+  /** A machine child that the new version has no more ends where it stands. */
+  #abandon(batch: Batch, row: StoredActor, type: ActorType): void {
+    if (row.status !== 'active') return;
+    const resident = Resident.migrating(row, type, this.#shard.deliver);
+    const step = abandonStep(type, row.seq, row.snapshot);
+    resident.live = { ...step.live, seq: row.seq };
+    const cause = { eventType: ABANDON, text: `{"type":"${ABANDON}"}`, eventId: null } as const;
+    this.#record(batch, resident, row.state, step, { ...cause, origin: 'engine' });
+    this.#shard.adopt(resident);
   }
 
   message(
@@ -205,17 +237,19 @@ export class Taker {
 
   /** No transition: the row is written, which ends the quarantine, and what the actor waits for is started. */
   #release(batch: Batch, message: LogMessage, resident: Resident): undefined {
-    const { quarantined } = resident;
-    resident.quarantined = undefined;
     this.#replyStepped(batch, message, resident);
-    if (!quarantined) return;
-    batch.row(resident);
-    batch.afterwards.push(
-      () =>
-        void resumeReleased(this.#ring, this.#shard, resident, quarantined).catch((error) =>
-          this.#shard.surprised(asError(error).message),
-        ),
-    );
+    for (const member of resident.members()) {
+      const { quarantined } = member;
+      member.quarantined = undefined;
+      if (!quarantined) continue;
+      batch.row(member);
+      batch.afterwards.push(
+        () =>
+          void resumeReleased(this.#ring, this.#shard, member, quarantined).catch((error) =>
+            this.#shard.surprised(asError(error).message),
+          ),
+      );
+    }
   }
 
   #start(batch: Batch, message: LogMessage, read: Request): undefined {

@@ -14,6 +14,7 @@ interface Flags extends ConnectionFlags {
   status?: string;
   state?: string;
   parked?: true;
+  children?: true;
   limit: number;
   json?: true;
 }
@@ -32,6 +33,7 @@ export function register(program: Command): void {
       '--parked',
       'count instead what nodes cannot open: by type and version of active actors',
     )
+    .option('--children', 'also machines that other machines have invoked or spawned')
     .option('--limit <count>', 'at most so many', whole(1, 10_000), 50)
     .option('--json', 'print one JSON document a line')
     .addHelpText(
@@ -54,6 +56,7 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
       ...(only === undefined ? {} : { type: only }),
       ...(flags.status === undefined ? {} : { status: flags.status }),
       ...(flags.state === undefined ? {} : { state: flags.state }),
+      ...(flags.children ? { children: 'all' } : {}),
       limit: flags.limit,
     }),
   );
