@@ -22,7 +22,8 @@ export async function resume(
   const ours = (row: { shard: number }) => row.shard === shard.number;
   for (const row of recovered.actors.filter(ours)) {
     const suspect = row.crashes >= SUSPECT_AFTER;
-    if (suspect && ring.registry.version(row.type, row.version) === undefined) {
+    const moves = ring.registry.version(row.type, row.version) === undefined;
+    if (suspect && moves && ring.others.areNotNeededFor(row.type, row.version)) {
       tryMigration(ring, shard, row);
       continue;
     }

@@ -8,9 +8,10 @@ import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import { isAct } from './effects.ts';
-import { hasControl, type Refusal, type Request } from './intake.ts';
+import type { Refusal, Request } from './intake.ts';
 import type { Item } from './mailbox.ts';
 import { migrateStep } from './migrate.ts';
+import { Parker, printable } from './parker.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
 import { outcomeOf } from './results.ts';
@@ -37,41 +38,51 @@ export interface Cause {
 export class Taker {
   readonly #ring: Ring;
   readonly #shard: Shard;
+  readonly #parker: Parker;
   readonly reports: ChildReports;
-  /** Why rows could not be opened, for whoever is told. */
-  readonly #failures = new WeakMap<StoredActor, string>();
+  /** Why rows could not be opened although their version is known, for whoever is told. */
+  readonly #failures = new WeakMap<StoredActor, [reason: ErrorCode, detail: string]>();
 
   constructor(ring: Ring, shard: Shard) {
     this.#ring = ring;
     this.#shard = shard;
+    this.#parker = new Parker(ring, shard);
     this.reports = new ChildReports(ring, shard, (batch, resident, event, cause) =>
       this.#step(batch, resident, event, cause),
     );
   }
 
   /**
-   * The actor in memory; undefined when this node knows no version that can open it. One of a version that is only known
-   * to a `migrate` is stepped over into the batch: its `seq` is one more than its row's.
+   * The actor in memory; undefined when this node knows no version that can open it, or leaves it to a node that knows its
+   * own. One of a version that is only known to a `migrate` is stepped over into the batch: its `seq` is one more than
+   * its row's.
    */
   rehydrate(row: StoredActor): Resident | undefined {
-    const { registry, log } = this.#ring;
+    const { registry, others, log } = this.#ring;
+    const { parking } = this.#shard;
     const { type: name, version } = row;
     const actor = addressKey(row);
+    if (parking.isLeftAlone(actor)) return undefined;
     const known = registry.version(name, version);
     const next = known ? undefined : registry.migrating(name, version);
+    const isKept = !known && others.keep(name, version);
     try {
       if (known) return Resident.rehydrated(row, known, this.#shard.deliver);
-      if (next && mayMigrate(row)) return this.#migrate(row, next);
+      if (next && !isKept && mayMigrate(row)) return this.#migrate(row, next);
     } catch (error) {
       const { message } = asError(error);
-      this.#failures.set(row, message);
+      parking.leaveAlone(actor);
+      this.#failures.set(row, [next ? 'migrate_failed' : 'version_unknown', message]);
       log.error(
         { actor, version, error: message },
         next ? 'actor: migrate failed, left alone' : 'actor: cannot be rehydrated',
       );
       return undefined;
     }
-    if (next && row.status === 'active')
+    parking.leaveAlone(actor);
+    parking.lacks(name, version);
+    if (isKept) log.info({ actor, version }, 'actor: version known elsewhere, left alone');
+    else if (next)
       log.warn({ actor, version }, 'actor: actions of its old version are left, left alone');
     else log.warn({ actor, version }, 'actor: version unknown here, left alone');
     return undefined;
@@ -108,13 +119,25 @@ export class Taker {
     actor: Resident | StoredActor | undefined,
     known: ReadonlySet<string>,
   ): Resident | undefined {
-    batch.consumed(message);
-    if (read.outboxId !== null) batch.delivered(read.outboxId);
-    if (!read.ok) return this.#refuse(batch, message, read.reason, read.detail);
+    if (!read.ok) {
+      this.#parker.consume(batch, message, read);
+      return this.#refuse(batch, message, read.reason, read.detail);
+    }
     const { address, eventId } = read;
     const name = addressKey(address);
-    if (actor && (remembers(actor, eventId) || known.has(eventKey({ ...address, eventId }))))
-      return this.#reply(batch, message, { ok: true, ...address, duplicate: true });
+    const isKnown =
+      actor && (remembers(actor, eventId) || known.has(eventKey({ ...address, eventId })));
+    if (!isKnown && this.#parker.mustWait(message, read, actor, this.#isBroken(actor))) {
+      if (this.#parker.park(batch, message, read)) return undefined;
+      return this.#refuse(
+        batch,
+        message,
+        'parked_full',
+        `${name} waits for a node that can open it, and ${this.#ring.limits.shardParkedMax} messages of its shard wait already.`,
+      );
+    }
+    this.#parker.consume(batch, message, read);
+    if (isKnown) return this.#reply(batch, message, { ok: true, ...address, duplicate: true });
     if (read.kind === 'start') {
       if (actor)
         return this.#refuse(
@@ -140,7 +163,8 @@ export class Taker {
         'actor_quarantined',
         `${name} is in quarantine: ${actor.crashes} nodes died in a row while something ran for it.`,
       );
-    if (!(actor instanceof Resident)) return this.#refuse(batch, message, ...this.#closed(actor));
+    if (!(actor instanceof Resident))
+      return this.#refuse(batch, message, ...(this.#failures.get(actor) as [ErrorCode, string]));
     const event = read.value as EventObject;
     if (event.type === RELEASE) return this.#release(batch, message, actor);
     const origin = read.outboxId !== null ? 'actor' : 'event';
@@ -281,27 +305,12 @@ export class Taker {
     if (step.status !== 'active') batch.send(outcomeOf(resident, step));
   }
 
-  /** Why an actor was left alone. */
-  #closed(row: StoredActor): [reason: ErrorCode, detail: string] {
-    const { registry } = this.#ring;
-    const { type, version } = row;
-    const name = addressKey(row);
-    const failure = this.#failures.get(row);
-    const migrates = !registry.version(type, version) && registry.migrating(type, version);
-    if (migrates && failure !== undefined) return ['migrate_failed', failure];
-    if (migrates)
-      return [
-        'version_unknown',
-        `${name} has actions left to do of version ${version}, which only a node with that version can. This one knows ${registry}.`,
-      ];
-    return [
-      'version_unknown',
-      `${name} was written by version ${version}, which this node cannot open. It knows ${registry}.`,
-    ];
+  #isBroken(actor: Resident | StoredActor | undefined): boolean {
+    return actor !== undefined && !(actor instanceof Resident) && this.#failures.has(actor);
   }
 
   #unknownType(batch: Batch, message: LogMessage, type: string): undefined {
-    const detail = `No node here knows actor type ${type}; this one knows ${this.#ring.registry}.`;
+    const detail = `No node knows actor type ${type}; this one knows ${this.#ring.registry}.`;
     return this.#refuse(batch, message, 'unknown_type', detail);
   }
 
@@ -311,16 +320,7 @@ export class Taker {
       { subject: message.subject.slice(0, 300), seq: message.seq, reason, detail },
       'dead letter',
     );
-    batch.deadLetter({
-      logId: this.#ring.source.id,
-      logSeq: message.seq,
-      reason,
-      detail: printable(detail),
-      subject: printable(message.subject),
-      headers: JSON.stringify(message.headers()),
-      body: message.body,
-      messageId: message.messageId === null ? null : printable(message.messageId),
-    });
+    batch.deadLetter({ ...this.#parker.written(message), reason, detail: printable(detail) });
     return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });
   }
 
@@ -350,10 +350,6 @@ const mayMigrate = ({ status, actedSeq, seq }: StoredActor): boolean =>
 
 /** `_INBOX.…`, also with a prefix of the user's own (`_INBOX_orders.…`). */
 const INBOX = /^_INBOX[\w-]*(\.[\w-]+)+$/;
-
-/** Postgres' text holds no NUL, and a log line no line breaks. */
-const printable = (text: string): string =>
-  hasControl(text) ? text.replace(/\p{Cc}/gu, '\uFFFD') : text;
 
 /** Whether the actor has taken the event; undefined when memory cannot tell. */
 export function remembers(actor: Resident | StoredActor, eventId: string): boolean | undefined {

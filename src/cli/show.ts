@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { parse } from '../actors/codec.ts';
 import type { Envelope } from '../actors/step.ts';
 import { PerdureError } from '../errors.ts';
-import type { ActorDetail } from '../store/read.ts';
+import type { ActorDetail, ParkedFor } from '../store/read.ts';
 import { age, duration } from './age.ts';
 import { token } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
@@ -37,7 +37,9 @@ async function show(
   const actor = await withReadStore(flags, async (store) => {
     const found = await store.actor(type, id);
     if (found) return found;
-    throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+    const parked = await store.parkedFor(type, id);
+    const more = parked ? ` ${parkedText(parked)}` : '';
+    throw new PerdureError('not_found', `There is no ${type}/${id}.${more}`);
   });
   if (flags.json) return printJson(asJson(actor));
   printFields(fields(actor));
@@ -73,6 +75,7 @@ function fields(actor: ActorDetail): [string, string | undefined][] {
     ['actor', `${type}/${id}`],
     ['status', status],
     ['quarantine', quarantineText(actor)],
+    ['parked', actor.parked ? parkedText(actor.parked) : undefined],
     ['state', stateText(actor.state)],
     ['tags', actor.tags.join(', ') || undefined],
     ['version', actor.version],
@@ -100,6 +103,10 @@ function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[
 function quarantineText({ type, id, crashes, quarantined_at: since }: ActorDetail) {
   if (since === null) return undefined;
   return `for ${age(since)}: ${crashes} nodes died in a row while something ran for it; perdure quarantine release ${type} ${id}`;
+}
+
+function parkedText({ messages, since }: ParkedFor): string {
+  return `${messages} ${messages === 1 ? 'message waits' : 'messages wait'} for a node that can open it, for ${age(since)}; perdure ls --parked`;
 }
 
 function timerText({ timer_id, fire_at }: ActorDetail['timers'][number]): string {

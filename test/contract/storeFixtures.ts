@@ -130,6 +130,8 @@ export const part = (
   outboxAdded: [],
   outboxDone: [],
   deadLetters: [],
+  parked: [],
+  unparked: [],
   ...more,
 });
 
