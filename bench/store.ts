@@ -60,6 +60,8 @@ function commits(n: number): ShardCommit[] {
       outboxAdded: [],
       outboxDone: [],
       deadLetters: [],
+      parked: [],
+      unparked: [],
     };
   });
   for (let i = 0; i < batch; i++) {

@@ -13,6 +13,8 @@ export interface Limits {
   nestingMax: number;
   /** Messages of one shard that were delivered and not yet committed; the server stops there (max_ack_pending). */
   shardPendingMax: number;
+  /** Messages of one shard that wait in Postgres for a node that can open their actors; one more is a dead letter. */
+  shardParkedMax: number;
   /** Messages of one shard taken in one turn; what its running actors report goes first. */
   shardIntakeMax: number;
   /** How long JetStream waits for an acknowledgement before it delivers again, ms. */
@@ -59,6 +61,7 @@ export const LIMITS: Limits = {
   snapshotMaxBytes: 1024 * 1024,
   nestingMax: 64,
   shardPendingMax: 256,
+  shardParkedMax: 10_000,
   shardIntakeMax: 32,
   ackWaitMs: 30_000,
   commitMax: 1_000,

@@ -20,7 +20,11 @@ export const ERRORS = {
   actor_finished: { retryable: false, next: 'dead letter; the finished actor is not touched' },
   version_unknown: {
     retryable: false,
-    next: 'dead letter; redrive it once a node knows the version',
+    next: 'dead letter; redrive it once a node can open the actor',
+  },
+  parked_full: {
+    retryable: false,
+    next: 'dead letter; redrive it once a node can open the actor',
   },
   migrate_failed: {
     retryable: false,

@@ -1,8 +1,10 @@
 import type { LogMessage } from '../bus/bus.ts';
 import type {
   DeadLetterWrite,
+  LogPosition,
   OutboxRow,
   OutboxWrite,
+  ParkedWrite,
   ShardCommit,
   TimerWrite,
   TransitionWrite,
@@ -47,6 +49,8 @@ export class Batch {
   readonly #timers = new Map<string, TimerWrite | { type: string; id: string; timerId: string }>();
   readonly #outboxDone = new Set<string>();
   readonly #deadLetters: DeadLetterWrite[] = [];
+  readonly #parked: ParkedWrite[] = [];
+  readonly #unparked: LogPosition[] = [];
   #cursor = 0;
 
   constructor(shard: number) {
@@ -58,12 +62,13 @@ export class Batch {
       this.#cursor === 0 &&
       this.#residents.size === 0 &&
       this.#outboxDone.size === 0 &&
+      this.#unparked.length === 0 &&
       this.#timers.size === 0
     );
   }
 
   get size(): number {
-    return this.#transitions.length + this.#deadLetters.length;
+    return this.#transitions.length + this.#deadLetters.length + this.#parked.length;
   }
 
   /** The message has its effect in this batch; the cursor may pass it. */
@@ -113,6 +118,16 @@ export class Batch {
     this.#deadLetters.push(letter);
   }
 
+  /** Kept for a node that can open its actor. */
+  park(message: ParkedWrite): void {
+    this.#parked.push(message);
+  }
+
+  /** A parked message has its effect in this batch. */
+  unpark(position: LogPosition): void {
+    this.#unparked.push(position);
+  }
+
   toCommit(epoch: number, commitNo: number, cursor: number): ShardCommit {
     const timersArmed: TimerWrite[] = [];
     const timersDropped: { type: string; id: string; timerId: string }[] = [];
@@ -131,6 +146,8 @@ export class Batch {
       outboxAdded: this.outbox,
       outboxDone: [...this.#outboxDone],
       deadLetters: this.#deadLetters,
+      parked: this.#parked,
+      unparked: this.#unparked,
     };
   }
 

@@ -9,6 +9,7 @@ import { Lease } from './lease.ts';
 import { Loader } from './loader.ts';
 import { LogSource } from './logSource.ts';
 import { Marks } from './marks.ts';
+import { Others } from './others.ts';
 import { Outbox } from './outbox.ts';
 import { Outcomes } from './outcomes.ts';
 import { Ownership } from './ownership.ts';
@@ -85,15 +86,17 @@ export function composeEngine(parts: EngineParts): Engine {
   });
   const loader = new Loader(store, clock, limits.eventIdsInMemory);
   const outcomes = new Outcomes(bus, loader, clock, namespace);
+  const rounds = parts.roundsClock ?? clock;
   const ring: Ring = {
     nodeId,
     namespace,
     limits,
-    clock: parts.roundsClock ?? clock,
+    clock: rounds,
     log,
     bus,
     store,
     registry,
+    others: new Others(registry, rounds, async () => (await store.standing(nodeId)).others),
     loader,
     committer,
     lease,

@@ -3,6 +3,14 @@ import type { Peers } from './peers.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 
+/** Shards that are to leave. */
+export interface Leave {
+  has(shard: number): boolean;
+  count: number;
+  /** After this they leave whatever runs, ms. */
+  graceMs: number;
+}
+
 /**
  * Gives shards back while they work. A shard leaves at a moment when none of its invokes runs, so that none has to
  * run twice; after the grace it leaves anyway, and what runs is aborted and runs again under its key elsewhere.
@@ -35,18 +43,32 @@ export class HandOver {
     return this.#going.has(shard);
   }
 
-  /** Lets `count` shards leave, those with the least to do first; what is more on its way already may stay. */
-  leave(count: number, graceMs: number): void {
-    for (const shard of this.#leaving.keys())
-      if (!this.#shards.has(shard) || this.#leaving.size + this.#going.size > count)
-        this.#leaving.delete(shard);
-    const candidates = [...this.#shards.values()]
-      .filter(({ number }) => !this.#leaving.has(number) && !this.#going.has(number))
-      .sort((a, b) => a.running - b.running);
-    const deadline = this.#ring.clock.monotonic() + graceMs;
-    for (const shard of candidates.slice(0, Math.max(0, count - this.size)))
-      this.#leaving.set(shard.number, deadline);
+  /**
+   * Lets so many shards of each group leave, those with the least to do first; what is more on its way already may
+   * stay. Every shard is in one group.
+   */
+  leave(groups: readonly Leave[]): void {
+    for (const group of groups) this.#leave(group);
     this.#watch();
+  }
+
+  #leave({ has, count, graceMs }: Leave): void {
+    for (const shard of this.#leaving.keys())
+      if (!this.#shards.has(shard) || (has(shard) && this.sizeOf(has) > count))
+        this.#leaving.delete(shard);
+    const deadline = this.#ring.clock.monotonic() + graceMs;
+    for (const [shard, until] of this.#leaving)
+      if (has(shard) && until > deadline) this.#leaving.set(shard, deadline);
+    const candidates = [...this.#shards.values()]
+      .filter(({ number }) => has(number) && !this.#leaving.has(number) && !this.#going.has(number))
+      .sort((a, b) => a.running - b.running);
+    for (const shard of candidates.slice(0, Math.max(0, count - this.sizeOf(has))))
+      this.#leaving.set(shard.number, deadline);
+  }
+
+  /** Shards of a group on their way out. */
+  sizeOf(has: Leave['has']): number {
+    return [...this.#leaving.keys(), ...this.#going].filter(has).length;
   }
 
   /** Resolves once nothing is on its way out any more. */

@@ -34,6 +34,12 @@ export interface Refusal {
   outboxId: string | null;
 }
 
+/** What can be said to an actor in quarantine. */
+export function frees({ kind, value }: Request): boolean {
+  const type = kind === 'event' && (value as { type: string }).type;
+  return type === RELEASE || type === CANCEL;
+}
+
 const EVENT_ID_MAX = 512;
 const EVENT_TYPE_MAX = 256;
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });

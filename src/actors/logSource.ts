@@ -3,6 +3,9 @@ import { fnv1a } from '../bus/subjects.ts';
 import type { Logger } from '../log.ts';
 import type { Store } from '../store/store.ts';
 
+/** Eight hex digits are enough to tell one stream from its predecessor. */
+export const logTag = (logId: string): string => fnv1a(logId).toString(16).padStart(8, '0');
+
 /**
  * The stream this node reads, by name and creation time. A stream that was lost and made again counts from 1: cursors
  * of the old one would skip what is in the new one, so they start over, and what had not been applied is published
@@ -53,8 +56,7 @@ export class LogSource {
       this.#log.warn({ log: id }, 'log: the stream was recreated, reading it from its start');
     const isFirst = this.#id === '';
     this.#id = id;
-    // Eight hex digits are enough to tell one stream from its predecessor.
-    this.#tag = fnv1a(id).toString(16).padStart(8, '0');
+    this.#tag = logTag(id);
     if (!isFirst) this.#onOther();
   }
 }

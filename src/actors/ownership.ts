@@ -4,6 +4,7 @@ import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from '../store/store
 import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
 import { Peers } from './peers.ts';
+import { newNeeds, type Pool, pools } from './placement.ts';
 import type { Ring } from './ring.ts';
 import { Shard } from './shard.ts';
 import { surpriseReason } from './surpriseReason.ts';
@@ -60,6 +61,18 @@ export class Ownership {
     return this.#shards;
   }
 
+  /** Messages that wait for other nodes, and for how long the oldest does, ms. */
+  get parked(): { messages: number; ageMs: number } {
+    const now = this.#ring.timers.databaseTime();
+    let messages = 0;
+    let ageMs = 0;
+    for (const { parking } of this.#shards.values()) {
+      messages += parking.messages;
+      ageMs = Math.max(ageMs, now - (parking.since ?? now));
+    }
+    return { messages, ageMs };
+  }
+
   get draining(): boolean {
     return this.#draining;
   }
@@ -111,7 +124,8 @@ export class Ownership {
     // Whoever is owed more now may look already; the shards come free one after the other.
     this.#peers.tell('look');
     while (this.#shards.size > 0 || this.#handOver.size > 0) {
-      this.#handOver.leave(this.#shards.size, this.#ring.limits.drainMs);
+      const { drainMs: graceMs } = this.#ring.limits;
+      this.#handOver.leave([{ has: () => true, count: this.#shards.size, graceMs }]);
       await this.#handOver.empty();
     }
   }
@@ -170,23 +184,58 @@ export class Ownership {
     const before = Array.from(this.#shards.values(), heldNow);
     const standing = await store.standing(this.#node.nodeId);
     this.#closeLost(before, standing);
+    this.#ring.others.observe(standing.others);
+    this.#goOn();
     const leftOut = !standing.shares && !this.#draining;
     if (!leftOut) this.#leftOutAt = undefined;
     else this.#leftOutAt ??= clock.monotonic();
     // The others may be about to lose NATS as well.
     if (leftOut && clock.monotonic() - (this.#leftOutAt ?? 0) < LEFT_OUT_MS) return;
-    const target = standing.shares
-      ? Math.ceil(this.#shardCount / Math.max(1, standing.sharing))
-      : 0;
-    const mine = this.#shards.size + this.#reopeningNow.size;
-    if (!this.#draining) this.#handOver.leave(mine - target, limits.drainMs);
+    await this.#tellNeeds(standing);
+    const { others, registry } = this.#ring;
+    const shared = pools(standing, this.#shardCount, others, registry);
+    if (!this.#draining)
+      this.#handOver.leave(
+        shared.map((pool) => ({
+          has: pool.has,
+          count: this.#sizeOf(pool) - pool.target,
+          // What runs here is not cut short for what waits for others.
+          graceMs: pool.isForOthers ? Number.POSITIVE_INFINITY : limits.drainMs,
+        })),
+      );
     // Dead twice in a row: a lease session that is merely opened again takes less.
     const dead = standing.dead.filter((owner) => this.#dead.has(owner));
     this.#dead = new Set(standing.dead);
-    const wanted = target - mine - this.#handOver.size;
     const strays = standing.owned.filter(({ shard }) => !this.#hasInHand(shard));
-    if (this.#draining || wanted <= 0) return this.#giveUp(strays);
-    if (standing.free > 0 || dead.length > 0 || strays.length > 0) await this.#claim(wanted);
+    for (const pool of shared) {
+      const wanted = pool.target - this.#sizeOf(pool) - this.#handOver.sizeOf(pool.has);
+      const straying = strays.filter(({ shard }) => pool.has(shard));
+      if (this.#draining || wanted <= 0) await this.#giveUp(straying);
+      else if (standing.free > 0 || dead.length > 0 || straying.length > 0)
+        await this.#claim(wanted, pool.numbers);
+    }
+  }
+
+  #sizeOf({ has }: Pool): number {
+    return [...this.#shards.keys(), ...this.#reopeningNow].filter(has).length;
+  }
+
+  /** Opens shards again in which something was left to nodes that are gone. */
+  #goOn(): void {
+    for (const { number, parking } of this.#shards.values())
+      if (parking.canGoOn) this.surprise(number, 'versions: nobody else knows one any more');
+  }
+
+  /** Says what the owners of this node's shards have to open, where that makes a difference. */
+  async #tellNeeds(standing: Standing): Promise<void> {
+    const { others, registry, store, clock } = this.#ring;
+    if (!others.differ) return;
+    const news = newNeeds(this.#shards.values(), standing, others, registry, clock.monotonic());
+    if (news.length === 0) return;
+    await store.need(this.#node.nodeId, news);
+    const told = new Set(news.map(({ shard }) => shard));
+    const before = standing.needs.filter(({ shard }) => !told.has(shard));
+    standing.needs = [...before, ...news.map((row) => ({ ...row, fresh: true }))];
   }
 
   #hasInHand(shard: number): boolean {
@@ -202,10 +251,10 @@ export class Ownership {
     this.#peers.tell('look');
   }
 
-  async #claim(wanted: number): Promise<void> {
+  async #claim(wanted: number, among: readonly number[] | undefined): Promise<void> {
     if (this.#surprised.size > 0 || this.#reopeningNow.size > 0 || this.#stopped) return;
     const { store, load } = this.#ring;
-    const opened = await store.claim(this.#node.nodeId, wanted);
+    const opened = await store.claim(this.#node.nodeId, wanted, among);
     const news = opened.filter(({ shard }) => !this.#shards.has(shard));
     for (const { previousOwner } of news)
       if (previousOwner === null) load.claims++;

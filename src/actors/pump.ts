@@ -7,13 +7,14 @@ import {
   type OpenedShard,
   type StoredActor,
 } from '../store/store.ts';
-import { type Refusal, type Request, readMessage } from './intake.ts';
+import { frees, type Refusal, type Request, readMessage } from './intake.ts';
 import { isChildRow, rootOf } from './kin.ts';
+import { logTag } from './logSource.ts';
 import { type Item, Mailbox } from './mailbox.ts';
+import { ParkedMessage } from './parkedMessage.ts';
 import { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
-import { CANCEL, RELEASE } from './step.ts';
 import { Suspicion } from './suspicion.ts';
 import { remembers, type Taker } from './taker.ts';
 
@@ -123,6 +124,7 @@ export class Pump {
     const missing: Address[] = [];
     for (const [key, address] of pinned) if (!this.#shard.residents.has(key)) missing.push(address);
     if (missing.length > 0) turn.stored = await this.#ring.loader.load(missing);
+    if (this.#hasStrangers(turn)) await this.#ring.others.refresh();
     if (this.#shard.closed) return;
     const doubtful = this.#doubtful(items, turn);
     if (doubtful.length > 0) turn.known = await this.#ring.store.knownEvents(doubtful);
@@ -133,12 +135,29 @@ export class Pump {
 
   #addressOf(item: Item, { read }: Turn): Address | undefined {
     if (item.kind === 'published') return undefined;
+    const { parking } = this.#shard;
+    if (item.kind === 'timer' && parking.isLeftAlone(addressKey(rootOf(item.address))))
+      return undefined;
     if (item.kind !== 'message') return item.address;
+    const { message } = item;
+    const tag = message instanceof ParkedMessage ? logTag(message.logId) : this.#ring.source.tag;
     const request =
-      this.#suspicion.refusal(item.message.seq) ??
-      readMessage(item.message, this.#ring.source.tag, this.#ring.limits);
+      this.#suspicion.refusal(message.seq) ?? readMessage(message, tag, this.#ring.limits);
     read.set(item, request);
-    return request.ok ? request.address : undefined;
+    if (!request.ok) return undefined;
+    parking.tryAgain(addressKey(rootOf(request.address)));
+    return request.address;
+  }
+
+  /** Of a type nobody is known to know, with nothing recorded: a node that does may have joined just now. */
+  #hasStrangers({ read, stored }: Turn): boolean {
+    const { registry, others } = this.#ring;
+    for (const request of read.values()) {
+      if (!request.ok || registry.newest(request.address.type)) continue;
+      const isNew = !stored.has(addressKey(request.address));
+      if (isNew && !others.knowType(request.address.type)) return true;
+    }
+    return false;
   }
 
   /** Postgres is asked for event ids only where memory does not hold them all. */
@@ -162,12 +181,12 @@ export class Pump {
     if (resident) return (!free && resident.head.quarantined) || resident;
     if (isChildRow(address)) {
       const head = this.#bring(rootOf(address), turn, free);
-      return head instanceof Resident ? this.#shard.residents.get(key) : undefined;
+      return head instanceof Resident ? this.#shard.residents.get(key) : head;
     }
     const row = turn.stored.get(key);
     if (!row || (row.quarantined && !free)) return row;
     const opens = row.status === 'active' || row.busy;
-    const brought = opens ? this.#taker.rehydrate(row, turn.stored) : undefined;
+    const brought = opens ? this.#taker.opener.open(row, turn.stored) : undefined;
     if (!brought) return row;
     for (const member of brought.members()) this.#shard.adopt(member);
     return (!free && brought.quarantined) || brought;
@@ -206,19 +225,14 @@ export class Pump {
 
   #takeMessage(message: LogMessage, read: Request | Refusal | undefined, turn: Turn): void {
     // Below the cursor: applied before the reader started (a consumer may hand over an older one).
-    if (message.seq <= this.#shard.cursor || !read) return message.ack();
+    const isOld = message.seq <= this.#shard.cursor && !(message instanceof ParkedMessage);
+    if (isOld || !read) return message.ack();
     const actor = read.ok ? this.#bring(read.address, turn, frees(read)) : undefined;
     this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
   }
 }
 
 const pin = (pinned: Map<string, Address>, root: Address) => pinned.set(addressKey(root), root);
-
-/** What can be said to an actor in quarantine. */
-function frees({ kind, value }: Request): boolean {
-  const type = kind === 'event' && (value as { type: string }).type;
-  return type === RELEASE || type === CANCEL;
-}
 
 /** What one turn knows. */
 interface Turn {

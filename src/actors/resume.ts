@@ -32,7 +32,8 @@ export async function resume(
   const kin = await loadKin(ring, rows);
   for (const row of rows) {
     const suspect = row.crashes >= SUSPECT_AFTER;
-    if (suspect && ring.registry.version(row.type, row.version) === undefined) {
+    const moves = ring.registry.version(row.type, row.version) === undefined;
+    if (suspect && moves && ring.others.areNotNeededFor(row.type, row.version)) {
       tryMigration(ring, shard, row);
       continue;
     }

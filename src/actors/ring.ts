@@ -9,6 +9,7 @@ import type { Lease } from './lease.ts';
 import type { Loader } from './loader.ts';
 import type { LogSource } from './logSource.ts';
 import type { Marks } from './marks.ts';
+import type { Others } from './others.ts';
 import type { Outbox } from './outbox.ts';
 import type { Registry } from './registry.ts';
 import type { SurpriseReason } from './surpriseReason.ts';
@@ -37,6 +38,7 @@ export interface Ring {
   readonly bus: Bus;
   readonly store: Store;
   readonly registry: Registry;
+  readonly others: Others;
   readonly loader: Loader;
   readonly lease: Lease;
   readonly committer: Committer;
@@ -63,6 +65,8 @@ export interface NodeLoad {
   /** Messages of the log whose effect has been committed. */
   messages: number;
   deadLetters: number;
+  /** Messages kept for a node that can open their actors. */
+  parked: number;
   /** Invokes started again after a takeover or a restart. */
   invokesResumed: number;
   /** Shards opened that were free. */
@@ -86,6 +90,7 @@ export const emptyLoad = (): NodeLoad => ({
   transitions: 0,
   messages: 0,
   deadLetters: 0,
+  parked: 0,
   invokesResumed: 0,
   claims: 0,
   takeovers: 0,
@@ -100,6 +105,7 @@ export const emptyLoad = (): NodeLoad => ({
     lease: 0,
     stalled: 0,
     restored: 0,
+    versions: 0,
     other: 0,
   },
   stalls: 0,

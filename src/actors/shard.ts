@@ -8,12 +8,14 @@ import type { CommitSource } from './committer.ts';
 import type { Invocation } from './invocation.ts';
 import type { Rows } from './kinRows.ts';
 import type { Item } from './mailbox.ts';
+import { Parking } from './parking.ts';
 import { perform } from './perform.ts';
 import { Pump } from './pump.ts';
 import type { Resident } from './resident.ts';
 import { resume } from './resume.ts';
 import type { Ring } from './ring.ts';
 import { Taker } from './taker.ts';
+import { unpark } from './unpark.ts';
 
 /**
  * One shard while this node owns it: reader → mailbox → step → batch → committer → effects, one way round.
@@ -28,6 +30,9 @@ import { Taker } from './taker.ts';
 export class Shard implements CommitSource {
   readonly number: number;
   readonly residents = new Map<string, Resident>();
+  readonly parking: Parking;
+  /** Monotonic, ms. */
+  readonly openedAt: number;
   readonly #ring: Ring;
   readonly #taker: Taker;
   readonly #pump: Pump;
@@ -46,11 +51,13 @@ export class Shard implements CommitSource {
 
   constructor(ring: Ring, opened: OpenedShard) {
     this.#ring = ring;
+    this.openedAt = ring.clock.monotonic();
     this.number = opened.shard;
     this.#epoch = opened.epoch;
     this.#commitNo = opened.commitNo;
     this.#cursor = opened.cursor;
     this.#batch = new Batch(this.number);
+    this.parking = new Parking(ring.others, ring.limits.shardParkedMax);
     this.#taker = new Taker(ring, this);
     this.#pump = new Pump(ring, this, this.#taker, opened);
   }
@@ -103,8 +110,14 @@ export class Shard implements CommitSource {
 
   /** Steps (2)–(4) of opening (design §4); `kept` are attempts that still run from before, by key. */
   async open(recovered: Recovered, kept: Map<string, Invocation>): Promise<void> {
+    const parked = recovered.parked.filter(({ shard }) => shard === this.number);
+    const isParkedForUs = this.parking.open(parked);
     await resume(this.#ring, this, recovered, kept);
-    await this.#openReader();
+    if (!isParkedForUs) return this.#openReader();
+    // Newer messages come behind; nobody else's shards wait for that.
+    void unpark(this.#ring, this)
+      .then(() => this.#openReader())
+      .catch((error) => this.surprised(asError(error).message));
   }
 
   /** Running actors go on while NATS is away: the reader alone waits for it. */
@@ -204,7 +217,7 @@ export class Shard implements CommitSource {
 
   /** The actor in memory, with its machine children; undefined (and logged) when no version here can open it. */
   rehydrate(row: StoredActor, kin: Rows): Resident | undefined {
-    return this.#taker.rehydrate(row, kin);
+    return this.#taker.opener.open(row, kin);
   }
 
   adopt(resident: Resident): void {

@@ -8,11 +8,13 @@ export type SurpriseReason =
   | 'lease'
   | 'stalled'
   | 'restored'
+  | 'versions'
   | 'other';
 
 /** First match counts; the words are those of whoever calls `surprise`. */
 const CLASSES: [pattern: RegExp, reason: SurpriseReason][] = [
   [/^stalled/, 'stalled'],
+  [/^versions/, 'versions'],
   [/^fenced|^the epoch is/, 'fenced'],
   [/^Postgres has been put back/, 'restored'],
   [/^commit refused/, 'commit'],

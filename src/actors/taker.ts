@@ -3,32 +3,23 @@ import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
 import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
-import { ABANDON, abandonStep } from './abandon.ts';
 import { refusedQuestion } from './asks.ts';
 import type { Batch, Taken } from './batch.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
-import type { ActorType } from './define.ts';
 import { isAct } from './effects.ts';
 import { type Caused, Family } from './family.ts';
-import { hasControl, type Refusal, type Request } from './intake.ts';
+import type { Refusal, Request } from './intake.ts';
 import { isChildRow } from './kin.ts';
-import {
-  childRowsOf,
-  familyOf,
-  quarantineAll,
-  type Rows,
-  rehydrateChildren,
-  typeOfRow,
-} from './kinRows.ts';
 import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
-import { migrateStep } from './migrate.ts';
+import { Opener } from './opener.ts';
+import { Parker, printable } from './parker.ts';
 import { addressed, type Target } from './refs.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
 import { outcomeOf } from './results.ts';
-import { resumeKept, resumeReleased } from './resume.ts';
+import { resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import { bornStep, FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
@@ -51,102 +42,27 @@ export interface Cause {
 export class Taker {
   readonly #ring: Ring;
   readonly #shard: Shard;
+  readonly #parker: Parker;
   readonly reports: ChildReports;
+  readonly opener: Opener;
   readonly #family: Family;
-  /** Why rows could not be opened, for whoever is told. */
-  readonly #failures = new WeakMap<StoredActor, string>();
 
   constructor(ring: Ring, shard: Shard) {
     this.#ring = ring;
     this.#shard = shard;
+    this.#parker = new Parker(ring, shard);
     this.reports = new ChildReports(ring, shard, (batch, resident, event, cause) =>
       this.#step(batch, resident, { event, cause }),
     );
+    this.opener = new Opener(ring, shard, {
+      record: (resident, from, step, cause) =>
+        this.#record(shard.batch, resident, from, step, cause),
+      follow: (resident, step) => this.#family.follow(shard.batch, resident, step),
+    });
     this.#family = new Family(shard, ring.limits, {
       next: (batch, resident, caused) => this.#stepAlone(batch, resident, caused),
       first: (batch, resident, born, path) => this.#bear(batch, resident, born, path),
     });
-  }
-
-  /**
-   * The actor in memory, with its machine children, whose rows are among `kin`; undefined when this node knows no version that can open it. One of a version that is only known
-   * to a `migrate` is stepped over into the batch: its `seq` is one more than its row's.
-   */
-  rehydrate(row: StoredActor, kin: Rows): Resident | undefined {
-    const { registry, log } = this.#ring;
-    const { type: name, version } = row;
-    const { deliver } = this.#shard;
-    const actor = addressKey(row);
-    const known = registry.version(name, version);
-    const next = known ? undefined : registry.migrating(name, version);
-    try {
-      const type = known && typeOfRow(known, row);
-      if (type) {
-        const resident = Resident.rehydrated(row, type, deliver);
-        rehydrateChildren(resident, kin, deliver);
-        quarantineAll(resident, row, kin);
-        return resident;
-      }
-      if (next && familyOf(row, kin).every(mayMigrate)) return this.#migrate(row, next, kin);
-    } catch (error) {
-      const { message } = asError(error);
-      this.#failures.set(row, message);
-      log.error(
-        { actor, version, error: message },
-        next ? 'actor: migrate failed, left alone' : 'actor: cannot be rehydrated',
-      );
-      return undefined;
-    }
-    if (next && row.status === 'active')
-      log.warn({ actor, version }, 'actor: actions of its old version are left, left alone');
-    else log.warn({ actor, version }, 'actor: version unknown here, left alone');
-    return undefined;
-  }
-
-  #migrate(row: StoredActor, type: ActorType, kin: Rows): Resident {
-    const { limits, log } = this.#ring;
-    const { batch } = this.#shard;
-    const resident = Resident.migrating(row, type, this.#shard.deliver);
-    const { address, scope } = resident;
-    const { before, abandoned, step, event } = migrateStep(
-      type,
-      address,
-      scope,
-      row.seq,
-      row.snapshot,
-      limits,
-    );
-    resident.live = before;
-    rehydrateChildren(resident, kin, this.#shard.deliver);
-    const cause = { eventType: event.type, text: JSON.stringify(event), eventId: null } as const;
-    this.#record(batch, resident, row.state, step, { ...cause, origin: 'engine' });
-    this.#shard.adopt(resident);
-    for (const member of resident.members()) if (member !== resident) this.#keep(batch, member);
-    for (const gone of childRowsOf(row, abandoned))
-      for (const left of familyOf(kin.get(addressKey(gone)), kin)) this.#abandon(batch, left, type);
-    if (step.kin.length > 0) this.#family.follow(batch, resident, step);
-    const kept = Object.entries(step.live.started).filter(([, seq]) => seq <= row.seq);
-    if (kept.length > 0)
-      batch.afterwards.push(() => resumeKept(this.#ring, this.#shard, resident, kept));
-    log.info({ actor: resident.key, from: event.from, to: event.to }, 'actor: migrated');
-    return resident;
-  }
-
-  /** A machine child that goes on in its parent's new version: its row says so from now on. */
-  #keep(batch: Batch, member: Resident): void {
-    this.#shard.adopt(member);
-    batch.row(member);
-  }
-
-  /** A machine child that the new version has no more ends where it stands. */
-  #abandon(batch: Batch, row: StoredActor, type: ActorType): void {
-    if (row.status !== 'active') return;
-    const resident = Resident.migrating(row, type, this.#shard.deliver);
-    const step = abandonStep(type, row.seq, row.snapshot);
-    resident.live = { ...step.live, seq: row.seq };
-    const cause = { eventType: ABANDON, text: `{"type":"${ABANDON}"}`, eventId: null } as const;
-    this.#record(batch, resident, row.state, step, { ...cause, origin: 'engine' });
-    this.#shard.adopt(resident);
   }
 
   message(
@@ -156,13 +72,25 @@ export class Taker {
     actor: Resident | StoredActor | undefined,
     known: ReadonlySet<string>,
   ): undefined {
-    batch.consumed(message);
-    if (read.outboxId !== null) batch.delivered(read.outboxId);
-    if (!read.ok) return this.#refuse(batch, message, read.reason, read.detail);
+    if (!read.ok) {
+      this.#parker.consume(batch, message, read);
+      return this.#refuse(batch, message, read.reason, read.detail);
+    }
     const { address, eventId } = read;
     const name = addressKey(address);
-    if (actor && (remembers(actor, eventId) || known.has(eventKey({ ...address, eventId }))))
-      return this.#reply(batch, message, { ok: true, ...address, duplicate: true });
+    const isKnown =
+      actor && (remembers(actor, eventId) || known.has(eventKey({ ...address, eventId })));
+    if (!isKnown && this.#parker.mustWait(message, read, actor, this.#isBroken(actor))) {
+      if (this.#parker.park(batch, message, read)) return undefined;
+      return this.#refuse(
+        batch,
+        message,
+        'parked_full',
+        `${name} waits for a node that can open it, and ${this.#ring.limits.shardParkedMax} messages of its shard wait already.`,
+      );
+    }
+    this.#parker.consume(batch, message, read);
+    if (isKnown) return this.#reply(batch, message, { ok: true, ...address, duplicate: true });
     if (read.kind === 'start') {
       if (actor)
         return this.#refuse(
@@ -190,7 +118,8 @@ export class Taker {
         'actor_quarantined',
         `${name} is in quarantine: ${actor.crashes} nodes died in a row while something ran for it.`,
       );
-    if (!(actor instanceof Resident)) return this.#refuse(batch, message, ...this.#closed(actor));
+    if (!(actor instanceof Resident))
+      return this.#refuse(batch, message, ...(this.opener.failure(actor) as [ErrorCode, string]));
     if (read.answers) return this.reports.answered(batch, actor, read);
     const event = read.value as EventObject;
     if (event.type === RELEASE) return this.#release(batch, message, actor);
@@ -340,27 +269,16 @@ export class Taker {
     if (step.status !== 'active' && !isChildRow(address)) batch.send(outcomeOf(resident, step));
   }
 
-  /** Why an actor was left alone. */
-  #closed(row: StoredActor): [reason: ErrorCode, detail: string] {
-    const { registry } = this.#ring;
-    const { type, version } = row;
-    const name = addressKey(row);
-    const failure = this.#failures.get(row);
-    const migrates = !registry.version(type, version) && registry.migrating(type, version);
-    if (migrates && failure !== undefined) return ['migrate_failed', failure];
-    if (migrates)
-      return [
-        'version_unknown',
-        `${name} has actions left to do of version ${version}, which only a node with that version can. This one knows ${registry}.`,
-      ];
-    return [
-      'version_unknown',
-      `${name} was written by version ${version}, which this node cannot open. It knows ${registry}.`,
-    ];
+  #isBroken(actor: Resident | StoredActor | undefined): boolean {
+    return (
+      actor !== undefined &&
+      !(actor instanceof Resident) &&
+      this.opener.failure(actor) !== undefined
+    );
   }
 
   #unknownType(batch: Batch, message: LogMessage, type: string): undefined {
-    const detail = `No node here knows actor type ${type}; this one knows ${this.#ring.registry}.`;
+    const detail = `No node knows actor type ${type}; this one knows ${this.#ring.registry}.`;
     return this.#refuse(batch, message, 'unknown_type', detail);
   }
 
@@ -373,16 +291,7 @@ export class Taker {
     const outboxId = message.header(OUTBOX_HEADER);
     const told = outboxId === null ? undefined : refusedQuestion(message, outboxId, reason, detail);
     if (told) batch.send(told);
-    batch.deadLetter({
-      logId: this.#ring.source.id,
-      logSeq: message.seq,
-      reason,
-      detail: printable(detail),
-      subject: printable(message.subject),
-      headers: JSON.stringify(message.headers()),
-      body: message.body,
-      messageId: message.messageId === null ? null : printable(message.messageId),
-    });
+    batch.deadLetter({ ...this.#parker.written(message), reason, detail: printable(detail) });
     return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });
   }
 
@@ -412,16 +321,8 @@ const INIT = 'xstate.init';
 const initText = (input: string): string =>
   input === '' ? `{"type":"${INIT}"}` : `{"type":"${INIT}","input":${input}}`;
 
-/** Actions that were not acknowledged are redone from the history, which takes the machine that wrote it (G4). */
-const mayMigrate = ({ status, actedSeq, seq }: StoredActor): boolean =>
-  status === 'active' && actedSeq === seq;
-
 /** `_INBOX.…`, also with a prefix of the user's own (`_INBOX_orders.…`). */
 const INBOX = /^_INBOX[\w-]*(\.[\w-]+)+$/;
-
-/** Postgres' text holds no NUL, and a log line no line breaks. */
-const printable = (text: string): string =>
-  hasControl(text) ? text.replace(/\p{Cc}/gu, '\uFFFD') : text;
 
 /** Whether the actor has taken the event; undefined when memory cannot tell. */
 export function remembers(actor: Resident | StoredActor, eventId: string): boolean | undefined {

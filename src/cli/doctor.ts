@@ -108,13 +108,14 @@ async function checkCluster(flags: Flags): Promise<Finding[]> {
 }
 
 async function readCluster(store: ReadStore): Promise<ClusterFacts> {
-  const [nodes, shards, deadLetters, quarantined] = await Promise.all([
+  const [nodes, shards, deadLetters, quarantined, parked] = await Promise.all([
     store.nodes(),
     store.shards(),
     store.deadLetters({ pending: true, limit: DEAD_LETTERS_COUNTED }),
     store.quarantined({ limit: QUARANTINED_COUNTED }),
+    store.parked(),
   ]);
-  return { nodes, shards, deadLetters, quarantined };
+  return { nodes, shards, deadLetters, quarantined, parked };
 }
 
 async function checkNats(flags: Flags): Promise<Finding[]> {

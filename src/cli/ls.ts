@@ -80,13 +80,15 @@ async function lsParked(only: string | undefined, flags: Flags): Promise<void> {
   if (flags.json) return rows.forEach(printJson);
   if (rows.length === 0) return void process.stderr.write('nothing is parked\n');
   printTable(
-    ['TYPE', 'VERSION', 'ACTORS', 'OPENED BY', 'WAITING'],
-    rows.map(({ type, version, actors, opened_by, nodes, waiting }) => [
+    ['TYPE', 'VERSION', 'ACTORS', 'OPENED BY', 'WAITING', 'MESSAGES', 'SINCE'],
+    rows.map(({ type, version, actors, opened_by, nodes, waiting, messages, since }) => [
       type,
-      version,
+      version ?? '-',
       String(actors),
       `${opened_by} of ${nodes} nodes`,
       String(waiting),
+      String(messages),
+      since === null ? '-' : `${age(since)} ago`,
     ]),
   );
 }

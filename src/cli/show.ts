@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { parse } from '../actors/codec.ts';
 import { type Envelope, machinesIn } from '../actors/envelope.ts';
 import { PerdureError } from '../errors.ts';
-import type { ActorDetail, ActorSummary } from '../store/read.ts';
+import type { ActorDetail, ActorSummary, ParkedFor } from '../store/read.ts';
 import { age, duration } from './age.ts';
 import { rowId, token } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
@@ -36,7 +36,11 @@ async function show(
 ): Promise<void> {
   const [actor, below] = await withReadStore(flags, async (store) => {
     const found = await store.actor(type, id);
-    if (!found) throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+    if (!found) {
+      const parked = await store.parkedFor(type, id);
+      const more = parked ? ` ${parkedText(parked)}` : '';
+      throw new PerdureError('not_found', `There is no ${type}/${id}.${more}`);
+    }
     const children = machinesIn(found.snapshot);
     if (Object.keys(children).length === 0) return [found, []] as const;
     const kin = await store.listActors({ type, children: { of: id }, limit: MACHINES_MAX });
@@ -83,6 +87,7 @@ function fields(
     ['actor', `${type}/${id}`],
     ['status', status],
     ['quarantine', quarantineText(actor)],
+    ['parked', actor.parked ? parkedText(actor.parked) : undefined],
     ['state', stateText(actor.state)],
     ['tags', actor.tags.join(', ') || undefined],
     ['version', actor.version],
@@ -114,6 +119,10 @@ const machineText = ({ id, status, state, seq }: ActorSummary): string =>
 function quarantineText({ type, id, crashes, quarantined_at: since }: ActorDetail) {
   if (since === null) return undefined;
   return `for ${age(since)}: ${crashes} nodes died in a row while something ran for it; perdure quarantine release ${type} ${id}`;
+}
+
+function parkedText({ messages, since }: ParkedFor): string {
+  return `${messages} ${messages === 1 ? 'message waits' : 'messages wait'} for a node that can open it, for ${age(since)}; perdure ls --parked`;
 }
 
 function timerText({ timer_id, fire_at }: ActorDetail['timers'][number]): string {

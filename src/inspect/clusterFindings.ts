@@ -1,4 +1,4 @@
-import type { DeadLetterRow, NodeRow, QuarantinedRow, ShardRow } from '../store/read.ts';
+import type { DeadLetterRow, NodeRow, ParkedRow, QuarantinedRow, ShardRow } from '../store/read.ts';
 import { VERSION } from '../version.ts';
 import { SUSPECT_CRASHES } from './clusterView.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
@@ -11,6 +11,7 @@ export interface ClusterFacts {
   deadLetters: DeadLetterRow[];
   /** At most as many as were asked for, too. */
   quarantined: QuarantinedRow[];
+  parked: ParkedRow[];
 }
 
 /** What lasts longer than this is no takeover on its way: after an outage nobody takes anything for a lease, ms. */
@@ -29,6 +30,7 @@ export function clusterFindings(facts: ClusterFacts): Finding[] {
     shards(facts),
     ...suspects(facts),
     quarantine(facts),
+    parked(facts),
     deadLetters(facts),
   ];
 }
@@ -123,6 +125,21 @@ function quarantine({ quarantined }: ClusterFacts): Finding {
     'quarantine',
     `${quarantined.length} in it: ${listed(quarantined.map(({ type, id }) => `${type}/${id}`))}`,
     'They kept killing nodes. Correct the machine, then perdure quarantine release TYPE ID; perdure quarantine ls has more.',
+  );
+}
+
+/** What merely could not be opened everywhere needs nobody: only what waits is worth a word. */
+function parked({ parked: rows }: ClusterFacts): Finding {
+  const waiting = rows.filter(({ waiting, messages }) => waiting > 0 || messages > 0);
+  if (waiting.length === 0) return ok('parked', 'nothing waits for a node that can open it');
+  const words = waiting.map(
+    ({ type, version, messages, since, waiting: actors, opened_by, nodes }) =>
+      `${version === null ? type : `${type}@${version}`}, which ${opened_by} of ${nodes} nodes open (${messages} messages${since === null ? '' : ` since ${since}`}, ${actors} actors)`,
+  );
+  return warn(
+    'parked',
+    listed(words),
+    'Start a node that knows what none opens. What some open goes on when they have its shards, within seconds.',
   );
 }
 

@@ -13,6 +13,8 @@ export interface MetricsSource {
 
 export interface MetricsParts {
   ownedShards: number;
+  /** Messages that wait for another node, and for how long the oldest does, ms. */
+  parked: { messages: number; ageMs: number };
   stalledShards: number;
   lag: number;
   timers: number;
@@ -70,6 +72,19 @@ const METRICS: [name: string, help: string, labels: string[], read: Read][] = [
     'Messages nobody could act on.',
     ['reason'],
     (_, parts) => each('reason', parts?.commits.deadLetters ?? []),
+  ],
+  ['parked_total', 'Messages kept for another node.', [], ({ load }) => one(load.parked)],
+  [
+    'parked_messages',
+    'Messages that wait for another node.',
+    [],
+    (_, parts) => one(parts?.parked.messages),
+  ],
+  [
+    'parked_oldest_seconds',
+    'How long the oldest of them has waited.',
+    [],
+    (_, parts) => one(seconds(parts?.parked.ageMs)),
   ],
   ['shards_owned', 'Shards this node speaks for.', [], (_, parts) => one(parts?.ownedShards)],
   [

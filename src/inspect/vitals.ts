@@ -75,6 +75,7 @@ export class Vitals implements MetricsSource {
     const { outbox, committer, timers, invocations } = ring;
     return {
       ownedShards: ownership.shards.size,
+      parked: ownership.parked,
       stalledShards: watch.stalled.length,
       lag: watch.lag,
       timers: timers.size,

@@ -241,6 +241,47 @@ const PARTS: Part[] = [
       ];
     },
   },
+  {
+    sql: `parked AS (
+  INSERT INTO parked_message (parked_at, log_seq, shard, epoch, log_id, type, id, subject, headers, message_id, body)
+  SELECT ${AT}, r.log_seq, r.shard, r.epoch, r.log_id, r.type, r.id, r.subject, r.headers, r.message_id, r.body
+    FROM unnest(?::int4[], ?::int8[], ?::int8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bytea[])
+      AS r (shard, epoch, log_seq, log_id, type, id, subject, headers, message_id, body)
+   WHERE r.shard = ${PASSED}
+  ON CONFLICT (log_id, log_seq) DO NOTHING)`,
+    values(commits) {
+      const all = gather(commits, (commit) => commit.parked);
+      if (!all) return undefined;
+      const { rows, of } = all;
+      return [
+        int4Array(of, shardOf),
+        int8Array(of, epochOf),
+        int8Array(rows, (row) => row.logSeq),
+        textArray(rows, (row) => row.logId),
+        textArray(rows, (row) => row.type),
+        textArray(rows, (row) => row.id),
+        textArray(rows, (row) => row.subject),
+        textArray(rows, (row) => row.headers),
+        textArray(rows, (row) => row.messageId),
+        byteaArray(rows, (row) => row.body),
+      ];
+    },
+  },
+  {
+    sql: `unparked AS (
+  DELETE FROM parked_message p USING unnest(?::int4[], ?::int8[], ?::text[]) AS r (shard, log_seq, log_id)
+   WHERE p.log_id = r.log_id AND p.log_seq = r.log_seq AND r.shard = ${PASSED})`,
+    values(commits) {
+      const all = gather(commits, (commit) => commit.unparked);
+      if (!all) return undefined;
+      const { rows, of } = all;
+      return [
+        int4Array(of, shardOf),
+        int8Array(rows, (row) => row.logSeq),
+        textArray(rows, (row) => row.logId),
+      ];
+    },
+  },
 ];
 
 /** Delays end where timestamptz does (year 294276): 285,000 years from now is as good as never. */

@@ -8,6 +8,7 @@ import type {
   DeadLetterRow,
   HistoryRow,
   NodeRow,
+  ParkedFor,
   ParkedRow,
   QuarantinedRow,
   ReadStore,
@@ -147,6 +148,7 @@ export class PostgresReadStore implements ReadStore {
       retries: parsed(retries),
       crashes,
       quarantined_at: quarantined_at?.toISOString() ?? null,
+      parked: await this.parkedFor(type, id),
       timers: timers.map((timer) => ({
         timer_id: timer.timer_id,
         fire_at: timer.fire_at.toISOString(),
@@ -280,12 +282,21 @@ export class PostgresReadStore implements ReadStore {
     }));
   }
 
-  parked(filter: { type?: string } = {}): Promise<ParkedRow[]> {
-    return this.#ask({
-      text: `SELECT type, version, actors, waiting, nodes, opened_by FROM parked
+  async parked(filter: { type?: string } = {}): Promise<ParkedRow[]> {
+    const rows = await this.#ask<Omit<ParkedRow, 'since'> & { since: Date | null }>({
+      text: `SELECT type, version, actors, waiting, nodes, opened_by, messages, since FROM parked
               WHERE $1::text IS NULL OR type = $1 ORDER BY type, version`,
       values: [filter.type ?? null],
     });
+    return rows.map((row) => ({ ...row, since: row.since?.toISOString() ?? null }));
+  }
+
+  async parkedFor(type: string, id: string): Promise<ParkedFor | null> {
+    const [row] = await this.#ask<{ messages: number; since: Date | null }>({
+      text: `SELECT count(*) AS messages, min(parked_at) AS since FROM parked_message WHERE type = $1 AND id = $2`,
+      values: [type, id],
+    });
+    return row?.since ? { messages: row.messages, since: row.since.toISOString() } : null;
   }
 
   close(): Promise<void> {

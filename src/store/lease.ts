@@ -3,8 +3,10 @@ import { int4Array, int8Array } from './arrays.ts';
 import type { Session } from './connection.ts';
 import type { Lane } from './lane.ts';
 import {
+  NEEDS_LAST_MS,
   type NodeInfo,
   type OpenedShard,
+  type OpenedVersion,
   type OwnedShard,
   QUARANTINE_AFTER,
   type ShardEpoch,
@@ -27,8 +29,10 @@ const HELD = `
  */
 const ALIVE = `(expires_at > now() AND lock_id::oid IN (${HELD}))`;
 
-interface StandingRow extends Omit<Standing, 'owned'> {
+interface StandingRow extends Omit<Standing, 'owned' | 'others' | 'needs'> {
   owned: [shard: OwnedShard['shard'], epoch: OwnedShard['epoch'], commitNo: number][];
+  others: [opens: string, alive: boolean, sharing: number][];
+  needs: [shard: number, needs: string, fresh: boolean][];
 }
 
 interface OpenedRow {
@@ -51,6 +55,9 @@ const opened = (row: OpenedRow): OpenedShard => ({
   suspectSeq: row.suspect_seq,
 });
 
+/** Different answers to what nodes open that are kept as they were read. */
+const OPENS_KEPT = 32;
+
 const byShard = (a: OpenedShard, b: OpenedShard) => a.shard - b.shard;
 
 /** Registration, leases, session locks and shards of the nodes that use this store: one in production. */
@@ -63,6 +70,8 @@ export class Leases {
   readonly #locks = new Map<string, number>();
   /** Epochs the engine was told, by node. A shard that is ours at another epoch was claimed by a lost statement. */
   readonly #told = new Map<string, Map<number, number>>();
+  /** What nodes open, by its text. */
+  readonly #opens = new Map<string, readonly OpenedVersion[]>();
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(lease: Lane, ownership: Lane, calm: () => boolean) {
@@ -168,7 +177,7 @@ export class Leases {
     });
   }
 
-  claim(nodeId: string, max: number): Promise<OpenedShard[]> {
+  claim(nodeId: string, max: number, among?: readonly number[]): Promise<OpenedShard[]> {
     return this.#inTurn(async () => {
       const told = [...(this.#told.get(nodeId) ?? [])];
       // An attempt whose answer was lost may still land, even after the next one: whatever it took is ours at an
@@ -181,6 +190,7 @@ export class Leases {
           candidate AS MATERIALIZED (
             SELECT s.shard, s.owner FROM shard s
              WHERE EXISTS (SELECT FROM node WHERE node_id = $1)
+               AND ($6::int4[] IS NULL OR s.shard = ANY ($6))
                AND (s.owner IS NULL
                     OR (s.owner = $1 AND NOT EXISTS (
                           SELECT FROM told t WHERE t.shard = s.shard AND t.epoch = s.epoch))
@@ -206,6 +216,7 @@ export class Leases {
           int4Array(told, ([shard]) => shard),
           int8Array(told, ([, epoch]) => epoch),
           this.#calm(),
+          among ? int4Array(among, (shard) => shard) : null,
         ],
       });
       return this.#tell(nodeId, rows.map(opened));
@@ -300,13 +311,44 @@ export class Leases {
                (SELECT count(*) FROM shard WHERE owner IS NULL)::int4 AS free,
                ARRAY(SELECT DISTINCT owner FROM shard
                       WHERE owner IS NOT NULL AND NOT owner = ANY (ARRAY(SELECT node_id FROM live))) AS dead,
-               ARRAY(SELECT json_build_array(shard, epoch, commit_no) FROM shard WHERE owner = $1) AS owned`,
-      values: [nodeId],
+               ARRAY(SELECT json_build_array(shard, epoch, commit_no) FROM shard WHERE owner = $1) AS owned,
+               ARRAY(SELECT json_build_array(n.opens, n.node_id = ANY (ARRAY(SELECT node_id FROM live)),
+                                             count(*) FILTER (WHERE n.node_id = ANY (ARRAY(SELECT node_id FROM sharing))))
+                       FROM node n
+                      WHERE n.node_id <> $1 AND n.opens IS NOT NULL AND NOT n.draining AND n.expires_at > now()
+                      GROUP BY n.opens, n.node_id = ANY (ARRAY(SELECT node_id FROM live))
+                      ORDER BY n.opens) AS others,
+               ARRAY(SELECT json_build_array(shard, needs, needs_at > now() - $2 * interval '0.5 ms') FROM shard
+                      WHERE needs_at > now() - $2 * interval '1 ms' ORDER BY shard) AS needs`,
+      values: [nodeId, NEEDS_LAST_MS],
     });
     invariant(row, 'the standing is one row');
     const owned = row.owned.map(([shard, epoch, commitNo]) => ({ shard, epoch, commitNo }));
     this.#forgetLost(nodeId, owned);
-    return { ...row, owned };
+    return {
+      ...row,
+      owned,
+      others: row.others.map(([opens, alive, sharing]) => ({
+        opens: this.#read(opens),
+        alive,
+        sharing,
+      })),
+      needs: row.needs.map(([shard, needs, fresh]) => ({
+        shard,
+        needs: JSON.parse(needs) as string[],
+        fresh,
+      })),
+    };
+  }
+
+  /** Asked four times a second, and nearly always the same. */
+  #read(opens: string): readonly OpenedVersion[] {
+    const known = this.#opens.get(opens);
+    if (known) return known;
+    if (this.#opens.size >= OPENS_KEPT) this.#opens.clear();
+    const read = JSON.parse(opens) as OpenedVersion[];
+    this.#opens.set(opens, read);
+    return read;
   }
 
   /** Should a lost one be ours again, by a record that was put back to an earlier state, the engine must be told anew. */

@@ -1,5 +1,6 @@
 import { int4Array, int8Array, textArray } from './arrays.ts';
 import type { Lane } from './lane.ts';
+import { parkedActors } from './parked.ts';
 import {
   type ActorStatus,
   type Address,
@@ -91,12 +92,13 @@ export async function recover(
   const groups: number[][] = [];
   for (let i = 0; i < shards.length; i += RECOVER_SHARDS)
     groups.push(shards.slice(i, i + RECOVER_SHARDS));
-  const [{ at, timers }, outbox, ...actors] = await Promise.all([
+  const [{ at, timers }, outbox, parked, ...actors] = await Promise.all([
     nearTimers(lane, shards, timerHorizonMs),
     outboxOf(lane, shards, null),
+    parkedActors(lane, shards),
     ...groups.map((group) => busyActors(lane, group, eventIdsMax)),
   ]);
-  return { at, actors: actors.flat(), timers, outbox };
+  return { at, actors: actors.flat(), timers, outbox, parked };
 }
 
 async function busyActors(

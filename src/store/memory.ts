@@ -3,7 +3,7 @@ import { LIMITS, SHARDS } from '../config.ts';
 import { invariant } from '../errors.ts';
 import { wholeDelay } from './commit.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
-import { type ActorState, byText, type ShardState } from './memoryRead.ts';
+import { type ActorState, byText, type ParkedState, type ShardState } from './memoryRead.ts';
 import type { ReadStore } from './read.ts';
 import {
   type Address,
@@ -12,10 +12,13 @@ import {
   type EventKey,
   eventKey,
   type OutboxRow,
+  type ParkedActor,
+  type ParkedPosition,
   type Recovered,
   type ShardCommit,
   type Store,
   type StoredActor,
+  type StoredParked,
   type StoredTimer,
   type StoredTransition,
   type TimerKey,
@@ -54,6 +57,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       timers: new Map(),
       outbox: new Map(),
       deadLetters: new Map(),
+      parked: new Map(),
       marks: [],
     });
     this.#eventIdsMax = eventIdsMax;
@@ -64,7 +68,19 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     const actors = [...this.tables.actors.values()]
       .filter((actor) => actor.busy && actor.quarantinedAt === null && shards.includes(actor.shard))
       .map((actor) => this.#stored(actor, this.#eventIdsMax));
-    return { at, actors, timers, outbox: this.#outboxOf(shards, Number.POSITIVE_INFINITY) };
+    const outbox = this.#outboxOf(shards, Number.POSITIVE_INFINITY);
+    return { at, actors, timers, outbox, parked: this.#parkedActors(shards) };
+  }
+
+  async parkedMessages(
+    shard: number,
+    after: ParkedPosition | undefined,
+    limit: number,
+  ): Promise<StoredParked[]> {
+    return this.#parkedOf([shard])
+      .filter((row) => after === undefined || byPosition(row, after) > 0)
+      .slice(0, limit)
+      .map(({ at: _at, ...row }) => ({ ...row, body: row.body.slice() }));
   }
 
   async nearTimers(
@@ -175,6 +191,23 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       .map(({ createdAt: _created, ...row }) => row);
   }
 
+  #parkedOf(shards: readonly number[]): ParkedState[] {
+    return [...this.tables.parked.values()]
+      .filter(({ shard }) => shards.includes(shard))
+      .sort(byPosition);
+  }
+
+  #parkedActors(shards: readonly number[]): ParkedActor[] {
+    const found = new Map<string, ParkedActor>();
+    for (const { shard, type, id, at } of this.#parkedOf(shards)) {
+      const key = addressKey({ type, id });
+      const version = this.tables.actors.get(key)?.version ?? null;
+      const row = found.get(key) ?? { shard, type, id, version, messages: 0, since: at };
+      found.set(key, { ...row, messages: row.messages + 1, since: Math.min(row.since, at) });
+    }
+    return [...found.values()].sort((a, b) => byText(a.type, b.type) || byText(a.id, b.id));
+  }
+
   #refuseDuplicates(parts: readonly ShardCommit[]): void {
     const seen = new Set<string>();
     for (const part of parts)
@@ -243,8 +276,18 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       const body = row.body.slice();
       tables.deadLetters.set(key, { ...row, body, id, shard: number, at, redrivenAt: null });
     }
+    for (const { logId, logSeq } of part.unparked) tables.parked.delete(`${logId}/${logSeq}`);
+    for (const row of part.parked) {
+      const key = `${row.logId}/${row.logSeq}`;
+      const { shard: number, epoch } = part;
+      if (!tables.parked.has(key))
+        tables.parked.set(key, { ...row, body: row.body.slice(), shard: number, epoch, at });
+    }
   }
 }
+
+const byPosition = (a: ParkedPosition, b: ParkedPosition): number =>
+  a.epoch - b.epoch || a.logSeq - b.logSeq;
 
 const timerKey = (timer: TimerKey) => `${addressKey(timer)}/${timer.timerId}`;
 
@@ -261,4 +304,6 @@ const freeShard = (shard: number): ShardState => ({
   ownedSince: null,
   crashes: 0,
   suspectSeq: null,
+  needs: [],
+  needsAt: null,
 });

@@ -1,12 +1,15 @@
-import { MemoryReadStore, type ShardState } from './memoryRead.ts';
+import { MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
 import {
   type ActorTrial,
   addressKey,
   type MessageTrial,
+  NEEDS_LAST_MS,
   type NodeInfo,
   type OpenedShard,
+  type OtherNodes,
   QUARANTINE_AFTER,
   type ShardEpoch,
+  type ShardNeeds,
   type Standing,
   SUSPECT_AFTER,
 } from './store.ts';
@@ -52,11 +55,12 @@ export class MemoryOwnership extends MemoryReadStore {
     this.tables.nodes.delete(nodeId);
   }
 
-  async claim(nodeId: string, max: number): Promise<OpenedShard[]> {
+  async claim(nodeId: string, max: number, among?: readonly number[]): Promise<OpenedShard[]> {
     if (!this.tables.nodes.has(nodeId)) return [];
     const orphaned = (owner: string) => owner !== nodeId && !this.#isLive(owner);
     return this.tables.shards
       .filter((shard) => shard.owner === null || orphaned(shard.owner))
+      .filter(({ shard }) => !among || among.includes(shard))
       .slice(0, max)
       .map((shard) => {
         shard.previousOwner = shard.owner;
@@ -122,6 +126,13 @@ export class MemoryOwnership extends MemoryReadStore {
     return opened.sort((a, b) => a.shard - b.shard);
   }
 
+  async need(nodeId: string, needs: readonly ShardNeeds[]): Promise<void> {
+    for (const row of needs) {
+      const shard = this.#owned(nodeId, row);
+      if (shard) Object.assign(shard, { needs: [...row.needs], needsAt: this.clock.now() });
+    }
+  }
+
   /** Gives shards back that this node owns at the given epochs; others are left alone. */
   async release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void> {
     for (const { shard: number, epoch } of shards) {
@@ -156,7 +167,30 @@ export class MemoryOwnership extends MemoryReadStore {
       owned: shards
         .filter(({ owner }) => owner === nodeId)
         .map(({ shard, epoch, commitNo }) => ({ shard, epoch, commitNo })),
+      others: this.#others(nodeId, sharing),
+      needs: this.#needs(),
     };
+  }
+
+  #others(nodeId: string, sharing: readonly NodeState[]): OtherNodes[] {
+    const groups = new Map<string, OtherNodes>();
+    for (const node of this.tables.nodes.values()) {
+      const { opens, draining, expiresAt } = node;
+      if (node.nodeId === nodeId || !opens || draining || expiresAt <= this.clock.now()) continue;
+      const alive = this.#isLive(node.nodeId);
+      const key = `${alive} ${JSON.stringify(opens)}`;
+      const group = groups.get(key) ?? { opens, alive, sharing: 0 };
+      if (sharing.includes(node)) group.sharing++;
+      groups.set(key, group);
+    }
+    return [...groups.values()];
+  }
+
+  #needs(): Standing['needs'] {
+    return this.tables.shards.flatMap(({ shard, needs, needsAt }) => {
+      const age = this.clock.now() - (needsAt ?? Number.NEGATIVE_INFINITY);
+      return age < NEEDS_LAST_MS ? [{ shard, needs, fresh: age < NEEDS_LAST_MS / 2 }] : [];
+    });
   }
 
   #isLive(nodeId: string): boolean {

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import { contextOf, listLimit, parsed } from './inspect.ts';
+import { parkedRows } from './memoryParked.ts';
 import type {
   ActorDetail,
   ActorFilter,
@@ -9,6 +10,7 @@ import type {
   DeadLetterRow,
   HistoryRow,
   NodeRow,
+  ParkedFor,
   ParkedRow,
   QuarantinedRow,
   ReadStore,
@@ -20,6 +22,7 @@ import {
   type DeadLetterWrite,
   type NodeInfo,
   type OutboxRow,
+  type StoredParked,
   type StoredTimer,
   type StoredTransition,
 } from './store.ts';
@@ -38,6 +41,9 @@ export interface ShardState {
   ownedSince: number | null;
   crashes: number;
   suspectSeq: number | null;
+  needs: readonly string[];
+  /** When they were told; null: never. */
+  needsAt: number | null;
 }
 
 export interface NodeState extends NodeInfo {
@@ -66,6 +72,10 @@ export interface DeadLetterState extends DeadLetterWrite {
   redrivenAt: number | null;
 }
 
+export interface ParkedState extends StoredParked {
+  at: number;
+}
+
 /** What the tables are in Postgres. */
 export interface Tables {
   shards: ShardState[];
@@ -82,6 +92,8 @@ export interface Tables {
   outbox: Map<string, OutboxRow & { createdAt: number }>;
   /** By `logId/logSeq`. */
   deadLetters: Map<string, DeadLetterState>;
+  /** By `logId/logSeq`. */
+  parked: Map<string, ParkedState>;
   marks: { at: number; seq: number }[];
 }
 
@@ -90,6 +102,10 @@ const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms));
 
 /** Like `<` in the database: byte by byte, which for what is compared here is JavaScript's order. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** As Postgres sorts: null comes last. */
+const byVersion = (a: string | null, b: string | null): number =>
+  a === null || b === null ? Number(a === null) - Number(b === null) : byText(a, b);
 
 /** The reading half of the in-memory twin. */
 export class MemoryReadStore implements ReadStore {
@@ -122,6 +138,7 @@ export class MemoryReadStore implements ReadStore {
       retries: parsed(row.retries),
       crashes: row.crashes,
       quarantined_at: row.quarantinedAt === null ? null : iso(row.quarantinedAt),
+      parked: await this.parkedFor(type, id),
       timers: [...this.tables.timers.values()]
         .filter((timer) => timer.type === type && timer.id === id)
         .sort((a, b) => a.fireAt - b.fireAt || byText(a.timerId, b.timerId))
@@ -252,40 +269,18 @@ export class MemoryReadStore implements ReadStore {
       }));
   }
 
+  async parkedFor(type: string, id: string): Promise<ParkedFor | null> {
+    const rows = [...this.tables.parked.values()].filter(
+      (row) => row.type === type && row.id === id,
+    );
+    if (rows.length === 0) return null;
+    return { messages: rows.length, since: iso(Math.min(...rows.map(({ at }) => at))) };
+  }
+
   async parked(filter: { type?: string } = {}): Promise<ParkedRow[]> {
-    const now = this.clock.now();
-    const live = [...this.tables.nodes.values()].filter((n) => n.session && n.expiresAt > now);
-    const rows = new Map<string, ParkedRow>();
-    for (const {
-      type,
-      version,
-      status,
-      shard,
-      busy,
-      quarantinedAt,
-    } of this.tables.actors.values()) {
-      if (status !== 'active' || (filter.type !== undefined && type !== filter.type)) continue;
-      const opens = ({ opens }: NodeInfo) =>
-        opens?.find((open) => open.type === type && open.version === version);
-      const key = `${type}@${version}`;
-      const opened_by = live.filter((node) => !node.opens || opens(node)).length;
-      const row = rows.get(key) ?? {
-        type,
-        version,
-        actors: 0,
-        waiting: 0,
-        nodes: live.length,
-        opened_by,
-      };
-      const owner = live.find(({ nodeId }) => nodeId === this.tables.shards[shard]?.owner);
-      row.actors++;
-      if (busy && quarantinedAt === null && owner?.opens && opens(owner)?.as !== version)
-        row.waiting++;
-      rows.set(key, row);
-    }
-    return [...rows.values()]
-      .filter((row) => row.opened_by < row.nodes || row.waiting > 0)
-      .sort((a, b) => byText(a.type, b.type) || byText(a.version, b.version));
+    return parkedRows(this.tables, this.clock.now())
+      .filter(({ type }) => filter.type === undefined || type === filter.type)
+      .sort((a, b) => byText(a.type, b.type) || byVersion(a.version, b.version));
   }
 
   #deadLetter(deadLetterId: string): DeadLetterState | undefined {

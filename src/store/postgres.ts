@@ -9,6 +9,7 @@ import { Lane, type LaneHealth } from './lane.ts';
 import { Leases } from './lease.ts';
 import { knownEvents, load, markLog, nearTimers, outboxOf, recover, transitions } from './load.ts';
 import { checkSchema } from './migrate.ts';
+import { need, parkedMessages } from './parked.ts';
 import type { ReadStore } from './read.ts';
 import type {
   ActorTrial,
@@ -19,12 +20,15 @@ import type {
   NodeInfo,
   OpenedShard,
   OutboxRow,
+  ParkedPosition,
   Recovered,
   ShardCommit,
   ShardEpoch,
+  ShardNeeds,
   Standing,
   Store,
   StoredActor,
+  StoredParked,
   StoredTimer,
   StoredTransition,
 } from './store.ts';
@@ -210,12 +214,16 @@ export class PostgresStore implements Store {
     return this.#leases.unregister(nodeId);
   }
 
-  claim(nodeId: string, max: number): Promise<OpenedShard[]> {
-    return this.#leases.claim(nodeId, max);
+  claim(nodeId: string, max: number, among?: readonly number[]): Promise<OpenedShard[]> {
+    return this.#leases.claim(nodeId, max, among);
   }
 
   reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]> {
     return this.#leases.reclaim(nodeId, shards);
+  }
+
+  need(nodeId: string, needs: readonly ShardNeeds[]): Promise<void> {
+    return need(this.#ownership, nodeId, needs);
   }
 
   release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void> {
@@ -244,6 +252,14 @@ export class PostgresStore implements Store {
 
   recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered> {
     return recover(this.#loads, shards, timerHorizonMs, this.#limits.eventIdsInMemory);
+  }
+
+  parkedMessages(
+    shard: number,
+    after: ParkedPosition | undefined,
+    limit: number,
+  ): Promise<StoredParked[]> {
+    return parkedMessages(this.#loads, shard, after, limit);
   }
 
   nearTimers(

@@ -20,8 +20,13 @@ export interface ReadStore {
   nodes(): Promise<NodeRow[]>;
   /** Actors nothing runs for until somebody releases them, the last quarantined first. */
   quarantined(filter?: { limit?: number }): Promise<QuarantinedRow[]>;
-  /** Versions of active actors that some live node cannot open, or has not. Looks at every active actor. */
+  /**
+   * Versions of active actors that some live node cannot open, or has not, and those that messages wait for. Looks at
+   * every active actor.
+   */
   parked(filter?: { type?: string }): Promise<ParkedRow[]>;
+  /** Messages that are parked for one actor, or for one that is still to come; null: none. */
+  parkedFor(type: string, id: string): Promise<ParkedFor | null>;
 }
 
 export interface ActorFilter {
@@ -63,6 +68,7 @@ export interface ActorDetail extends ActorSummary {
   crashes: number;
   /** Since when nothing runs for it; null: it is in no quarantine. */
   quarantined_at: string | null;
+  parked: ParkedFor | null;
   timers: { timer_id: string; fire_at: string; event: unknown }[];
 }
 
@@ -131,9 +137,16 @@ export interface NodeRow {
   nats_ok: boolean;
 }
 
+export interface ParkedFor {
+  messages: number;
+  /** When the oldest of them was parked. */
+  since: string;
+}
+
 export interface ParkedRow {
   type: string;
-  version: string;
+  /** Null: of messages for actors that are still to come. */
+  version: string | null;
   /** Active actors of this version. */
   actors: number;
   /** Those something should run for, and the owner of their shard has not opened them. */
@@ -142,6 +155,10 @@ export interface ParkedRow {
   nodes: number;
   /** Those of them that can open it. */
   opened_by: number;
+  /** Parked messages. */
+  messages: number;
+  /** When the oldest of them was parked. */
+  since: string | null;
 }
 
 export interface QuarantinedRow {

@@ -25,8 +25,9 @@ export interface Store {
    * Claims up to `max` shards that are free or orphaned (owner's lease over, or its session lock gone),
    * each with `epoch + 1`. Returns those it got, in shard order. A dead owner is one more death for the shard and for
    * each actor something ran for; a fifth one in a row, without the actor having got on, quarantines it.
+   * `among`: only these; left out: any.
    */
-  claim(nodeId: string, max: number): Promise<OpenedShard[]>;
+  claim(nodeId: string, max: number, among?: readonly number[]): Promise<OpenedShard[]>;
   /** Opens shards this node owns at the given epochs again with `epoch + 1`; those it lost are absent (S3). */
   reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]>;
   /** These are about to be tried, at most one for each shard: when the node dies, it may have died of them. */
@@ -35,6 +36,11 @@ export interface Store {
   tryActors(nodeId: string, trials: readonly ActorTrial[]): Promise<void>;
   /** The owner has lived long enough: earlier deaths are not held against the shard and its actors any more. */
   forgive(nodeId: string, shard: ShardEpoch): Promise<void>;
+  /**
+   * What whoever owns the shards this node owns at the given epochs is asked to open (`Standing.needs`), instead of what
+   * was asked before. Others are left alone.
+   */
+  need(nodeId: string, needs: readonly ShardNeeds[]): Promise<void>;
   /** Gives shards back that this node owns at the given epochs; others are left alone. */
   release(nodeId: string, shards: readonly ShardEpoch[]): Promise<void>;
   /**
@@ -45,8 +51,14 @@ export interface Store {
   /** How this node stands among the others. */
   standing(nodeId: string): Promise<Standing>;
 
-  /** What a newly opened shard must resume: busy actors, near timers, unapplied outbox. */
+  /** What a newly opened shard must resume: busy actors, near timers, unapplied outbox; and for whom messages are parked. */
   recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered>;
+  /** Parked messages of a shard behind `after`, in the order in which they were parked. */
+  parkedMessages(
+    shard: number,
+    after: ParkedPosition | undefined,
+    limit: number,
+  ): Promise<StoredParked[]>;
   /** Timers due within the horizon, oldest deadline first. */
   nearTimers(
     shards: readonly number[],
@@ -125,6 +137,23 @@ export interface ShardEpoch {
   epoch: number;
 }
 
+/** What the owner of a shard is asked to open: `type@version`, or `type` for one no actor has yet. */
+export interface ShardNeeds extends ShardEpoch {
+  needs: readonly string[];
+}
+
+/** Needs that were last told longer ago count for nothing, ms. */
+export const NEEDS_LAST_MS = 600_000;
+
+/** Other nodes that say the same about what they can open. */
+export interface OtherNodes {
+  opens: readonly OpenedVersion[];
+  /** Nothing tells that they are dead; their leases run in either case. */
+  alive: boolean;
+  /** How many of them share the shards. */
+  sharing: number;
+}
+
 export interface Standing {
   /**
    * Nodes the shards are shared by: those that are not known to be dead, do not drain and reach NATS. When none of
@@ -139,6 +168,10 @@ export interface Standing {
   dead: string[];
   /** What this node owns by the record. */
   owned: OwnedShard[];
+  /** The other nodes whose leases run and that do not drain; those that do not say what they open are left out. */
+  others: OtherNodes[];
+  /** Shards whose owners were asked to open something lately. `fresh`: for less than half of `NEEDS_LAST_MS`. */
+  needs: { shard: number; needs: readonly string[]; fresh: boolean }[];
 }
 
 export interface OwnedShard extends ShardEpoch {
@@ -290,10 +323,8 @@ export interface OutboxRow extends OutboxWrite {
   shard: number;
 }
 
-export interface DeadLetterWrite {
-  /** Which stream (name and creation time) and sequence: one dead letter for each. */
-  logId: string;
-  logSeq: number;
+/** One for each position in the log. */
+export interface DeadLetterWrite extends LogPosition {
   /** Error code (`src/errors.ts`). */
   reason: string;
   detail: string;
@@ -302,6 +333,43 @@ export interface DeadLetterWrite {
   headers: string;
   body: Uint8Array;
   messageId: string | null;
+}
+
+/** A message of the log that waits for a node that can open its actor. */
+export interface ParkedWrite extends Address, LogPosition {
+  subject: string;
+  /** JSON object of the message's headers. */
+  headers: string;
+  body: Uint8Array;
+  messageId: string | null;
+}
+
+/** Which stream (name and creation time) and sequence. */
+export interface LogPosition {
+  logId: string;
+  logSeq: number;
+}
+
+/** Where a parked message stands in its shard. */
+export interface ParkedPosition {
+  /** Of the shard when it was parked. */
+  epoch: number;
+  logSeq: number;
+}
+
+export interface StoredParked extends ParkedWrite {
+  shard: number;
+  epoch: number;
+}
+
+/** An actor, or one that may come to be, with parked messages. */
+export interface ParkedActor extends Address {
+  shard: number;
+  /** Of the actor's row; null when there is none. */
+  version: string | null;
+  messages: number;
+  /** When the oldest of them was parked, on the database clock, ms since 1970. */
+  since: number;
 }
 
 export interface ShardCommit {
@@ -320,6 +388,9 @@ export interface ShardCommit {
   /** Message ids, of any shard's rows. Never names one of `outboxAdded`. */
   outboxDone: string[];
   deadLetters: DeadLetterWrite[];
+  parked: ParkedWrite[];
+  /** Parked messages that were applied, or are dead letters. Never names one of `parked`. */
+  unparked: LogPosition[];
 }
 
 export interface CommitResult {
@@ -335,4 +406,5 @@ export interface Recovered {
   actors: StoredActor[];
   timers: StoredTimer[];
   outbox: OutboxRow[];
+  parked: ParkedActor[];
 }

@@ -55,7 +55,16 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       // A node of an earlier release does not say, and nobody knows better.
       expect(await cluster.reads.parked()).toEqual([]);
       await store.register({ ...nodeInfo('none'), opens: [] }, 60_000);
-      const newer = { type: 'order', version: '2', actors: 1, waiting: 0, nodes: 2, opened_by: 1 };
+      const newer = {
+        type: 'order',
+        version: '2',
+        actors: 1,
+        waiting: 0,
+        nodes: 2,
+        opened_by: 1,
+        messages: 0,
+        since: null,
+      };
       const older = { ...newer, version: '1', actors: 2 };
       expect(await cluster.reads.parked()).toEqual([older, newer]);
       const opens = [
@@ -907,6 +916,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         retries: { i: 1 },
         crashes: 0,
         quarantined_at: null,
+        parked: null,
         timers: [
           { timer_id: 't', fire_at: new Date(at + 1_000).toISOString(), event: { type: 'T' } },
         ],

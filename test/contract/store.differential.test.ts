@@ -14,6 +14,7 @@ import {
   address,
   deadLetter,
   message,
+  parkedMessage,
   part,
   type StoreCluster,
   type StoreNode,
@@ -106,6 +107,12 @@ test('Postgres and the in-memory twin agree on any sequence of operations', asyn
     const applied = `m-${below(30)}`;
     if (chance(0.3) && applied !== sent) write.outboxDone.push(applied);
     if (chance(0.1)) write.deadLetters.push(deadLetter(below(20), { detail: String(below(9)) }));
+    // A position of the log belongs to one shard, too.
+    const position = () => shard.shard * 100 + below(20);
+    const kept = position();
+    if (chance(0.3)) write.parked.push(parkedMessage(kept, id, { subject: `s${below(9)}` }));
+    const taken = position();
+    if (chance(0.3) && taken !== kept) write.unparked.push(parkedMessage(taken, id));
     return write;
   }
 
@@ -185,7 +192,8 @@ test('Postgres and the in-memory twin agree on any sequence of operations', asyn
   );
   await both(
     (side) => sides[side].store.recover(shards, 3_600_000),
-    ({ actors, timers, outbox }) => ({
+    ({ actors, timers, outbox, parked }) => ({
+      parked: parked.map(({ since: _since, ...row }) => row),
       actors: byKey(actors, addressKey),
       timers: byKey(timers.map(timeless), (row) => `${addressKey(row)}/${row.timerId}`),
       outbox: byKey(outbox, (row) => row.messageId),
@@ -203,6 +211,8 @@ test('Postgres and the in-memory twin agree on any sequence of operations', asyn
         String,
       ),
   );
+  for (const shard of shards)
+    await both((side) => sides[side].store.parkedMessages(shard, undefined, 100));
   await both((side) => clusters[side].reads.counts());
   await Promise.all(clusters.map((cluster) => cluster.close()));
 }, 60_000);

@@ -329,7 +329,7 @@ describe('schema', () => {
     const results = await Promise.all(
       Array.from({ length: 6 }, () => migrate({ ...options(), namespace: space })),
     );
-    const files = ['0001_initial.sql', '0002_cluster.sql', '0003_versions.sql'];
+    const files = ['0001_initial.sql', '0002_cluster.sql', '0003_versions.sql', '0004_parked.sql'];
     expect(results.flatMap(({ applied }) => applied)).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
   });
@@ -393,9 +393,12 @@ describe('schema', () => {
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
       nodes: 'node_id name host pid version started_at expires_at live shards draining nats_ok',
       opens: 'node_id name type version as',
-      parked: 'type version actors waiting nodes opened_by',
+      parked: 'type version actors waiting nodes opened_by messages since',
+      parked_messages:
+        'type id version subject headers message_id bytes body log_id log_seq shard parked_at',
       quarantined: 'type id state version seq shard crashes quarantined_at',
-      shards: 'shard owner epoch cursor commit_no opened_at owned_since crashes suspect_seq',
+      shards:
+        'shard owner epoch cursor commit_no opened_at owned_since crashes suspect_seq needs needs_at',
       timers: 'type id timer_id shard fire_at armed_seq event',
       transitions: 'type id seq epoch node_id event_type event event_id from_state to_state at',
       versions: 'type version actors waiting nodes opened_by',

@@ -18,8 +18,8 @@ export async function memoryCluster(): Promise<StoreCluster> {
   const store = createMemoryStore({ clock, shards: CONTRACT_SHARDS });
   return {
     reads: store,
-    async node(leaseMs = LEASE_MS, nodeId = crypto.randomUUID()) {
-      await store.register(nodeInfo(nodeId), leaseMs);
+    async node(leaseMs = LEASE_MS, nodeId = crypto.randomUUID(), opens) {
+      await store.register(nodeInfo(nodeId, opens), leaseMs);
       return { nodeId, store, kill: async () => store.dropSession(nodeId) };
     },
     async wait(ms) {
@@ -39,10 +39,10 @@ export async function postgresCluster(databaseUrl: string): Promise<StoreCluster
   const stores = new Set<PostgresStore>();
   return {
     reads,
-    async node(leaseMs = LEASE_MS, nodeId = crypto.randomUUID()) {
+    async node(leaseMs = LEASE_MS, nodeId = crypto.randomUUID(), opens) {
       const store = await openStore({ ...options, shards });
       stores.add(store);
-      await store.register(nodeInfo(nodeId), leaseMs);
+      await store.register(nodeInfo(nodeId, opens), leaseMs);
       return { nodeId, store, kill: async () => store.destroy() };
     },
     wait: (ms) => sleep(systemClock, ms),

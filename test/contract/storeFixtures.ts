@@ -5,7 +5,9 @@ import type {
   DeadLetterWrite,
   NodeInfo,
   OpenedShard,
+  OpenedVersion,
   OutboxWrite,
+  ParkedWrite,
   ShardCommit,
   ShardEpoch,
   Store,
@@ -24,14 +26,15 @@ export interface StoreNode {
 /** A fresh, empty namespace and the nodes on it. */
 export interface StoreCluster {
   /** Registers a node; `leaseMs` is one minute unless told, and the id a new one. */
-  node(leaseMs?: number, nodeId?: string): Promise<StoreNode>;
+  node(leaseMs?: number, nodeId?: string, opens?: readonly OpenedVersion[]): Promise<StoreNode>;
   reads: ReadStore;
   /** Lets time pass on the database's clock. */
   wait(ms: number): Promise<void>;
   close(): Promise<void>;
 }
 
-export const nodeInfo = (nodeId: string): NodeInfo => ({
+export const nodeInfo = (nodeId: string, opens?: readonly OpenedVersion[]): NodeInfo => ({
+  ...(opens && { opens }),
   nodeId,
   name: `name of ${nodeId}`,
   host: 'host',
@@ -114,6 +117,22 @@ export const deadLetter = (
   ...more,
 });
 
+export const parkedMessage = (
+  logSeq: number,
+  id: string,
+  more: Partial<ParkedWrite> = {},
+): ParkedWrite => ({
+  logId: 'JOBS@2026-01-01',
+  logSeq,
+  type: 'order',
+  id,
+  subject: `events.order.${id}`,
+  headers: `{"Nats-Msg-Id":"m-${logSeq}"}`,
+  body: Uint8Array.of(0, 1, 0x7b, 0xff),
+  messageId: `m-${logSeq}`,
+  ...more,
+});
+
 /** The next commit of an opened shard; everything not given is empty. */
 export const part = (
   shard: Pick<OpenedShard, 'shard' | 'epoch' | 'commitNo' | 'cursor'>,
@@ -130,6 +149,8 @@ export const part = (
   outboxAdded: [],
   outboxDone: [],
   deadLetters: [],
+  parked: [],
+  unparked: [],
   ...more,
 });
 

@@ -99,6 +99,7 @@ const CLUSTER: ClusterFacts = {
   shards: [shard(0, 'n1')],
   deadLetters: [],
   quarantined: [],
+  parked: [],
 };
 const QUARANTINED = {
   type: 'order',

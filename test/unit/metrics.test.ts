@@ -15,6 +15,7 @@ const away: Breaker = { state: 'open', since: 5_000, error: 'ECONNREFUSED', reco
 
 const parts = (): MetricsParts => ({
   ownedShards: 64,
+  parked: { messages: 3, ageMs: 4_000 },
   stalledShards: 1,
   lag: 7,
   timers: 3,
