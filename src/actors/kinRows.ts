@@ -51,7 +51,7 @@ export function snapshotOf(
 }
 
 /** The type of a row's machine, given that of its root; undefined when the root's machine does not lead there any more. */
-export function typeOfRow(root: ActorType, row: StoredActor): ActorType | undefined {
+export function typeOfRow(root: ActorType, row: RowText): ActorType | undefined {
   if (!isChildRow(row)) return root;
   const { path = [] } = JSON.parse(row.snapshot) as Envelope;
   let type: ActorType | undefined = root;
