@@ -228,7 +228,8 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   #apply(nodeId: string, part: ShardCommit, at: number): void {
     const { tables } = this;
     const shard = tables.shards[part.shard] as ShardState;
-    if (part.cursor > shard.cursor && shard.suspectSeq === null) shard.crashes = 0;
+    const isParked = [...tables.parked.values()].some((row) => row.shard === part.shard);
+    if (part.cursor > shard.cursor && shard.suspectSeq === null && !isParked) shard.crashes = 0;
     shard.cursor = Math.max(shard.cursor, part.cursor);
     shard.commitNo = part.commitNo;
     for (const row of part.actors) {
