@@ -1,10 +1,9 @@
 import type { LogMessage } from '../bus/bus.ts';
+import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
 import type {
   DeadLetterWrite,
-  LogPosition,
   OutboxRow,
   OutboxWrite,
-  ParkedWrite,
   ShardCommit,
   TimerWrite,
   TransitionWrite,

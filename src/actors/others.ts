@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
-import type { OpenedVersion, OtherNodes } from '../store/store.ts';
+import type { OtherNodes } from '../store/elsewhere.ts';
+import type { OpenedVersion } from '../store/store.ts';
 import type { Registry } from './registry.ts';
 
 /**
@@ -25,9 +26,12 @@ export class Others {
   observe(groups: readonly OtherNodes[]): void {
     const now = this.#clock.monotonic();
     const dead = new Set<string>();
+    const living = new Set(
+      groups.filter(({ alive }) => alive).map(({ opens }) => JSON.stringify(opens)),
+    );
     this.#groups = groups.filter(({ opens, alive }) => {
-      if (alive) return true;
       const said = JSON.stringify(opens);
+      if (alive || living.has(said)) return alive;
       dead.add(said);
       const since = this.#deadSince.get(said) ?? now;
       this.#deadSince.set(said, since);

@@ -1,5 +1,6 @@
 import type { LogMessage } from '../bus/bus.ts';
-import { type Address, addressKey, type StoredParked } from '../store/store.ts';
+import type { StoredParked } from '../store/elsewhere.ts';
+import { type Address, addressKey } from '../store/store.ts';
 
 /** A message that was parked, as it came from the log. */
 export class ParkedMessage implements LogMessage {

@@ -1,4 +1,5 @@
-import { addressKey, type ParkedActor } from '../store/store.ts';
+import type { ParkedActor } from '../store/elsewhere.ts';
+import { addressKey } from '../store/store.ts';
 import { needOf, type Others } from './others.ts';
 import type { ParkedMessage } from './parkedMessage.ts';
 

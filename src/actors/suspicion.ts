@@ -118,14 +118,20 @@ export class Suspicion {
     if (this.#over) return;
     this.#over = true;
     for (const timer of this.#timers.splice(0)) this.#shard.post(timer);
-    if (!this.#triesEach || this.#shard.closed) return;
+    if (!this.#triesEach || this.#shard.closed || this.#leavesSome) return;
     this.#note(this.#ring.marks.message({ ...epochOf(this.#shard), seq: null }));
   }
 
   /** An owner that has lived this long has not died of what it began with. */
   #forgive(): void {
     const { store, nodeId } = this.#ring;
-    if (!this.#shard.closed) this.#note(store.forgive(nodeId, epochOf(this.#shard)));
+    if (!this.#shard.closed && !this.#leavesSome)
+      this.#note(store.forgive(nodeId, epochOf(this.#shard)));
+  }
+
+  /** Others have died of what they began with, and that may be parked: this owner does not try it. */
+  get #leavesSome(): boolean {
+    return this.#shard.parking.messages > 0;
   }
 
   #note(written: Promise<void>): void {

@@ -1,5 +1,5 @@
 import { sleep } from '../clock.ts';
-import type { ParkedPosition } from '../store/store.ts';
+import type { ParkedPosition } from '../store/elsewhere.ts';
 import { ParkedMessage } from './parkedMessage.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';

@@ -15,6 +15,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   migrate_failed:
     'The actor is as it was, the event is kept as a dead letter: correct migrate, deploy, then perdure dead redrive --all --reason migrate_failed.',
   not_found: 'perdure ls shows those there are.',
+  parked_full:
+    'The message is kept as a dead letter: once a node that can open the actor runs, perdure dead redrive --all --reason parked_full.',
   store_unavailable: 'Check the URL and that Postgres runs; perdure doctor looks closer.',
   timeout:
     'Whether it happened is not known; perdure show tells, perdure doctor says whether nodes run.',
@@ -23,7 +25,7 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   unknown_type:
     'The message is kept as a dead letter: once a node with this type runs, perdure dead redrive --all --reason unknown_type.',
   version_unknown:
-    'The event is kept as a dead letter: once a node with that version runs, perdure dead redrive --all --reason version_unknown.',
+    'The event is kept as a dead letter: deploy the machine that wrote the actor, then perdure dead redrive --all --reason version_unknown.',
   wrong_credentials: 'Correct user, password or database in the URL.',
 };
 

@@ -17,7 +17,8 @@ const PASSED = 'ANY (ARRAY(SELECT shard FROM fence))';
  * `locked` takes the row locks in shard order, so that no two statements wait for each other in a circle, and
  * checks the epoch on the newest version of the row: a claim that came first is waited for and then seen. The commit
  * number must be the next one: in a database that was put back to an earlier state, what the owner has in memory does
- * not follow from what is recorded.
+ * not follow from what is recorded. Getting on clears the shard of earlier deaths, unless it was a parked message that
+ * another node has died of and this one never tries.
  */
 const HEAD = `
 WITH locked AS MATERIALIZED (
@@ -30,7 +31,9 @@ WITH locked AS MATERIALIZED (
 fence AS (
   UPDATE shard s
      SET cursor = greatest(s.cursor, locked.cursor), commit_no = locked.commit_no,
-         crashes = CASE WHEN locked.cursor > s.cursor AND s.suspect_seq IS NULL THEN 0 ELSE s.crashes END
+         crashes = CASE WHEN s.crashes > 0 AND locked.cursor > s.cursor AND s.suspect_seq IS NULL
+                         AND NOT EXISTS (SELECT FROM parked_message p WHERE p.shard = s.shard)
+                        THEN 0 ELSE s.crashes END
     FROM locked WHERE s.shard = locked.shard
   RETURNING s.shard)`;
 

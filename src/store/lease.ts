@@ -1,9 +1,9 @@
 import { invariant } from '../errors.ts';
 import { int4Array, int8Array } from './arrays.ts';
 import type { Session } from './connection.ts';
+import { NEEDS_LAST_MS } from './elsewhere.ts';
 import type { Lane } from './lane.ts';
 import {
-  NEEDS_LAST_MS,
   type NodeInfo,
   type OpenedShard,
   type OpenedVersion,

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
 import { invariant } from '../errors.ts';
 import { wholeDelay } from './commit.ts';
+import type { ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import { type ActorState, byText, type ParkedState, type ShardState } from './memoryRead.ts';
 import type { ReadStore } from './read.ts';
@@ -12,13 +13,10 @@ import {
   type EventKey,
   eventKey,
   type OutboxRow,
-  type ParkedActor,
-  type ParkedPosition,
   type Recovered,
   type ShardCommit,
   type Store,
   type StoredActor,
-  type StoredParked,
   type StoredTimer,
   type StoredTransition,
   type TimerKey,
@@ -230,7 +228,8 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   #apply(nodeId: string, part: ShardCommit, at: number): void {
     const { tables } = this;
     const shard = tables.shards[part.shard] as ShardState;
-    if (part.cursor > shard.cursor && shard.suspectSeq === null) shard.crashes = 0;
+    const isParked = [...tables.parked.values()].some((row) => row.shard === part.shard);
+    if (part.cursor > shard.cursor && shard.suspectSeq === null && !isParked) shard.crashes = 0;
     shard.cursor = Math.max(shard.cursor, part.cursor);
     shard.commitNo = part.commitNo;
     for (const row of part.actors) {

@@ -1,15 +1,13 @@
+import { NEEDS_LAST_MS, type OtherNodes, type ShardNeeds } from './elsewhere.ts';
 import { MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
 import {
   type ActorTrial,
   addressKey,
   type MessageTrial,
-  NEEDS_LAST_MS,
   type NodeInfo,
   type OpenedShard,
-  type OtherNodes,
   QUARANTINE_AFTER,
   type ShardEpoch,
-  type ShardNeeds,
   type Standing,
   SUSPECT_AFTER,
 } from './store.ts';

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
+import type { StoredParked } from './elsewhere.ts';
 import { contextOf, listLimit, parsed } from './inspect.ts';
 import { parkedRows } from './memoryParked.ts';
 import type {
@@ -22,7 +23,6 @@ import {
   type DeadLetterWrite,
   type NodeInfo,
   type OutboxRow,
-  type StoredParked,
   type StoredTimer,
   type StoredTransition,
 } from './store.ts';

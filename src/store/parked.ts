@@ -1,6 +1,6 @@
 import { int4Array, int8Array, textArray } from './arrays.ts';
+import type { ParkedActor, ParkedPosition, ShardNeeds, StoredParked } from './elsewhere.ts';
 import type { Lane } from './lane.ts';
-import type { ParkedActor, ParkedPosition, ShardNeeds, StoredParked } from './store.ts';
 
 interface ParkedRow {
   shard: number;

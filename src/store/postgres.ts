@@ -4,6 +4,7 @@ import { LIMITS, type Limits, type Namespace, SHARDS } from '../config.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { commit } from './commit.ts';
 import { type SessionOptions, waitUntilReachable } from './connection.ts';
+import type { ParkedPosition, ShardNeeds, StoredParked } from './elsewhere.ts';
 import { PostgresReadStore } from './inspect.ts';
 import { Lane, type LaneHealth } from './lane.ts';
 import { Leases } from './lease.ts';
@@ -20,15 +21,12 @@ import type {
   NodeInfo,
   OpenedShard,
   OutboxRow,
-  ParkedPosition,
   Recovered,
   ShardCommit,
   ShardEpoch,
-  ShardNeeds,
   Standing,
   Store,
   StoredActor,
-  StoredParked,
   StoredTimer,
   StoredTransition,
 } from './store.ts';

@@ -1,3 +1,4 @@
+import type { ParkedWrite } from '../../src/store/elsewhere.ts';
 import type { ReadStore } from '../../src/store/read.ts';
 import type {
   ActorWrite,
@@ -7,7 +8,6 @@ import type {
   OpenedShard,
   OpenedVersion,
   OutboxWrite,
-  ParkedWrite,
   ShardCommit,
   ShardEpoch,
   Store,

@@ -113,6 +113,29 @@ export function storeParkedContract(name: string, makeCluster: () => Promise<Sto
       expect(await store.transitions(address('a'), 1, 10)).toHaveLength(1);
     });
 
+    test('keep the shard under suspicion: getting on without them proves nothing', async () => {
+      const { store, nodeId, shard, cluster } = await setup();
+      await store.commit(nodeId, [part(shard(1), { parked: [parkedMessage(5, 'a')] })]);
+      const dies = await cluster.node();
+      await store.release(nodeId, [1, 2].map(shard));
+      await dies.store.claim(dies.nodeId, 2);
+      await dies.kill();
+      await expect.poll(() => store.claim(nodeId, 2)).toHaveLength(2);
+      const crashes = async () => (await cluster.reads.shards()).slice(1, 3).map((r) => r.crashes);
+      expect(await crashes()).toEqual([1, 1]);
+      const again = (await cluster.reads.shards()).slice(1, 3).map((row) => ({
+        shard: row.shard,
+        epoch: row.epoch,
+        commitNo: row.commit_no,
+        cursor: row.cursor,
+      }));
+      await store.commit(
+        nodeId,
+        again.map((row) => part(row, { cursor: 9 })),
+      );
+      expect(await crashes()).toEqual([1, 0]);
+    });
+
     test('are shown by type and version, and for one actor, with the time', async () => {
       const { store, nodeId, shard, cluster } = await setup();
       const { at } = await store.commit(nodeId, [

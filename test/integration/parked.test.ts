@@ -165,6 +165,40 @@ test('what an actor sends to one that only another node can open arrives once', 
   expect(await world.check({ types: TYPES })).toEqual([]);
 });
 
+test('a parked message that kills nodes kills five, though another node gets on in between', async () => {
+  const first = await spawn('1');
+  let second = await spawn('2');
+  await world.client.start('mine', { id: 'a', until: 'committed' });
+  const [neighbour = ''] = world.neighbours('mine', 'a', 1);
+  await world.client.start(tally1, { id: neighbour });
+  await second.kill('SIGKILL');
+  await world.publish('events.mine.a', '{"type":"BOOM"}');
+  await add('mine', ['a'], 1);
+  await eventually(async () => (await parkedMessages()) === 2, { what: 'both are parked' });
+  const owner = async () =>
+    (
+      await world.sql.query<{ owner: string }>(`SELECT owner FROM shard WHERE shard = $1`, [
+        shardOf('mine', 'a', SHARDS),
+      ])
+    )[0]?.owner;
+  const firstId = await first.ready;
+  for (let deaths = 0; deaths < 5; deaths++) {
+    second = await spawn('2');
+    await second.exited;
+    await eventually(async () => (await owner()) === firstId, { what: 'the shard is back' });
+    // The shard's cursor gets on, where nobody can die of it.
+    await world.client.start('tally', {
+      id: world.neighbours('mine', 'a', deaths + 2).at(-1) as string,
+      until: 'committed',
+    });
+  }
+  await spawn('2');
+  await allSaw('mine', ['a'], [1]);
+  const [letter] = await world.deadLetters('events.mine.a');
+  expect(letter).toMatchObject({ reason: 'event_quarantined' });
+  expect(await parkedMessages()).toBe(0);
+}, 60_000);
+
 test('parked messages that are full: one more is a dead letter, and those before it are applied', async () => {
   const second = await world.node(SECOND);
   await world.client.start(tally2, { id: 'a', until: 'committed' });

@@ -107,7 +107,7 @@ test('a node that knows both leaves old actors in their version', async () => {
   expect(await world.check({ types: TYPES })).toEqual([]);
 });
 
-test('nodes of two versions side by side: each opens what it can, and the rest can be seen', async () => {
+test('nodes of two versions side by side: an actor stays in its version while a node that knows it lives', async () => {
   const one = await world.node([parcel1]);
   const ids = Array.from({ length: 12 }, (_, n) => `p${n}`);
   for (const id of ids) await start(id);
@@ -115,21 +115,77 @@ test('nodes of two versions side by side: each opens what it can, and the rest c
   await eventually(() => one.status().shards.length === 32 && two.status().shards.length === 32, {
     what: 'the shards are shared',
   });
+  // Where version 2 has the shard, it goes to the node that knows version 1.
   for (const id of ids) await tell(id, 'PING');
-  const versions = await world.sql.query<{ version: string; owner: string }>(
-    `SELECT a.version, s.owner FROM actor a JOIN shard s USING (shard)`,
-  );
-  for (const { version, owner } of versions) expect(version).toBe(owner === one.nodeId ? '1' : '2');
-  const migrated = versions.filter(({ version }) => version === '2').length;
-  expect(migrated).toBeGreaterThan(0);
+  expect(new Set(await Promise.all(ids.map(versionOf)))).toEqual(new Set(['1']));
+  expect(await parked()).toEqual([]);
+  const news = Array.from({ length: 12 }, (_, n) => `n${n}`);
+  for (const id of news) await start(id);
+  const written = await Promise.all(news.map(versionOf));
+  const newer = written.filter((version) => version === '2').length;
+  expect(newer).toBeGreaterThan(0);
   // Version 2 is a stranger to the first node; version 1 is none to the second.
   expect(await parked()).toEqual([
-    { type: 'parcel', version: '2', actors: migrated, waiting: 0, nodes: 2, opened_by: 1 },
+    {
+      type: 'parcel',
+      version: '2',
+      actors: newer,
+      waiting: 0,
+      nodes: 2,
+      opened_by: 1,
+      messages: 0,
+      since: null,
+    },
   ]);
-  await two.stop();
-  expect(await parked()).toMatchObject([{ version: '2', nodes: 1, opened_by: 0 }]);
   await one.stop();
+  for (const id of ids) await tell(id, 'PING');
+  for (const id of ids)
+    expect(await events(id)).toEqual(['xstate.init', 'PING', 'perdure.migrate', 'PING']);
+  await two.stop();
   expect(await world.check({ types: TYPES })).toEqual([]);
+});
+
+test('the last node that knows the old version is killed: what was left to it is migrated and goes on', async () => {
+  const old = await world.spawn({}, {}, FILE_1);
+  await start('a', 3_000);
+  await tell('a', 'WORK');
+  await eventually(() => runsOf('parcel/a/work/2').length === 1, { what: 'it works' });
+  const next = await world.spawn({}, {}, FILE_2);
+  const [{ owner } = { owner: '' }] = await world.sql.query<{ owner: string }>(
+    `SELECT s.owner FROM actor a JOIN shard s USING (shard)`,
+  );
+  // Sharing has not taken it away from the node it runs on.
+  expect(owner).toBe(await old.ready);
+  await old.kill('SIGKILL');
+  await world.settled('parcel', 'a');
+  expect((await events('a')).slice(0, 3)).toEqual(['xstate.init', 'WORK', 'perdure.migrate']);
+  expect(runsOf('parcel/a/work/2').length).toBe(2);
+  await next.kill('SIGTERM');
+  expect(await world.check({ types: TYPES, journal: journal() })).toEqual([]);
+});
+
+test('an actor with an overdue timer whose migrate fails is tried once, not with each sweep', async () => {
+  const first = await world.node([parcel1]);
+  await start('a');
+  await tell('a', 'NAP');
+  await first.stop();
+  const due = (id: string) =>
+    world.sql.query(`UPDATE timer SET fire_at = now() WHERE id = $1`, [id]);
+  await due('a');
+  await world.node([parcel2wrong], { timerHorizonMs: 300 });
+  const failures = () =>
+    world.log.filter(({ msg }) => msg === 'actor: migrate failed, left alone').length;
+  await eventually(() => failures() > 0, { what: 'it was tried' });
+  // Timers of others that only a later sweep can have brought.
+  for (const id of ['b', 'c', 'd']) {
+    await start(id);
+    await tell(id, 'NAP');
+    await due(id);
+    await eventually(async () => (await events(id)).length === 3, { what: `${id} woke` });
+  }
+  expect(failures()).toBe(1);
+  await expect(tell('a', 'PING')).rejects.toMatchObject({ code: 'migrate_failed' });
+  expect(failures()).toBe(2);
 });
 
 test('a migrate that throws leaves the actor as it is, and a corrected one goes on', async () => {
@@ -149,7 +205,16 @@ test('a migrate that throws leaves the actor as it is, and a corrected one goes 
   expect(await events('a')).toEqual(['xstate.init', 'WORK']);
   expect(world.log.some(({ msg }) => msg === 'actor: migrate failed, left alone')).toBe(true);
   expect(await parked()).toEqual([
-    { type: 'parcel', version: '1', actors: 1, waiting: 1, nodes: 1, opened_by: 1 },
+    {
+      type: 'parcel',
+      version: '1',
+      actors: 1,
+      waiting: 1,
+      nodes: 1,
+      opened_by: 1,
+      messages: 0,
+      since: null,
+    },
   ]);
   const [letter] = await world.deadLetters('events.parcel.a');
   expect(letter?.reason).toBe('migrate_failed');
@@ -166,13 +231,15 @@ test('actions that version 1 owes are done by version 1, before anybody migrates
   await first.stop();
   await world.sql.query(`UPDATE actor SET acted_seq = 0, busy = true WHERE id = 'a'`);
   const next = await world.node([parcel2]);
-  await expect(tell('a', 'PING')).rejects.toMatchObject({
-    code: 'version_unknown',
-    message: expect.stringContaining('has actions left to do of version 1'),
-  });
+  await world.client.send(parcel1, 'a', { type: 'PING' });
+  await eventually(async () => (await parked())[0]?.messages === 1, { what: 'it is parked' });
+  expect(
+    world.log.some(({ msg }) => msg === 'actor: actions of its old version are left, left alone'),
+  ).toBe(true);
   await next.stop();
   const both = await world.node(TYPES);
   await tell('a', 'PING');
+  expect(await events('a')).toEqual(['xstate.init', 'PING', 'PING']);
   await both.stop();
   await world.node([parcel2]);
   await tell('a', 'PING');

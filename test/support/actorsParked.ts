@@ -35,6 +35,25 @@ export const lamp = defineActor('lamp', {
   }),
 });
 
+/** Comes with the second version, and ends the node that hears `BOOM`. */
+export const mine = defineActor('mine', {
+  machine: setup({
+    types: { context: {} as { seen: number[] }, events: {} as Added | { type: 'BOOM' } },
+  }).createMachine({
+    context: { seen: [] },
+    on: {
+      ADD: { actions: assign({ seen: ({ context, event }) => [...context.seen, event.n] }) },
+      BOOM: {
+        actions: assign(({ context }) => {
+          process.kill(process.pid, 'SIGKILL');
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+          return context;
+        }),
+      },
+    },
+  }),
+});
+
 /** Tells a lamp what it is told. */
 export const teller = defineActor('teller', {
   machine: setup({

@@ -1,4 +1,6 @@
-import { lamp, tally1, tally2, teller } from './actorsParked.ts';
+import { lamp, mine, tally1, tally2, teller } from './actorsParked.ts';
 
 /** `PERDURE_TEST_VERSION` says which version this process has. */
-export default process.env.PERDURE_TEST_VERSION === '2' ? [tally2, teller, lamp] : [tally1, teller];
+export default process.env.PERDURE_TEST_VERSION === '2'
+  ? [tally2, teller, lamp, mine]
+  : [tally1, teller];

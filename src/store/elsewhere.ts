@@ -1,0 +1,57 @@
+import type { Address, OpenedVersion, ShardEpoch } from './store.ts';
+
+/** What nodes leave to each other: part of the contract in `store.ts`. */
+
+/** What the owner of a shard is asked to open: `type@version`, or `type` for one no actor has yet. */
+export interface ShardNeeds extends ShardEpoch {
+  needs: readonly string[];
+}
+
+/** Needs that were last told longer ago count for nothing, ms. */
+export const NEEDS_LAST_MS = 600_000;
+
+/** Other nodes that say the same about what they can open. */
+export interface OtherNodes {
+  opens: readonly OpenedVersion[];
+  /** Nothing tells that they are dead; their leases run in either case. */
+  alive: boolean;
+  /** How many of them share the shards. */
+  sharing: number;
+}
+
+/** A message of the log that waits for a node that can open its actor. */
+export interface ParkedWrite extends Address, LogPosition {
+  subject: string;
+  /** JSON object of the message's headers. */
+  headers: string;
+  body: Uint8Array;
+  messageId: string | null;
+}
+
+/** Which stream (name and creation time) and sequence. */
+export interface LogPosition {
+  logId: string;
+  logSeq: number;
+}
+
+/** Where a parked message stands in its shard. */
+export interface ParkedPosition {
+  /** Of the shard when it was parked. */
+  epoch: number;
+  logSeq: number;
+}
+
+export interface StoredParked extends ParkedWrite {
+  shard: number;
+  epoch: number;
+}
+
+/** An actor, or one that may come to be, with parked messages. */
+export interface ParkedActor extends Address {
+  shard: number;
+  /** Of the actor's row; null when there is none. */
+  version: string | null;
+  messages: number;
+  /** When the oldest of them was parked, on the database clock, ms since 1970. */
+  since: number;
+}
