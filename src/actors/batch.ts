@@ -1,9 +1,11 @@
 import type { LogMessage } from '../bus/bus.ts';
 import type {
+  ActorWrite,
   DeadLetterWrite,
   OutboxRow,
   OutboxWrite,
   ShardCommit,
+  StoreTransaction,
   TimerWrite,
   TransitionWrite,
 } from '../store/store.ts';
@@ -28,6 +30,13 @@ export interface Reply {
   body: string;
 }
 
+/** What an invoke has done in a transaction of its own. */
+export interface OwnTransaction {
+  transaction: StoreTransaction;
+  /** Idempotency key of the invoke. */
+  key: string;
+}
+
 /**
  * What one commit of one shard carries. Steps are added in order; the actor's row is written once, at its newest
  * step, so a batch is always taken whole.
@@ -39,6 +48,8 @@ export class Batch {
   readonly outbox: OutboxRow[] = [];
   /** Set off by the commit besides the steps: a retry that was recorded. */
   readonly afterwards: (() => void)[] = [];
+  /** What it is committed in; it carries that one step alone then. */
+  own: OwnTransaction | undefined;
   /** Something in it is waited for, though no transition is in it. */
   someoneWaits = false;
   readonly #shard: number;
@@ -48,6 +59,8 @@ export class Batch {
   readonly #outboxDone = new Set<string>();
   readonly #deadLetters: DeadLetterWrite[] = [];
   #cursor = 0;
+  /** The rows as they were when it was closed. */
+  #rows: ActorWrite[] | undefined;
 
   constructor(shard: number) {
     this.#shard = shard;
@@ -107,6 +120,15 @@ export class Batch {
     this.#deadLetters.push(letter);
   }
 
+  /** Nothing comes in any more, and what its actors do from now on is not in it. */
+  close(): void {
+    this.#rows = this.#write();
+  }
+
+  #write(): ActorWrite[] {
+    return Array.from(this.#residents, (resident) => resident.write());
+  }
+
   toCommit(epoch: number, commitNo: number, cursor: number): ShardCommit {
     const timersArmed: TimerWrite[] = [];
     const timersDropped: { type: string; id: string; timerId: string }[] = [];
@@ -118,7 +140,7 @@ export class Batch {
       epoch,
       commitNo,
       cursor: Math.max(cursor, this.#cursor),
-      actors: Array.from(this.#residents, (resident) => resident.write()),
+      actors: this.#rows ?? this.#write(),
       transitions: this.#transitions,
       timersArmed,
       timersDropped,

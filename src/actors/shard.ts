@@ -2,8 +2,14 @@ import type { EventObject } from 'xstate';
 import type { LogReader } from '../bus/bus.ts';
 import { backoff, sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
-import type { OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
-import { Batch } from './batch.ts';
+import type {
+  OpenedShard,
+  Recovered,
+  ShardCommit,
+  StoredActor,
+  StoreTransaction,
+} from '../store/store.ts';
+import { Batch, type OwnTransaction } from './batch.ts';
 import type { CommitSource } from './committer.ts';
 import type { Invocation } from './invocation.ts';
 import type { Item } from './mailbox.ts';
@@ -23,6 +29,8 @@ import { Taker } from './taker.ts';
  *  H3  Once closed, a shard takes nothing, commits nothing and starts nothing.
  *  H4  Once sealed, it takes nothing more of the log and starts nothing; what has been stepped is committed still.
  *  H5  Once a commit did not land, it commits nothing more: what it has in memory follows from what was lost.
+ *  H6  A step that is committed in a transaction is alone in its batch. Batches are committed in the order of their
+ *      steps.
  */
 export class Shard implements CommitSource {
   readonly number: number;
@@ -33,6 +41,8 @@ export class Shard implements CommitSource {
   #epoch: number;
   #commitNo: number;
   #cursor: number;
+  /** Closed, oldest first: those of transactions, and what came before them. */
+  readonly #closedBatches: Batch[] = [];
   #batch: Batch;
   #inFlight: Batch | undefined;
   #sent: ShardCommit | undefined;
@@ -88,7 +98,7 @@ export class Shard implements CommitSource {
 
   /** Steps have been taken that are not committed. */
   get isUnderWay(): boolean {
-    return !this.#batch.isEmpty || this.#inFlight !== undefined;
+    return !this.#next.isEmpty || this.#inFlight !== undefined;
   }
 
   /** Attempts of invokes that are under way and will end by themselves. */
@@ -142,7 +152,7 @@ export class Shard implements CommitSource {
   async passed(): Promise<number | undefined> {
     if (!this.#reader || this.#closed) return undefined;
     const { waiting, logEnd } = await this.#reader.lag();
-    const idle = waiting === 0 && this.#pump.isIdle && this.#batch.isEmpty && !this.#inFlight;
+    const idle = waiting === 0 && this.#pump.isIdle && !this.isUnderWay;
     return idle && !this.#closed ? logEnd : undefined;
   }
 
@@ -166,6 +176,7 @@ export class Shard implements CommitSource {
   close(): Map<string, Invocation> {
     this.#closed = true;
     this.#ring.committer.withdraw(this);
+    for (const { own } of [...this.#closedBatches, this.#batch]) own?.transaction.abandon();
     this.#ring.timers.forget(this.number);
     const running = new Map<string, Invocation>();
     for (const resident of this.residents.values()) {
@@ -232,13 +243,35 @@ export class Shard implements CommitSource {
 
   #drop(resident: Resident): void {
     // Its row is about to be written: brought back before that, it would be there twice.
-    if (this.#pump.pins(resident.key) || this.#batch.residents.has(resident)) return;
+    const batches = [...this.#closedBatches, this.#batch];
+    if (this.#pump.pins(resident.key) || batches.some(({ residents }) => residents.has(resident)))
+      return;
     if (this.residents.delete(resident.key)) this.#count(resident, -1);
   }
 
   /** What the pump fills; handed over whole with the next commit. */
   get batch(): Batch {
     return this.#batch;
+  }
+
+  /** Has `step` taken into a batch that is committed in a transaction: behind what there is, ahead of what comes. */
+  alone(own: OwnTransaction, step: (batch: Batch) => void): void {
+    this.#closeBatch();
+    this.#batch.own = own;
+    step(this.#batch);
+    this.#closeBatch();
+  }
+
+  #closeBatch(): void {
+    if (this.#batch.isEmpty) return;
+    this.#batch.close();
+    this.#closedBatches.push(this.#batch);
+    this.#batch = new Batch(this.number);
+  }
+
+  /** The batch that is committed next. */
+  get #next(): Batch {
+    return this.#closedBatches[0] ?? this.#batch;
   }
 
   /** The shard cannot go on as it is. */
@@ -248,7 +281,7 @@ export class Shard implements CommitSource {
 
   /** Has the batch committed: now, or soon when there is only row-only news (an outcome is out, an action is done). */
   offer(): void {
-    const batch = this.#batch;
+    const batch = this.#next;
     if (batch.isEmpty || this.#closed) return;
     if (batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits)
       return this.#ring.committer.offer(this);
@@ -256,18 +289,22 @@ export class Shard implements CommitSource {
     this.#lazy = true;
     this.#ring.clock.after(LAZY_COMMIT_MS, () => {
       this.#lazy = false;
-      if (!this.#closed && !this.#batch.isEmpty) this.#ring.committer.offer(this);
+      if (!this.#closed && !this.#next.isEmpty) this.#ring.committer.offer(this);
     });
   }
 
   get waiting(): number {
-    return this.#batch.size;
+    return this.#next.size;
+  }
+
+  get transaction(): StoreTransaction | undefined {
+    return this.#next.own?.transaction;
   }
 
   take(): ShardCommit | undefined {
-    if (this.#closed || this.#broken || this.#batch.isEmpty) return undefined;
-    this.#inFlight = this.#batch;
-    this.#batch = new Batch(this.number);
+    if (this.#closed || this.#broken || this.#next.isEmpty) return undefined;
+    this.#inFlight = this.#next;
+    if (this.#closedBatches.shift() === undefined) this.#batch = new Batch(this.number);
     this.#sent = this.#inFlight.toCommit(this.#epoch, this.#commitNo + 1, this.#cursor);
     return this.#sent;
   }
@@ -282,6 +319,7 @@ export class Shard implements CommitSource {
   landed(commitNo: number, at: number | null): void {
     const batch = this.#inFlight;
     this.#inFlight = undefined;
+    if (batch?.own) this.#ring.transactions.settled(batch.own.key);
     if (this.#closed || !batch) return;
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
@@ -307,8 +345,15 @@ export class Shard implements CommitSource {
   }
 
   refused(error: Error): void {
+    const own = this.#inFlight?.own;
+    if (own) this.#ring.transactions.refused(own.key, error);
     this.#broken = true;
     this.surprised(`commit refused: ${error.message}`);
+  }
+
+  lost(): void {
+    this.#broken = true;
+    this.surprised('commit lost with the session of its transaction');
   }
 }
 

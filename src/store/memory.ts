@@ -1,9 +1,10 @@
 import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
-import { invariant } from '../errors.ts';
+import { invariant, PerdureError } from '../errors.ts';
 import { wholeDelay } from './commit.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import { type ActorState, byText, type ShardState } from './memoryRead.ts';
+import { MemoryTransaction, type UsersTransaction } from './memoryTransaction.ts';
 import type { ReadStore } from './read.ts';
 import {
   type Address,
@@ -18,6 +19,7 @@ import {
   type StoredActor,
   type StoredTimer,
   type StoredTransition,
+  type StoreTransaction,
   type TimerKey,
 } from './store.ts';
 
@@ -29,6 +31,8 @@ export interface MemoryStoreOptions {
   shards?: number;
   /** Event ids that `recover` returns for each actor. */
   eventIdsMax?: number;
+  /** What stands in for Postgres where users have statements of their own. */
+  transaction?: (() => UsersTransaction) | undefined;
 }
 
 /** The in-memory twin of the Postgres store, for simulation; one instance is shared by all nodes. */
@@ -38,12 +42,14 @@ export function createMemoryStore(options: MemoryStoreOptions): MemoryStore {
 
 export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   readonly #eventIdsMax: number;
+  readonly #transaction: (() => UsersTransaction) | undefined;
   #deadLetterId = 0;
 
   constructor({
     clock,
     shards = SHARDS,
     eventIdsMax = LIMITS.eventIdsInMemory,
+    transaction,
   }: MemoryStoreOptions) {
     super(clock, {
       shards: Array.from({ length: shards }, (_, shard) => freeShard(shard)),
@@ -57,6 +63,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       marks: [],
     });
     this.#eventIdsMax = eventIdsMax;
+    this.#transaction = transaction;
   }
 
   async recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered> {
@@ -112,6 +119,23 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   }
 
   async commit(nodeId: string, commits: readonly ShardCommit[]): Promise<CommitResult> {
+    return this.#commit(nodeId, commits, () => {});
+  }
+
+  async begin(signal: AbortSignal): Promise<StoreTransaction> {
+    signal.throwIfAborted();
+    if (!this.#transaction)
+      throw new PerdureError(
+        'bad_options',
+        'There is nothing here to run transactions on: give testCluster the option transaction.',
+      );
+    return new MemoryTransaction(this.#transaction(), (nodeId, commit, before) =>
+      this.#commit(nodeId, [commit], before),
+    );
+  }
+
+  /** `before` runs when nothing can be refused any more; when it throws, nothing lands. */
+  #commit(nodeId: string, commits: readonly ShardCommit[], before: () => void): CommitResult {
     invariant(
       new Set(commits.map(({ shard }) => shard)).size === commits.length,
       'a shard appears twice in one commit',
@@ -127,6 +151,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     });
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
     this.#refuseDuplicates(passed);
+    if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
     return { committed: new Set(passed.map(({ shard }) => shard)), at };
   }

@@ -7,6 +7,7 @@
  *  S2  A commit is one statement: all of a shard's part lands, or none of it.
  *  S3  `reclaim` waits behind a commit in flight (row lock); after it, an older epoch can never land.
  *  S4  A transition's (type, id, seq) exists at most once, whatever the epochs say.
+ *  S5  What a transaction has done lands with its commit, in one, or it never happened.
  */
 export interface Store {
   /** Registers this incarnation of a node and starts holding its session lock. */
@@ -70,6 +71,13 @@ export interface Store {
   commit(nodeId: string, commits: readonly ShardCommit[]): Promise<CommitResult>;
 
   /**
+   * Begins a transaction for statements of the user's own, as soon as one of `transactionsMax` sessions is free; waits
+   * for Postgres when it is away.
+   * @throws when `signal` aborts
+   */
+  begin(signal: AbortSignal): Promise<StoreTransaction>;
+
+  /**
    * Records with the time up to where every shard is done: its cursor, or `passed` for one that has nothing to do
    * before that sequence. Returns the newest such mark that is older than the window, 0 if none.
    */
@@ -77,6 +85,40 @@ export interface Store {
     passed: readonly { shard: number; seq: number }[],
     replayWindowMs: number,
   ): Promise<number>;
+}
+
+/** What `fromTransaction` is given to work with. */
+export interface Transaction {
+  /**
+   * One statement, on Postgres' READ COMMITTED and the `search_path` of the database or role. Values are `$1`, `$2`, …;
+   * rows are as the `pg` package gives them.
+   * @throws PerdureError `bad_transaction` for a statement that would begin or end a transaction, and after the function
+   *   has ended; `store_unavailable` when the connection is lost; else what Postgres says (`code` is its SQLSTATE)
+   */
+  query<Row extends object = Record<string, unknown>>(
+    text: string,
+    values?: readonly unknown[],
+  ): Promise<{ rows: Row[]; rowCount: number }>;
+}
+
+/** A transaction on a session of its own, which ends with a commit of the engine's or leaves nothing behind (S5). */
+export interface StoreTransaction {
+  readonly tx: Transaction;
+  /** It failed for a reason that passes (a deadlock, a lost connection): the same once more may succeed. */
+  readonly mayRunAgain: boolean;
+  /**
+   * The function is done: `tx` takes nothing more, and deferred constraints are checked.
+   * @throws PerdureError `bad_transaction` when it cannot be committed; else what Postgres says
+   */
+  close(): Promise<void>;
+  /**
+   * As `Store.commit` for one shard: both land, or neither; a shard that was fenced undoes both. Once, after `close`.
+   * @throws StoreUnknown when the connection died before the answer: both may have landed, and it cannot be sent again
+   * @throws Error when neither has landed
+   */
+  commit(nodeId: string, commit: ShardCommit): Promise<CommitResult>;
+  /** Undoes it. Does nothing once `commit` has been called, or it is over. */
+  abandon(): void;
 }
 
 /** A message of a shard that is owned at `epoch`; `seq` null: nothing of it is suspected any more. */
