@@ -148,8 +148,8 @@ export class TransactionPool {
     if (!session.alive) return false;
     const cancelDeadline = this.#options.clock.after(DEADLINE_MS, session.destroy);
     try {
-      await session.client.query('DISCARD ALL');
-      await prepareSession(session.client, this.#options);
+      const discarded = session.client.query('DISCARD ALL');
+      await Promise.all([discarded, prepareSession(session.client, this.#options)]);
       return session.alive && !this.#closing.signal.aborted;
     } catch {
       return false;
