@@ -10,6 +10,7 @@ import type {
   ShardEpoch,
   Store,
   TimerWrite,
+  Transaction,
   TransitionWrite,
 } from '../../src/store/store.ts';
 
@@ -26,9 +27,18 @@ export interface StoreCluster {
   /** Registers a node; `leaseMs` is one minute unless told, and the id a new one. */
   node(leaseMs?: number, nodeId?: string): Promise<StoreNode>;
   reads: ReadStore;
+  /** A table of the user's, which statements of a transaction write to. */
+  notes: Notes;
   /** Lets time pass on the database's clock. */
   wait(ms: number): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Notes {
+  /** Adds one. */
+  add(tx: Transaction, note: string): Promise<unknown>;
+  /** Those that are committed. */
+  read(): Promise<string[]>;
 }
 
 export const nodeInfo = (nodeId: string): NodeInfo => ({
