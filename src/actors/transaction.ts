@@ -59,7 +59,11 @@ function transactionLogic<TOutput, TInput>(
     const { input, signal } = given;
     const self = given.self as unknown as AnyActorRef;
     const inTransaction = workOf(self)?.transaction ?? plain;
-    return inTransaction((tx) => work({ tx, input, self, signal }));
+    return inTransaction(async (tx) => {
+      const output = await work({ tx, input, self, signal });
+      signal.throwIfAborted();
+      return output;
+    });
   });
   works.set(logic, work as Work<unknown, never>);
   return logic;

@@ -4,7 +4,7 @@ import { invariant, PerdureError } from '../errors.ts';
 import { wholeDelay } from './commit.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import { type ActorState, byText, type ShardState } from './memoryRead.ts';
-import { MemoryTransaction, type UsersTransaction } from './memoryTransaction.ts';
+import { MemoryTransaction, type TestTransaction } from './memoryTransaction.ts';
 import type { ReadStore } from './read.ts';
 import {
   type Address,
@@ -32,7 +32,7 @@ export interface MemoryStoreOptions {
   /** Event ids that `recover` returns for each actor. */
   eventIdsMax?: number;
   /** What stands in for Postgres where users have statements of their own. */
-  transaction?: (() => UsersTransaction) | undefined;
+  transaction?: (() => TestTransaction) | undefined;
 }
 
 /** The in-memory twin of the Postgres store, for simulation; one instance is shared by all nodes. */
@@ -42,7 +42,7 @@ export function createMemoryStore(options: MemoryStoreOptions): MemoryStore {
 
 export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   readonly #eventIdsMax: number;
-  readonly #transaction: (() => UsersTransaction) | undefined;
+  readonly #transaction: (() => TestTransaction) | undefined;
   #deadLetterId = 0;
 
   constructor({

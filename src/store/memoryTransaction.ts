@@ -6,7 +6,7 @@ import type { CommitResult, ShardCommit, StoreTransaction, Transaction } from '.
  * done when they return, so that nothing comes between them and the commit of the actor. A `commit` that throws is
  * followed by `rollback`.
  */
-export interface UsersTransaction {
+export interface TestTransaction {
   readonly tx: Transaction;
   commit(): void;
   rollback(): void;
@@ -19,11 +19,11 @@ type Commit = (nodeId: string, commit: ShardCommit, before: () => void) => Commi
 export class MemoryTransaction implements StoreTransaction {
   readonly tx: Transaction;
   readonly mayRunAgain = false;
-  readonly #users: UsersTransaction;
+  readonly #users: TestTransaction;
   readonly #commit: Commit;
   #state: 'open' | 'closed' | 'over' = 'open';
 
-  constructor(users: UsersTransaction, commit: Commit) {
+  constructor(users: TestTransaction, commit: Commit) {
     this.#users = users;
     this.#commit = commit;
     this.tx = {
