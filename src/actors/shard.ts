@@ -283,8 +283,8 @@ export class Shard implements CommitSource {
   offer(): void {
     const batch = this.#next;
     if (batch.isEmpty || this.#closed) return;
-    if (batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits)
-      return this.#ring.committer.offer(this);
+    const isAwaited = batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits;
+    if (isAwaited || this.#closedBatches.length > 0) return this.#ring.committer.offer(this);
     if (this.#lazy) return;
     this.#lazy = true;
     this.#ring.clock.after(LAZY_COMMIT_MS, () => {
