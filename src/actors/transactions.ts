@@ -53,7 +53,7 @@ export class Transactions {
     }
   }
 
-  /** The commit has landed, or the invoke is left. */
+  /** The commit has landed. */
   settled(key: string): void {
     this.#refusals.delete(key);
   }

@@ -61,5 +61,5 @@ export class MemoryTransaction implements StoreTransaction {
 const ended = () =>
   new PerdureError(
     'bad_transaction',
-    'The transaction cannot be committed. Its function has ended: wait for every statement before you return.',
+    'The transaction cannot be committed. It is over: its function has returned without waiting for a statement, or has been left.',
   );

@@ -108,9 +108,10 @@ export class PostgresTransaction implements StoreTransaction {
     if (!this.#session.alive) throw this.#lost();
     this.#session.warnings.length = 0;
     const cancelDeadline = this.#clock.after(DEADLINE_MS, this.#session.destroy);
-    // One write for both: no lock of ours is held while the server waits for this process.
+    // Both are on their way before an answer is: no lock of ours is held while the server waits for this process. COMMIT is
+    // one message of its own, so that should it never come, the server's patience with idle transactions ends it.
     const written = client.query(extended({ ...lastStatement(nodeId, commit), portal: 'last' }));
-    const closed = client.query(extended({ text: 'COMMIT', portal: 'end' }));
+    const closed = client.query('COMMIT');
     const [last, end] = await Promise.allSettled([written, closed]);
     cancelDeadline();
     try {
@@ -229,4 +230,5 @@ SELECT pg_catalog.pg_current_xact_id()::text AS xid, current_setting('transactio
 const bad = (problem: string) =>
   new PerdureError('bad_transaction', `The transaction cannot be committed. ${problem}`);
 
-const ended = () => bad('Its function has ended: wait for every statement before you return.');
+const ended = () =>
+  bad('It is over: its function has returned without waiting for a statement, or has been left.');

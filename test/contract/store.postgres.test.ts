@@ -7,6 +7,7 @@ import { openSession } from '../../src/store/connection.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { openReadStore, openStore, type StoreOptions } from '../../src/store/postgres.ts';
 import { type OpenedShard, StoreUnknown, type Transaction } from '../../src/store/store.ts';
+import { startCutProxy } from '../support/cutProxy.ts';
 import { eventually, freshDatabase, startOwnServices } from '../support/services.ts';
 import { actor, address, message, nodeInfo, part, timer, transition } from './storeFixtures.ts';
 import { startProxy } from './storeProxy.ts';
@@ -585,6 +586,44 @@ describe('transactions of the user', () => {
     const next = await store.begin(signal);
     expect(await last(next.tx, 'SELECT 1')).toBe(1);
     next.abandon();
+  });
+
+  test('a node that stops between the last statement and COMMIT holds nobody up for long, and undoes it', async () => {
+    const proxy = await startCutProxy(database.url);
+    closers.push(() => proxy.close());
+    const { store, nodeId, shards, space, open } = await setup({ databaseUrl: proxy.url });
+    const shard = shards[0] as OpenedShard;
+    const transaction = await store.begin(signal);
+    await transaction.tx.query('CREATE TABLE of_a_node_that_stops (n int)');
+    await transaction.close();
+    const stopped = new Promise<void>((stop) =>
+      proxy.cut('stall', (name) => name === 'COMMIT', 1, stop),
+    );
+    const commit = transaction.commit(
+      nodeId,
+      part(shard, { actors: [actor('a', 1)], transitions: [transition('a', 1)] }),
+    );
+    const failed = commit.catch((error: unknown) => error);
+    await stopped;
+    // The lock on the shard's row is held until Postgres gives up on it.
+    const other = await open({ databaseUrl: database.url });
+    await eventually(
+      async () => {
+        const { rows } = await admin.query(
+          `SELECT FROM pg_stat_activity WHERE application_name = $1 AND state = 'idle in transaction'`,
+          [`perdure node ${space.name}`],
+        );
+        return rows.length === 1;
+      },
+      { what: 'the statement has been executed' },
+    );
+    const from = performance.now();
+    expect(await other.store.reclaim(nodeId, [shard])).toMatchObject([{ commitNo: 0, epoch: 2 }]);
+    expect(performance.now() - from).toBeLessThan(8_000);
+    expect(await failed).toBeInstanceOf(StoreUnknown);
+    const { rows } = await admin.query(`SELECT to_regclass('of_a_node_that_stops') AS made`);
+    expect(rows).toEqual([{ made: null }]);
+    expect(await other.store.load([address('a')], 1)).toEqual([]);
   });
 
   test('what is under way when it is abandoned is cut off', async () => {

@@ -46,11 +46,11 @@ describe('a node that dies', () => {
   test.each([
     ['last', 'before'],
     ['last', 'during'],
-    ['end', 'before'],
-    ['end', 'during'],
-    ['end', 'after'],
-  ] as [string, Cut][])('when %s is cut %s: once', async (portal, when) => {
-    const id = `${portal}-${when}`;
+    ['COMMIT', 'before'],
+    ['COMMIT', 'during'],
+    ['COMMIT', 'after'],
+  ] as [string, Cut][])('when %s is cut %s: once', async (what, when) => {
+    const id = `${what}-${when}`;
     const proxy = await startCutProxy(world.databaseUrl);
     let dies: NodeProcess | undefined;
     try {
@@ -58,7 +58,7 @@ describe('a node that dies', () => {
       const { pid } = dies;
       proxy.cut(
         when,
-        (name) => name === portal,
+        (name) => name === what,
         1,
         () => process.kill(pid, 'SIGKILL'),
       );

@@ -210,22 +210,22 @@ describe('when the line is cut', () => {
   test.each([
     ['last', 'before'],
     ['last', 'during'],
-    ['end', 'before'],
-    ['end', 'during'],
-    ['end', 'after'],
-  ] as [string, Cut][])('at %s, %s: the transfer is made once', async (portal, when) => {
-    const id = `cut-${portal}-${when}`;
+    ['COMMIT', 'before'],
+    ['COMMIT', 'during'],
+    ['COMMIT', 'after'],
+  ] as [string, Cut][])('at %s, %s: the transfer is made once', async (what, when) => {
+    const id = `cut-${what}-${when}`;
     const proxy = await startCutProxy(world.databaseUrl);
     try {
       await begin({}, proxy.url);
-      proxy.cut(when, (name) => name === portal);
+      proxy.cut(when, (name) => name === what);
       await start(id);
       expect(await outcome(id)).toMatchObject(MADE);
-      expect(proxy.cuts).toEqual([portal]);
+      expect(proxy.cuts).toEqual([what]);
       await expectMade(id, 1);
       // What had landed did not run again; what had not, had to.
       if (when === 'before') expect(runsOf(id)).toBe(2);
-      if (portal === 'end' && when === 'after') expect(runsOf(id)).toBe(1);
+      if (what === 'COMMIT' && when === 'after') expect(runsOf(id)).toBe(1);
       await node.stop();
     } finally {
       await proxy.close();
@@ -245,7 +245,7 @@ test('many at once, on one shard and on all, among other traffic, with lines tha
     const cutNext = () =>
       proxy.cut(
         modes[n % modes.length] as Cut,
-        (name) => (name === 'last' || name === 'end') && ++n % 7 === 0,
+        (name) => (name === 'last' || name === 'COMMIT') && ++n % 7 === 0,
         1,
         () => setImmediate(cutNext),
       );

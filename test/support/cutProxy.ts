@@ -4,16 +4,18 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
  * When the line is cut:
  *  - `before`: the statement never reaches Postgres;
  *  - `during`: it has been sent, and nobody waits for what becomes of it;
- *  - `after`: it has been executed, its answer is lost.
+ *  - `after`: it has been executed, its answer is lost;
+ *  - `stall`: it never reaches Postgres, and nobody is told: the line stays, as if the node had stopped right there.
  */
-export type Cut = 'before' | 'during' | 'after';
+export type Cut = 'before' | 'during' | 'after' | 'stall';
 
 /** A line to Postgres that can be cut at the one moment that matters, between a statement and its answer. */
 export interface CutProxy {
   /** The database URL that goes through it. */
   readonly url: string;
   /**
-   * Cuts the next `count` executions of prepared statements with such a name, or of portals where the statement has none.
+   * Cuts the next `count` executions of prepared statements with such a name, of portals where the statement has none, or
+   * of queries with such a text.
    * `told` is called at that moment, before anybody can have noticed.
    */
   cut(when: Cut, statement: (name: string) => boolean, count?: number, told?: () => void): void;
@@ -118,18 +120,22 @@ function relay(
       if (fromClient.length < at + length) break;
       const type = started ? fromClient[at] : undefined;
       started = true;
-      if (type === BIND && cut === undefined) {
-        cut = planned(nameIn(fromClient.subarray(at, at + length)));
+      if ((type === BIND || type === QUERY) && cut === undefined) {
+        const message = fromClient.subarray(at, at + length);
+        cut = planned(type === BIND ? nameIn(message) : message.toString('utf8', 5, length - 1));
         due = asked + 1;
-        if (cut?.when === 'before') {
+        if (cut?.when === 'before' || cut?.when === 'stall') {
           upstream.write(fromClient.subarray(keep, at));
           cut.told();
-          return end();
+          if (cut.when === 'before') return end();
+          client.removeAllListeners('data').resume();
+          return;
         }
       }
       at += length;
-      if (type === SYNC || type === QUERY) asked++;
-      if (type === SYNC && cut?.when === 'during' && asked === due) {
+      const isAsked = type === SYNC || type === QUERY;
+      if (isAsked) asked++;
+      if (isAsked && cut?.when === 'during' && asked === due) {
         upstream.write(fromClient.subarray(keep, at));
         cut.told();
         upstream.end();
