@@ -10,6 +10,7 @@ export { type InvocationInfo, invocation } from './actors/invocation.ts';
 export { fromOutcome } from './actors/outcomes.ts';
 export { actorAddress } from './actors/refs.ts';
 export { fromSteps, type StepsArguments } from './actors/steps.ts';
+export { fromTransaction, type TransactionArguments } from './actors/transaction.ts';
 export type { Migrate, NewSnapshot, OldSnapshot } from './actors/versions.ts';
 export {
   type ActorHandle,
@@ -24,3 +25,4 @@ export {
 export { LIMITS, type Limits } from './config.ts';
 export { ERRORS, type ErrorCode, PerdureError } from './errors.ts';
 export { createNode, type NodeOptions, type NodeStatus, type PerdureNode } from './node.ts';
+export type { Transaction } from './store/userTransaction.ts';

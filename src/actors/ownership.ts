@@ -4,7 +4,7 @@ import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from '../store/store
 import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
 import { Peers } from './peers.ts';
-import { newNeeds, type Pool, pools } from './placement.ts';
+import { newNeeds, pools, type ShardPool } from './placement.ts';
 import type { Ring } from './ring.ts';
 import { Shard } from './shard.ts';
 import { surpriseReason } from './surpriseReason.ts';
@@ -216,7 +216,7 @@ export class Ownership {
     }
   }
 
-  #sizeOf({ has }: Pool): number {
+  #sizeOf({ has }: ShardPool): number {
     return [...this.#shards.keys(), ...this.#reopeningNow].filter(has).length;
   }
 

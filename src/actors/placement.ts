@@ -5,7 +5,7 @@ import type { Registry } from './registry.ts';
 import type { Shard } from './shard.ts';
 
 /** Shards that are shared among the same nodes. */
-export interface Pool {
+export interface ShardPool {
   has(shard: number): boolean;
   /** How many of them this node may own. */
   target: number;
@@ -24,7 +24,7 @@ export function pools(
   shardCount: number,
   others: Pick<Others, 'sharing' | 'canDo'>,
   registry: Pick<Registry, 'opens'>,
-): Pool[] {
+): ShardPool[] {
   const { sharing, shares } = standing;
   const groups = others.sharing;
   const canDo = (opens: OtherNodes['opens'], needs: readonly string[]) =>
@@ -42,7 +42,7 @@ export function pools(
     for (const group of groups) if (canDo(group.opens, needs)) able += group.sharing;
     special.set(name, { numbers: [shard], able, mine });
   }
-  const found: Pool[] = [];
+  const found: ShardPool[] = [];
   const taken = new Set<number>();
   for (const { numbers, able, mine } of special.values()) {
     if (able === 0 || able >= sharing) continue;

@@ -3,7 +3,8 @@ import type { LogReader } from '../bus/bus.ts';
 import { backoff, sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
 import type { OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
-import { Batch } from './batch.ts';
+import type { StoreTransaction } from '../store/userTransaction.ts';
+import { Batch, type OwnTransaction } from './batch.ts';
 import type { CommitSource } from './committer.ts';
 import type { Invocation } from './invocation.ts';
 import type { Rows } from './kinRows.ts';
@@ -26,6 +27,8 @@ import { unpark } from './unpark.ts';
  *  H3  Once closed, a shard takes nothing, commits nothing and starts nothing.
  *  H4  Once sealed, it takes nothing more of the log and starts nothing; what has been stepped is committed still.
  *  H5  Once a commit did not land, it commits nothing more: what it has in memory follows from what was lost.
+ *  H6  A step that is committed in a transaction is alone in its batch. Batches are committed in the order of their
+ *      steps.
  */
 export class Shard implements CommitSource {
   readonly number: number;
@@ -39,6 +42,8 @@ export class Shard implements CommitSource {
   #epoch: number;
   #commitNo: number;
   #cursor: number;
+  /** Closed, oldest first: those of transactions, and what came before them. */
+  readonly #closedBatches: Batch[] = [];
   #batch: Batch;
   #inFlight: Batch | undefined;
   #sent: ShardCommit | undefined;
@@ -96,7 +101,7 @@ export class Shard implements CommitSource {
 
   /** Steps have been taken that are not committed. */
   get isUnderWay(): boolean {
-    return !this.#batch.isEmpty || this.#inFlight !== undefined;
+    return !this.#next.isEmpty || this.#inFlight !== undefined;
   }
 
   /** Attempts of invokes that are under way and will end by themselves. */
@@ -156,7 +161,7 @@ export class Shard implements CommitSource {
   async passed(): Promise<number | undefined> {
     if (!this.#reader || this.#closed) return undefined;
     const { waiting, logEnd } = await this.#reader.lag();
-    const idle = waiting === 0 && this.#pump.isIdle && this.#batch.isEmpty && !this.#inFlight;
+    const idle = waiting === 0 && this.#pump.isIdle && !this.isUnderWay;
     return idle && !this.#closed ? logEnd : undefined;
   }
 
@@ -180,6 +185,7 @@ export class Shard implements CommitSource {
   close(): Map<string, Invocation> {
     this.#closed = true;
     this.#ring.committer.withdraw(this);
+    for (const { own } of [...this.#closedBatches, this.#batch]) own?.transaction.abandon();
     this.#ring.timers.forget(this.number);
     const running = new Map<string, Invocation>();
     for (const resident of this.residents.values()) {
@@ -249,8 +255,10 @@ export class Shard implements CommitSource {
   #drop(resident: Resident): void {
     if (resident.parent) return;
     const members = [...resident.members()];
+    const batches = [...this.#closedBatches, this.#batch];
     // A row that is about to be written: brought back before that, the actor would be there twice.
-    const stays = (member: Resident) => !isIdle(member) || this.#batch.residents.has(member);
+    const stays = (member: Resident) =>
+      !isIdle(member) || batches.some(({ residents }) => residents.has(member));
     if (this.#pump.pins(resident.rootKey) || members.some(stays)) return;
     for (const { key } of members) if (this.residents.delete(key)) this.#count(resident, -1);
   }
@@ -260,6 +268,26 @@ export class Shard implements CommitSource {
     return this.#batch;
   }
 
+  /** Has `step` taken into a batch that is committed in a transaction: behind what there is, ahead of what comes. */
+  alone(own: OwnTransaction, step: (batch: Batch) => void): void {
+    this.#closeBatch();
+    this.#batch.own = own;
+    step(this.#batch);
+    this.#closeBatch();
+  }
+
+  #closeBatch(): void {
+    if (this.#batch.isEmpty) return;
+    this.#batch.close();
+    this.#closedBatches.push(this.#batch);
+    this.#batch = new Batch(this.number);
+  }
+
+  /** The batch that is committed next. */
+  get #next(): Batch {
+    return this.#closedBatches[0] ?? this.#batch;
+  }
+
   /** The shard cannot go on as it is. */
   surprised(reason: string): void {
     if (!this.#closed) this.#ring.surprise(this.number, reason);
@@ -267,26 +295,30 @@ export class Shard implements CommitSource {
 
   /** Has the batch committed: now, or soon when there is only row-only news (an outcome is out, an action is done). */
   offer(): void {
-    const batch = this.#batch;
+    const batch = this.#next;
     if (batch.isEmpty || this.#closed) return;
-    if (batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits)
-      return this.#ring.committer.offer(this);
+    const isAwaited = batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits;
+    if (isAwaited || this.#closedBatches.length > 0) return this.#ring.committer.offer(this);
     if (this.#lazy) return;
     this.#lazy = true;
     this.#ring.clock.after(LAZY_COMMIT_MS, () => {
       this.#lazy = false;
-      if (!this.#closed && !this.#batch.isEmpty) this.#ring.committer.offer(this);
+      if (!this.#closed && !this.#next.isEmpty) this.#ring.committer.offer(this);
     });
   }
 
   get waiting(): number {
-    return this.#batch.size;
+    return this.#next.size;
+  }
+
+  get transaction(): StoreTransaction | undefined {
+    return this.#next.own?.transaction;
   }
 
   take(): ShardCommit | undefined {
-    if (this.#closed || this.#broken || this.#batch.isEmpty) return undefined;
-    this.#inFlight = this.#batch;
-    this.#batch = new Batch(this.number);
+    if (this.#closed || this.#broken || this.#next.isEmpty) return undefined;
+    this.#inFlight = this.#next;
+    if (this.#closedBatches.shift() === undefined) this.#batch = new Batch(this.number);
     this.#sent = this.#inFlight.toCommit(this.#epoch, this.#commitNo + 1, this.#cursor);
     return this.#sent;
   }
@@ -301,6 +333,7 @@ export class Shard implements CommitSource {
   landed(commitNo: number, at: number | null): void {
     const batch = this.#inFlight;
     this.#inFlight = undefined;
+    if (batch?.own) this.#ring.transactions.settled(batch.own.key);
     if (this.#closed || !batch) return;
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
@@ -327,8 +360,15 @@ export class Shard implements CommitSource {
   }
 
   refused(error: Error): void {
+    const own = this.#inFlight?.own;
+    if (own) this.#ring.transactions.refused(own.key, error);
     this.#broken = true;
     this.surprised(`commit refused: ${error.message}`);
+  }
+
+  lost(): void {
+    this.#broken = true;
+    this.surprised('commit lost with the session of its transaction');
   }
 }
 

@@ -40,6 +40,11 @@ fence AS (
 const TAIL = `
 SELECT ARRAY(SELECT shard FROM fence) AS shards, (extract(epoch FROM ${AT}) * 1000)::int8 AS at`;
 
+/** At the end of a transaction that must not be committed without it: an error when the shard did not pass. */
+const OR_FAIL = ', 1 / (SELECT count(*) FROM fence) AS passed';
+/** Division by zero: what `OR_FAIL` says, and nothing else in the statement. */
+export const NOT_PASSED = '22012';
+
 /** One part of a commit: its SQL, with `?` for each parameter, and what fills them. */
 interface Part {
   sql: string;
@@ -307,6 +312,18 @@ function textFor(present: number): string {
   text = [HEAD, ...parts].join(',\n') + TAIL;
   texts.set(present, text);
   return text;
+}
+
+/**
+ * The commit as the last statement of a transaction that began some time ago: its time is its own all the same, and it
+ * fails (`NOT_PASSED`) where it would otherwise write nothing.
+ */
+export function lastStatement(nodeId: string, commit: ShardCommit): Statement {
+  const { text, values } = commitStatement(nodeId, [commit]);
+  return {
+    text: text.replaceAll('now()', 'statement_timestamp()') + OR_FAIL,
+    ...(values && { values }),
+  };
 }
 
 /** The commit as one prepared statement. */

@@ -8,8 +8,10 @@ import {
   createClient,
   createNode,
   defineActor,
+  fromTransaction,
   invocation,
   type Migrate,
+  type TransactionArguments,
 } from '../../src/index.ts';
 
 const machine = setup({
@@ -142,4 +144,38 @@ setup({}).createMachine({
     type: 'PAY',
     amount: 1,
   }),
+});
+
+const debit = fromTransaction(
+  async ({ tx, input, signal }: TransactionArguments<{ by: number }>) => {
+    signal.throwIfAborted();
+    const { rows, rowCount } = await tx.query<{ balance: number }>('UPDATE …', [input.by]);
+    rowCount satisfies number;
+    // @ts-expect-error no such column
+    rows[0]?.amount;
+    // @ts-expect-error it ends with the transition
+    tx.commit();
+    return rows[0]?.balance ?? 0;
+  },
+);
+fromTransaction<string, number>(async ({ input }) => {
+  input satisfies number;
+  return `${input}`;
+});
+// @ts-expect-error an output of another type
+fromTransaction<string>(async () => 1);
+setup({
+  types: { context: {} as { left: number } },
+  actors: { debit },
+}).createMachine({
+  context: { left: 0 },
+  invoke: {
+    src: 'debit',
+    input: { by: 3 },
+    onDone: { actions: assign({ left: ({ event }) => event.output }) },
+  },
+});
+setup({ actors: { debit } }).createMachine({
+  // @ts-expect-error input of another shape
+  invoke: { src: 'debit', input: { by: '3' } },
 });

@@ -74,7 +74,13 @@ const LAYERS: Record<string, { files?: string[]; layers?: string[] }> = {
     files: [
       ...['clock.ts', 'config.ts', 'errors.ts', 'log.ts'],
       // The contracts, and nothing that is behind them.
-      ...['bus/bus.ts', 'bus/subjects.ts', 'store/store.ts', 'store/elsewhere.ts'],
+      ...[
+        'bus/bus.ts',
+        'bus/subjects.ts',
+        'store/store.ts',
+        'store/elsewhere.ts',
+        'store/userTransaction.ts',
+      ],
     ],
   },
   // Those who put the parts together, or look at them from outside.
