@@ -52,7 +52,7 @@ export function migrateStep(
     const move = new Move(type.machine, address, old, answer);
     scope.begin(0, undefined);
     const before = move.before(scope, seq, envelope);
-    scope.begin(before.book, systemIds(before.snapshot));
+    scope.begin(before.book, systemIds(before.snapshot), seq + 1);
     const next = move.next(before.snapshot, event, scope);
     const step = completeStep(type, address, scope, before, before, next, limits);
     const gone = Object.entries(old.machines ?? {}).filter(([id]) => !(id in before.machines));

@@ -63,7 +63,7 @@ export class TestCluster {
   readonly #store: RecordStore;
   readonly #log: MemoryLog;
   readonly #client: MemoryBus;
-  readonly #parts: NodeParts;
+  #parts: NodeParts;
   readonly #plan: CrashPlan;
   readonly #effects = new EffectLog();
   readonly #emitted: EmittedEntry[] = [];
@@ -201,6 +201,23 @@ export class TestCluster {
   async crash(): Promise<void> {
     await this.#ready();
     this.#node?.die();
+    await this.settle();
+  }
+
+  /**
+   * The node is shut down, and another one started that knows these actors instead: what a deploy does. Actors of versions it
+   * has a `migrate` for are taken over when it opens them.
+   * @throws PerdureError `bad_options`
+   */
+  async deploy(actors: readonly ActorType[]): Promise<void> {
+    const registry = new Registry(actors);
+    await this.settle();
+    const node = this.#node;
+    if (node?.alive) {
+      await this.#during(node.engine.stop());
+      await node.close();
+    }
+    this.#parts = { ...this.#parts, registry };
     await this.settle();
   }
 
