@@ -48,7 +48,7 @@ export async function resume(
   }
   for (const invocation of kept.values()) invocation.abort();
   for (const timer of recovered.timers.filter(ours)) ring.timers.add(timer);
-  ring.outbox.relay(recovered.outbox.filter(ours));
+  ring.outbox.resume(recovered.outbox.filter(ours));
   shard.offer();
 }
 

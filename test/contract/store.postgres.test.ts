@@ -331,7 +331,13 @@ describe('schema', () => {
     const results = await Promise.all(
       Array.from({ length: 6 }, () => migrate({ ...options(), namespace: space })),
     );
-    const files = ['0001_initial.sql', '0002_cluster.sql', '0003_versions.sql', '0004_parked.sql', '0005_families.sql'];
+    const files = [
+      '0001_initial.sql',
+      '0002_cluster.sql',
+      '0003_versions.sql',
+      '0004_parked.sql',
+      '0005_families.sql',
+    ];
     expect(results.flatMap(({ applied }) => applied)).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
   });

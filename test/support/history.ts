@@ -422,8 +422,19 @@ class Judge {
   /** Each message between actors was sent by a committed transition; at rest each has arrived. */
   #checkMessages(): void {
     const arrived = new Set<string>();
+    /** By sender and target, the last that was applied. */
+    const last = new Map<string, [seq: number, index: number]>();
     for (const transition of this.#history.transitions) {
       if (transition.origin !== 'actor') continue;
+      const [type, id, seq, index] = (transition.eventId ?? '').split('/');
+      const pair = `${type}/${id} ${addressKey(transition)}`;
+      const place: [number, number] = [Number(seq) || 0, Number(index) || 0];
+      const before = last.get(pair) ?? [0, 0];
+      if (place[0] < before[0] || (place[0] === before[0] && place[1] < before[1]))
+        this.#violation(
+          `${addressKey(transition)}#${transition.seq}: ${transition.eventId} came behind a later message of its sender`,
+        );
+      last.set(pair, place);
       const name = `${addressKey(transition)}#${transition.seq}`;
       const sent = this.#sent.get(transition.eventId ?? '');
       if (!sent) this.#violation(`${name}: message ${transition.eventId} was never sent`);
