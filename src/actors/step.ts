@@ -84,16 +84,17 @@ export function firstStep(
   limits: StepLimits,
 ): Step {
   scope.begin(0, undefined);
-  const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
-  const before: Live = {
-    snapshot,
-    seq: 0,
-    book: 0,
-    started: {},
-    timers: {},
-    envelope: '',
+  const beforeWith = (snapshot: AnyMachineSnapshot): Live => {
+    return { snapshot, seq: 0, book: 0, started: {}, timers: {}, envelope: '' };
   };
-  return finish(type, address, scope, before, undefined, snapshot, limits);
+  try {
+    const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
+    return finish(type, address, scope, beforeWith(snapshot), undefined, snapshot, limits);
+  } catch (thrown) {
+    // Before 5.33 XState threw what it keeps in the snapshot since.
+    const nothing = { value: {}, context: {} } as unknown as AnyMachineSnapshot;
+    return failedStep(type, scope, beforeWith(nothing), asError(thrown));
+  }
 }
 
 /** The next transition. */
