@@ -50,14 +50,21 @@ const large = createMachine({
 } as never);
 
 const never = fromPromise<unknown, unknown>(() => new Promise(() => {}));
-const invokes = setup({ actors: { never } }).createMachine({
+const invokes = setup({
+  types: { context: {} as { total: number } },
+  actors: { never },
+}).createMachine({
   id: 'invokes',
   context: { total: 30 },
   initial: 'idle',
   states: {
     idle: { on: { GO: 'running' } },
     running: {
-      invoke: { id: 'one', src: 'never', input: ({ context }) => context },
+      invoke: {
+        id: 'one',
+        src: 'never',
+        input: ({ context }: { context: { total: number } }) => context,
+      },
       on: { BACK: 'idle' },
     },
   },
