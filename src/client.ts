@@ -88,7 +88,12 @@ export interface PerdureClient {
   snapshot<T extends ActorType>(type: T, id: string): Promise<SnapshotFrom<MachineOf<T>>>;
   /** The committed row: state, status, output, without needing the machine. @throws as `snapshot`. */
   query(type: TypeRef, id: string): Promise<QueryAnswer>;
-  /** Resolves with the first committed snapshot that satisfies the predicate. @throws PerdureError `timeout`. */
+  /**
+   * Resolves with the first committed snapshot that satisfies the predicate, also of an actor that has yet to be started.
+   * It looks at the newest one: what an actor merely passes through can go unseen.
+   * @throws PerdureError `timeout` after `timeoutMs` (default: the client's), `actor_finished` when the actor has ended
+   *   and does not satisfy it; whatever the predicate throws
+   */
   waitFor<T extends ActorType>(
     type: T,
     id: string,
@@ -172,8 +177,14 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
     ) =>
       talk.until<SnapshotFrom<MachineOf<T>>>(type.name, id, timeoutMs, async () => {
         const answer = await talk.askIfThere(type.name, id);
-        const snapshot = answer && snapshotOf(type, answer);
-        return snapshot && predicate(snapshot) ? snapshot : undefined;
+        if (!answer) return undefined;
+        const snapshot = snapshotOf(type, answer);
+        if (predicate(snapshot)) return snapshot;
+        if (answer.status === 'active') return undefined;
+        throw new PerdureError(
+          'actor_finished',
+          `${type.name}/${id} has ended in status ${answer.status} and does not satisfy what was waited for.`,
+        );
       }),
     outcome: (type, id, { timeoutMs } = {}) =>
       talk.until(nameOf(type), id, timeoutMs, async () => {

@@ -13,8 +13,8 @@ import { actorAddress, peer, TARGET, type Target } from './refs.ts';
 
 /**
  * The door to XState's inside. A machine is driven through `machine.transition(snapshot, event, scope)` with a
- * scope of ours, so that a step computes everything and runs nothing (design §6). This file and `invocation.ts`
- * are the only ones that touch members XState does not document; test/unit/xstate.test.ts pins them.
+ * scope of ours, so that a step computes everything and runs nothing (design §6). What XState does not document is
+ * touched here and where test/unit/tidy.test.ts says; test/unit/xstate.test.ts pins it.
  *
  * Steps are synchronous, so one actor system serves all actors of the process: `enter` says whose turn it is. What is
  * kept for each actor in memory is only its `self`.

@@ -84,9 +84,15 @@ export function firstStep(
   path: readonly string[] = [],
 ): Step {
   scope.begin(0, scope.systemIds?.(), 1);
-  const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
-  const before = { ...UNBORN, snapshot, path };
-  return finish(type, address, scope, before, undefined, snapshot, limits);
+  try {
+    const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
+    const before = { ...UNBORN, snapshot, path };
+    return finish(type, address, scope, before, undefined, snapshot, limits);
+  } catch (thrown) {
+    // Before 5.33 XState threw what it keeps in the snapshot since.
+    const snapshot = { value: {}, context: {} } as unknown as AnyMachineSnapshot;
+    return failedStep(type, scope, { ...UNBORN, snapshot, path }, asError(thrown));
+  }
 }
 
 /** The first transition of a child machine: computed already, in the step that made it. */
