@@ -338,7 +338,7 @@ describe('schema', () => {
       '0004_parked.sql',
       '0005_families.sql',
     ];
-    expect(results.flatMap(({ applied }) => applied)).toEqual(files);
+    expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
   });
 
@@ -396,7 +396,7 @@ describe('schema', () => {
     );
     expect(Object.fromEntries(rows.map((row) => [row.table_name, row.columns]))).toEqual({
       actors:
-        'type id status state version seq shard epoch tags output error created_at updated_at',
+        'type id status state version seq shard epoch tags output error created_at updated_at parent',
       dead_letters:
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
       nodes: 'node_id name host pid version started_at expires_at live shards draining nats_ok',
