@@ -274,6 +274,9 @@ test('many at once, on one shard and on all, among other traffic, with lines tha
   }
 });
 
-test('the histories are sound', async () => {
+test('the histories are sound, and the node has never mistaken one outcome for another', async () => {
+  const surprises = world.log.map(({ reason }) => String(reason));
+  expect(surprises.filter((reason) => /put back|refused/.test(reason))).toEqual([]);
+  expect(surprises.filter((reason) => /^commit lost/.test(reason)).length).toBeGreaterThan(0);
   expect(await world.check({ types: [transfer] })).toEqual([]);
 });
