@@ -164,6 +164,6 @@ test('perdure ls --parked shows what no node opens', async () => {
   );
   const { stdout } = await perdure('ls', 'gone', '--parked');
   expect(stdout).toMatch(
-    /^TYPE +VERSION +ACTORS +OPENED BY +WAITING\ngone +1 +5 +0 of 1 nodes +0\n$/,
+    /^TYPE +VERSION +ACTORS +OPENED BY +WAITING +MESSAGES +SINCE\ngone +1 +5 +0 of 1 nodes +0 +0 +-\n$/,
   );
 });
