@@ -1,14 +1,19 @@
-import { join } from 'node:path';
+import { execFile } from 'node:child_process';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { shardOf } from '../../src/bus/subjects.ts';
 import { namespace, SHARDS } from '../../src/config.ts';
+import { createLogger } from '../../src/log.ts';
+import { createNode } from '../../src/node.ts';
 import { openReadStore } from '../../src/store/postgres.ts';
 import { lamp, tally1, tally2, teller } from '../support/actorsParked.ts';
 import { openWorld, printLogOnFailure, type World } from '../support/clusterWorld.ts';
+import { parseMetrics } from '../support/metrics.ts';
 import { eventually } from '../support/services.ts';
 
 // Nodes that do not know the same types and versions, side by side: what one of them cannot do waits for another.
 
+const ROOT = resolve(import.meta.dirname, '../..');
 const FILE = join(import.meta.dirname, '../support/actorsParkedNode.ts');
 const TYPES = [tally1, tally2, teller, lamp];
 const FIRST = [tally1, teller];
@@ -58,6 +63,22 @@ async function parkedRows() {
   } finally {
     await store.close();
   }
+}
+
+function perdure(...args: string[]): Promise<string> {
+  const { databaseUrl, natsUrl, namespace } = world;
+  const env = {
+    ...process.env,
+    PERDURE_DATABASE_URL: databaseUrl,
+    PERDURE_NATS_URL: natsUrl,
+    PERDURE_NAMESPACE: namespace,
+  };
+  const main = join(ROOT, 'src/cli/main.ts');
+  return new Promise((done) => {
+    execFile(process.execPath, [main, ...args], { cwd: ROOT, env }, (_error, stdout, stderr) =>
+      done(stdout + stderr),
+    );
+  });
 }
 
 test('a rolling deploy whose new node is killed: what comes for its actors waits for the next one, in order', async () => {
@@ -215,6 +236,37 @@ test('parked messages that are full: one more is a dead letter, and those before
   await first.stop();
   await world.node(SECOND);
   await allSaw('tally', ['a'], [1, 2]);
+});
+
+test('what waits for another node is shown, with the time, wherever somebody looks', async () => {
+  const second = await world.node(SECOND);
+  await world.client.start(tally2, { id: 'a', until: 'committed' });
+  await second.stop();
+  const first = createNode({
+    ...world,
+    actors: FIRST,
+    http: { port: 0 },
+    logger: createLogger({ level: 'silent' }),
+  });
+  await first.start();
+  try {
+    for (const n of [1, 2, 3]) await add('tally', ['a'], n);
+    await eventually(async () => (await parkedMessages()) === 3, { what: 'they are parked' });
+    expect(await perdure('ls', '--parked')).toMatch(/\ntally +2 +1 +0 of 1 nodes +0 +3 +\S+ ago/);
+    expect(await perdure('show', 'tally', 'a')).toMatch(
+      /\nparked +3 messages wait for a node that can open it, for \S+;/,
+    );
+    expect(await perdure('doctor')).toMatch(
+      /parked.*tally@2, which 0 of 1 nodes open \(3 messages since \S+Z, 0 actors\)/,
+    );
+    const metrics = parseMetrics(await (await fetch(`${first.status().httpUrl}/metrics`)).text());
+    expect(metrics.get('perdure_parked_messages')).toBe(3);
+    expect(metrics.get('perdure_parked_total')).toBe(3);
+    expect(metrics.get('perdure_parked_oldest_seconds')).toBeGreaterThan(0);
+    expect(metrics.get('perdure_parked_oldest_seconds')).toBeLessThan(60);
+  } finally {
+    await first.stop();
+  }
 });
 
 test('shards with work for another version go there and stay, and fair shares are kept otherwise', async () => {
