@@ -23,3 +23,4 @@ export {
 export { LIMITS, type Limits } from './config.ts';
 export { ERRORS, type ErrorCode, PerdureError } from './errors.ts';
 export { createNode, type NodeOptions, type NodeStatus, type PerdureNode } from './node.ts';
+export type { TextCodec } from './textCodec.ts';

@@ -1,4 +1,5 @@
 import { PerdureError } from '../errors.ts';
+import { cannotOpen } from '../textCodec.ts';
 
 /**
  * What crosses a process boundary is JSON, plus a few values JSON has no word for, written as
@@ -217,7 +218,10 @@ function revive(key: string, value: unknown): unknown {
   return value;
 }
 
-/** @throws SyntaxError for a kind nobody writes, and for a value that does not fit its kind */
+/**
+ * @throws SyntaxError for a kind nobody writes, and for a value that does not fit its kind; PerdureError `codec_failed` for a
+ *   text that is wrapped still
+ */
 function reviveTagged(value: Tagged): unknown {
   const { [TAG]: kind, v } = value;
   const wrong = () =>
@@ -225,6 +229,8 @@ function reviveTagged(value: Tagged): unknown {
   switch (kind) {
     case 'undefined':
       return HOLE;
+    case 'wrapped':
+      throw cannotOpen('its codec is not here, or has another key');
     case 'Number':
       return Number(v);
     case 'BigInt':

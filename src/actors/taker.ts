@@ -1,7 +1,7 @@
 import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { REPLY_HEADER } from '../bus/subjects.ts';
-import { asError, type ErrorCode } from '../errors.ts';
+import { asError, type ErrorCode, PerdureError } from '../errors.ts';
 import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
 import type { Batch, Taken } from './batch.ts';
 import { ChildReports } from './childReports.ts';
@@ -39,7 +39,7 @@ export class Taker {
   readonly #shard: Shard;
   readonly reports: ChildReports;
   /** Why rows could not be opened, for whoever is told. */
-  readonly #failures = new WeakMap<StoredActor, string>();
+  readonly #failures = new WeakMap<StoredActor, Error>();
 
   constructor(ring: Ring, shard: Shard) {
     this.#ring = ring;
@@ -63,11 +63,13 @@ export class Taker {
       if (known) return Resident.rehydrated(row, known, this.#shard.deliver);
       if (next && mayMigrate(row)) return this.#migrate(row, next);
     } catch (error) {
-      const { message } = asError(error);
-      this.#failures.set(row, message);
+      const failure = asError(error);
+      this.#failures.set(row, failure);
       log.error(
-        { actor, version, error: message },
-        next ? 'actor: migrate failed, left alone' : 'actor: cannot be rehydrated',
+        { actor, version, error: failure.message },
+        next && !isOfCodec(failure)
+          ? 'actor: migrate failed, left alone'
+          : 'actor: cannot be rehydrated',
       );
       return undefined;
     }
@@ -287,8 +289,9 @@ export class Taker {
     const { type, version } = row;
     const name = addressKey(row);
     const failure = this.#failures.get(row);
+    if (failure && isOfCodec(failure)) return ['codec_failed', failure.message];
     const migrates = !registry.version(type, version) && registry.migrating(type, version);
-    if (migrates && failure !== undefined) return ['migrate_failed', failure];
+    if (migrates && failure !== undefined) return ['migrate_failed', failure.message];
     if (migrates)
       return [
         'version_unknown',
@@ -347,6 +350,9 @@ export class Taker {
 /** Actions that were not acknowledged are redone from the history, which takes the machine that wrote it (G4). */
 const mayMigrate = ({ status, actedSeq, seq }: StoredActor): boolean =>
   status === 'active' && actedSeq === seq;
+
+const isOfCodec = (error: Error): boolean =>
+  error instanceof PerdureError && error.code === 'codec_failed';
 
 /** `_INBOX.…`, also with a prefix of the user's own (`_INBOX_orders.…`). */
 const INBOX = /^_INBOX[\w-]*(\.[\w-]+)+$/;
