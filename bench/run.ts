@@ -24,6 +24,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '3' },
     jobs: { type: 'string', default: '20000' },
     only: { type: 'string' },
+    codec: { type: 'string' },
     json: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -34,6 +35,7 @@ if (flags.help) {
   --rounds N     rounds of each workload, medians are quoted (default 3)
   --jobs N       jobs in a drained workload (default 20000)
   --only NAME    noop, flow, events, latency or step
+  --codec NAME   encrypting or compressing, of examples/codec.ts
   --profile      write a .cpuprofile of the node
   --json         one JSON object`);
   process.exit(0);
@@ -168,6 +170,7 @@ function startNode(ns: string): { node: ChildProcess; ready: Promise<void> } {
       PERDURE_NATS_URL: nats.url,
       PERDURE_DATABASE_URL: postgres.url,
       PERDURE_NAMESPACE: ns,
+      BENCH_CODEC: flags.codec ?? '',
     },
     execArgv: [
       ...(process.env.BENCH_ARGV?.split(' ') ?? []),

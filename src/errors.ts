@@ -30,6 +30,10 @@ export const ERRORS = {
     retryable: false,
     next: 'the actor stays as it is; dead letter; redrive it once migrate is corrected',
   },
+  codec_failed: {
+    retryable: false,
+    next: 'the actor stays as it is; dead letter; redrive it once a node can open it',
+  },
   event_quarantined: {
     retryable: false,
     next: 'dead letter; redrive it once what killed the nodes is corrected',

@@ -26,3 +26,4 @@ export { LIMITS, type Limits } from './config.ts';
 export { ERRORS, type ErrorCode, PerdureError } from './errors.ts';
 export { createNode, type NodeOptions, type NodeStatus, type PerdureNode } from './node.ts';
 export type { Transaction } from './store/userTransaction.ts';
+export type { TextCodec } from './textCodec.ts';

@@ -1,4 +1,5 @@
 import { PerdureError } from '../errors.ts';
+import { cannotOpen } from '../textCodec.ts';
 import { peer, type Target, targetOf } from './refs.ts';
 
 /**
@@ -220,7 +221,10 @@ function revive(key: string, value: unknown): unknown {
   return value;
 }
 
-/** @throws SyntaxError for a kind nobody writes, and for a value that does not fit its kind */
+/**
+ * @throws SyntaxError for a kind nobody writes, and for a value that does not fit its kind; PerdureError `codec_failed` for a
+ *   text that is wrapped still
+ */
 function reviveTagged(value: Tagged): unknown {
   const { [TAG]: kind, v } = value;
   const wrong = () =>
@@ -228,6 +232,8 @@ function reviveTagged(value: Tagged): unknown {
   switch (kind) {
     case 'undefined':
       return HOLE;
+    case 'wrapped':
+      throw cannotOpen('its codec is not here, or has another key');
     case 'Number':
       return Number(v);
     case 'BigInt':

@@ -1,4 +1,4 @@
-import { asError, type ErrorCode } from '../errors.ts';
+import { asError, type ErrorCode, PerdureError } from '../errors.ts';
 import { addressKey, type StoredActor } from '../store/store.ts';
 import { ABANDON, abandonStep } from './abandon.ts';
 import type { ActorType } from './define.ts';
@@ -63,12 +63,20 @@ export class Opener {
       if (next && !isKept && familyOf(row, kin).every(mayMigrate))
         return this.#migrate(row, next, kin);
     } catch (error) {
-      const { message } = asError(error);
+      const failure = asError(error);
+      const { message } = failure;
+      const code = isOfCodec(failure)
+        ? 'codec_failed'
+        : next
+          ? 'migrate_failed'
+          : 'version_unknown';
       parking.leaveAlone(actor);
-      this.#failures.set(row, [next ? 'migrate_failed' : 'version_unknown', message]);
+      this.#failures.set(row, [code, message]);
       log.error(
         { actor, version, error: message },
-        next ? 'actor: migrate failed, left alone' : 'actor: cannot be rehydrated',
+        code === 'migrate_failed'
+          ? 'actor: migrate failed, left alone'
+          : 'actor: cannot be rehydrated',
       );
       return undefined;
     }
@@ -132,3 +140,6 @@ export class Opener {
 /** Actions that were not acknowledged are redone from the history, which takes the machine that wrote it (G4). */
 const mayMigrate = ({ status, actedSeq, seq }: StoredActor): boolean =>
   status !== 'active' || actedSeq === seq;
+
+const isOfCodec = (error: Error): boolean =>
+  error instanceof PerdureError && error.code === 'codec_failed';

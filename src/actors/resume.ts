@@ -1,3 +1,4 @@
+import { PerdureError } from '../errors.ts';
 import {
   type Address,
   addressKey,
@@ -115,7 +116,7 @@ async function resumeActor(
   databaseTime: number,
   kept: Map<string, Invocation>,
 ): Promise<void> {
-  const undone = row.actedSeq < row.seq ? await unacknowledged(ring, resident, row) : [];
+  const undone = row.actedSeq < row.seq ? await toRedo(ring, resident, row) : [];
   if (shard.closed) return;
   const start = () => {
     // What a newer step wants begins when that is committed.
@@ -158,6 +159,21 @@ function resumeInvoke(
   const delayMs = retry ? Math.max(0, retry.nextAt - databaseTime) : 0;
   ring.load.invokesResumed++;
   startAttempt(ring, shard, resident, invokeId, retry?.attempt ?? 1, delayMs);
+}
+
+/** Actions of a history this node cannot open are left to one that can: they stay unacknowledged. */
+async function toRedo(ring: Ring, resident: Resident, row: StoredActor) {
+  try {
+    return await unacknowledged(ring, resident, row);
+  } catch (error) {
+    if (!(error instanceof PerdureError) || error.code !== 'codec_failed') throw error;
+    if (resident.unacted.length === 0) resident.unacted.push(row.actedSeq + 1);
+    ring.log.error(
+      { actor: resident.key, error: error.message },
+      'actor: actions cannot be redone here',
+    );
+    return [];
+  }
 }
 
 /** The history tells what each transition had to do: the same snapshot and event give the same actions (P1). */

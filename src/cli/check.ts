@@ -5,6 +5,7 @@ import { type MachineFinding, machineFindings } from '../inspect/machineFindings
 import { checkSnapshots, type SnapshotVerdict } from '../inspect/snapshotCheck.ts';
 import { lookAtActors } from '../store/check.ts';
 import { loadActorTypes } from './actorFile.ts';
+import { codecOption, loadCodec } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOf, endpointOptions } from './endpoints.ts';
 import { REACH_MS, withSession } from './session.ts';
@@ -18,7 +19,7 @@ interface Flags extends ConnectionFlags {
 
 /** `perdure check`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('check'), 'database')
+  codecOption(endpointOptions(program.command('check'), 'database'))
     .description(
       'Check the machines of a file, and what becomes of the live actors when nodes run it.',
     )
@@ -65,8 +66,9 @@ async function check(file: string, flags: Flags): Promise<void> {
 async function compare(registry: Registry, flags: Flags): Promise<SnapshotVerdict[]> {
   const { url, namespace: name } = endpointOf('database', flags);
   const space = namespace(name);
+  const codec = await loadCodec(flags);
   return withSession({ url, schema: space.schema, reachMs: REACH_MS }, async (client) =>
-    checkSnapshots(registry, await lookAtActors(client, space), LIMITS),
+    checkSnapshots(registry, await lookAtActors(client, space, codec), LIMITS),
   );
 }
 

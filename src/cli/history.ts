@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { PerdureError } from '../errors.ts';
 import type { HistoryRow } from '../store/read.ts';
 import { rowId, token, whole } from './arguments.ts';
+import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
@@ -17,7 +18,7 @@ interface Flags extends ConnectionFlags {
 
 /** `perdure history TYPE ID`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('history'), 'database')
+  codecOption(endpointOptions(program.command('history'), 'database'))
     .description('List the transitions of an actor, the first one first.')
     .argument('<type>', 'actor type', token)
     .argument('<id>', 'actor, or a machine of its family', rowId)

@@ -3,6 +3,7 @@ import { PerdureError } from '../errors.ts';
 import type { ActorSummary } from '../store/read.ts';
 import { age } from './age.ts';
 import { token, whole } from './arguments.ts';
+import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
@@ -21,7 +22,7 @@ interface Flags extends ConnectionFlags {
 
 /** `perdure ls`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('ls'), 'database')
+  codecOption(endpointOptions(program.command('ls'), 'database'))
     .description('List actors, the last changed first.')
     .argument('[type]', 'only this actor type', token)
     .option('--type <type>', 'the same', token)

@@ -4,8 +4,10 @@ import { parse } from '../actors/codec.ts';
 import { type Envelope, machinesIn } from '../actors/envelope.ts';
 import { PerdureError } from '../errors.ts';
 import type { ActorDetail, ActorSummary, ParkedFor } from '../store/read.ts';
+import { isWrappedValue } from '../textCodec.ts';
 import { age, duration } from './age.ts';
 import { rowId, token } from './arguments.ts';
+import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
@@ -14,7 +16,7 @@ import { printFields, printJson } from './table.ts';
 
 /** `perdure show TYPE ID`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('show'), 'database')
+  codecOption(endpointOptions(program.command('show'), 'database'))
     .description('Show everything that is recorded of an actor now.')
     .argument('<type>', 'actor type', token)
     .argument('<id>', 'actor, or a machine of its family', rowId)
@@ -61,7 +63,7 @@ interface Retry {
 
 /** What runs for the actor: the transition that started it, and its next attempt when it failed. */
 function invokes(actor: ActorDetail): { invokeId: string; startedSeq: number; retry?: Retry }[] {
-  const { started } = JSON.parse(actor.snapshot) as Envelope;
+  const { started = {} } = JSON.parse(actor.snapshot) as Partial<Envelope>;
   const retries = (actor.retries ?? {}) as Record<string, Retry>;
   return Object.entries(started).map(([invokeId, startedSeq]) => {
     const retry = retries[invokeId];
@@ -136,6 +138,7 @@ function due(at: number): string {
 
 /** Dates, maps and the like as what they are; strings with their control characters escaped. */
 function readable(stored: unknown): string {
+  if (isWrappedValue(stored)) return 'recorded through a codec: --codec FILE opens it';
   const value = parse(JSON.stringify(stored) ?? 'null');
   return inspect(value, {
     depth: 10,

@@ -53,6 +53,10 @@ export async function checkSnapshots(
     for (const lack of lacks)
       if (lack.n === n) {
         actors -= lack.actors;
+        if (lack.lacks[0] === 'codec') {
+          verdicts.push(orphaned({ ...group, actors: lack.actors }, NO_CODEC));
+          continue;
+        }
         const reason = `${lack.lacks.map(told).join(', ')}: the machine was changed without a new version`;
         const stuck = { ...group, actors: lack.actors, verdict: 'stuck' as const, reason };
         verdicts.push({ ...stuck, as: group.version });
@@ -66,6 +70,8 @@ export async function checkSnapshots(
     [type, version, state, verdict].join('\0');
   return verdicts.sort((a, b) => (order(a) < order(b) ? -1 : 1));
 }
+
+const NO_CODEC = 'recorded through a codec that is not here, or has another key (--codec)';
 
 const orphaned = (group: ActorGroup, reason: string): SnapshotVerdict => ({
   ...group,

@@ -1,4 +1,5 @@
 import type { Namespace } from '../config.ts';
+import { isWrapped, type TextCodec, unwrap, WRAPPED_HEAD } from '../textCodec.ts';
 import type { Session } from './connection.ts';
 import { checkSchema } from './migrate.ts';
 
@@ -27,7 +28,7 @@ export interface GroupNeeds extends Omit<ActorGroup, 'actors'> {
 
 export interface GroupLack {
   n: number;
-  /** `invoke charge`, `after xstate.after.1000.order.paying`, `logic charge`. */
+  /** `invoke charge`, `after xstate.after.1000.order.paying`, `logic charge`; `codec` alone when it cannot be opened. */
   lacks: string[];
   actors: number;
 }
@@ -43,21 +44,27 @@ export interface ActorPage {
  * Makes the session ready to look at all active actors, never holding more than a page of them. Each statement has a
  * snapshot of its own: one for all of them would keep Postgres from clearing up behind every commit for minutes.
  */
-export async function lookAtActors(client: Client, namespace: Namespace): Promise<ActorLook> {
+export async function lookAtActors(
+  client: Client,
+  namespace: Namespace,
+  codec?: TextCodec,
+): Promise<ActorLook> {
   await checkSchema(client, { namespace });
   await client.query('SET default_transaction_read_only = on');
   // Millions of actors take their time; whoever asked can end it.
   await client.query('SET statement_timeout = 0');
-  return new ActorLook(client);
+  return new ActorLook(client, codec);
 }
 
 const PAGE = 500;
 
 export class ActorLook {
   readonly #client: Client;
+  readonly #codec: TextCodec | undefined;
 
-  constructor(client: Client) {
+  constructor(client: Client, codec: TextCodec | undefined) {
     this.#client = client;
+    this.#codec = codec;
   }
 
   async groups(): Promise<ActorGroup[]> {
@@ -79,6 +86,7 @@ export class ActorLook {
          FROM jsonb_to_recordset($1::jsonb)
                 AS w (n int, type text, version text, state text, invokes jsonb, timers jsonb, sources jsonb)
          JOIN actor a ON a.status = 'active' AND a.type = w.type AND a.version = w.version AND a.state = w.state
+                     AND NOT ${WRAPPED}
         CROSS JOIN LATERAL (SELECT ${AS_JSONB} AS e) s
         CROSS JOIN LATERAL (SELECT ARRAY(
           SELECT 'invoke ' || i FROM jsonb_array_elements_text(w.invokes) i
@@ -93,7 +101,74 @@ export class ActorLook {
         WHERE cardinality(l.lacks) > 0 GROUP BY w.n, l.lacks ORDER BY w.n, l.lacks`,
       [JSON.stringify(needs)],
     );
-    return rows as GroupLack[];
+    return [...(rows as GroupLack[]), ...(await this.#lackingBehindCodec(needs))];
+  }
+
+  /** The same for those Postgres cannot look into, a page at a time. */
+  async #lackingBehindCodec(needs: readonly GroupNeeds[]): Promise<GroupLack[]> {
+    const found = new Map<string, GroupLack>();
+    for (const group of needs)
+      for await (const { snapshot, fired } of this.#wrapped(group)) {
+        const lacks = this.#lacksOf(group, snapshot, fired);
+        if (lacks.length === 0) continue;
+        const key = JSON.stringify([group.n, lacks]);
+        const known = found.get(key);
+        if (known) known.actors++;
+        else found.set(key, { n: group.n, lacks, actors: 1 });
+      }
+    return [...found.values()];
+  }
+
+  async *#wrapped({
+    type,
+    version,
+    state,
+  }: GroupNeeds): AsyncGenerator<{ snapshot: string; fired: string[] }> {
+    for (let last = ''; ; ) {
+      const { rows } = await this.#client.query(
+        `SELECT a.id, a.snapshot, ARRAY(
+                  SELECT DISTINCT x.event_type FROM transition x
+                   WHERE x.type = a.type AND x.id = a.id AND x.event_type LIKE 'xstate.after.%') AS fired
+           FROM actor a
+          WHERE a.type = $1 AND a.version = $2 AND a.state = $3 AND a.status = 'active' AND a.id > $4 AND ${WRAPPED}
+          ORDER BY a.id LIMIT ${PAGE}`,
+        [type, version, state, last],
+      );
+      yield* rows;
+      if (rows.length < PAGE) return;
+      last = rows.at(-1).id;
+    }
+  }
+
+  #lacksOf(needs: GroupNeeds, wrapped: string, fired: readonly string[]): string[] {
+    const opened = this.#open(wrapped);
+    if (isWrapped(opened)) return ['codec'];
+    const { started, timers, snapshot } = JSON.parse(opened) as {
+      started: object;
+      timers: object;
+      snapshot: { children?: Record<string, { src?: string }> };
+    };
+    const children = snapshot.children ?? {};
+    return [
+      ...needs.invokes
+        .filter((id) => !(id in started) && !(id in children))
+        .map((id) => `invoke ${id}`),
+      ...needs.timers
+        .filter((id) => !(id in timers) && !fired.includes(id))
+        .map((id) => `after ${id}`),
+      ...Object.entries(children)
+        .filter(([id, { src }]) => id in started && !needs.sources.includes(src ?? ''))
+        .map(([, { src }]) => `logic ${src}`),
+    ];
+  }
+
+  /** As it is recorded when it cannot be opened: whoever reads it says so. */
+  #open(text: string): string {
+    try {
+      return unwrap(this.#codec, text);
+    } catch {
+      return text;
+    }
   }
 
   /** Every active actor of a version, a page at a time. */
@@ -104,12 +179,14 @@ export class ActorLook {
           WHERE type = $1 AND version = $2 AND status = 'active' AND id > $3 ORDER BY id LIMIT ${PAGE}`,
         [type, version, last],
       );
-      for (const row of rows as ActorPage[]) yield row;
+      for (const row of rows as ActorPage[]) yield { ...row, snapshot: this.#open(row.snapshot) };
       if (rows.length < PAGE) return;
       last = (rows.at(-1) as ActorPage).id;
     }
   }
 }
+
+const WRAPPED = `starts_with(a.snapshot, '${WRAPPED_HEAD}')`;
 
 /** jsonb has no NUL and no lone surrogates, which are legal in JSON; nothing that is looked at contains them. */
 const AS_JSONB = String.raw`regexp_replace(a.snapshot, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\u0001', 'g')::jsonb`;

@@ -69,10 +69,10 @@ const isOwn = (target: string) => target.endsWith('.ts');
 /** What a layer may import of ours: other layers, or single files of them. Anything may import its own layer. */
 const LAYERS: Record<string, { files?: string[]; layers?: string[] }> = {
   bus: { files: ['clock.ts', 'config.ts', 'errors.ts', 'log.ts'] },
-  store: { files: ['clock.ts', 'config.ts', 'errors.ts', 'log.ts'] },
+  store: { files: ['clock.ts', 'config.ts', 'errors.ts', 'log.ts', 'textCodec.ts'] },
   actors: {
     files: [
-      ...['clock.ts', 'config.ts', 'errors.ts', 'log.ts'],
+      ...['clock.ts', 'config.ts', 'errors.ts', 'log.ts', 'textCodec.ts'],
       // The contracts, and nothing that is behind them.
       ...[
         'bus/bus.ts',
@@ -99,6 +99,7 @@ const TOP: Record<string, string[]> = {
   'log.ts': [],
   'version.ts': [],
   'config.ts': ['errors.ts'],
+  'textCodec.ts': ['errors.ts'],
 };
 
 const SERVERS: Record<string, { layer: string; alsoTypesIn?: string[]; also?: string[] }> = {
