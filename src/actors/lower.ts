@@ -65,11 +65,15 @@ class StepLowering {
   readonly #dropped = new Set<string>();
   /** Children of the new snapshot that were not there before and have not been started yet. */
   readonly #new: AnyActorRef[];
+  /** What those are told before they begin. */
+  readonly #early: { child: AnyActorRef; tell: () => void }[] = [];
   /** Copied when something changes: most steps leave one of the two as it is. */
   #started: Record<string, number>;
   #startedIsOurs = false;
   /** Children that were ended. */
   #stops = 0;
+  /** What is due in no time. */
+  readonly #last: Effect[] = [];
 
   constructor(step: Lowering) {
     this.#step = step;
@@ -82,7 +86,7 @@ class StepLowering {
     switch (action.type) {
       case 'xstate.raise':
         if (typeof params?.delay === 'number')
-          this.#arm(index, params, params.event as EventObject);
+          this.#armAs(index, params, params.event as EventObject);
         return;
       case 'xstate.sendTo':
         return this.#send(index, params as Params);
@@ -117,6 +121,7 @@ class StepLowering {
     const { before, snapshot, seq } = this.#step;
     // Children that `assign` spawned come without an action of their own.
     while (this.#new.length > 0) this.#invoke(this.#new[0]);
+    this.#effects.push(...this.#last);
     if (snapshot.status !== 'active') {
       for (const invokeId in this.#started)
         this.#effects.push({ kind: 'stop', invokeId, seq: this.#started[invokeId] as number });
@@ -133,7 +138,7 @@ class StepLowering {
     }
     return {
       effects: this.#effects,
-      timersArmed: [...this.#armed.values()],
+      timersArmed: inTurn([...this.#armed.values()]),
       timersDropped: [...this.#dropped],
       messages: this.#messages,
       started: this.#started,
@@ -141,8 +146,13 @@ class StepLowering {
     };
   }
 
-  #arm(index: number, params: Params, event: EventObject): void {
-    const timerId = typeof params.id === 'string' ? params.id : `${this.#step.seq}.${index}`;
+  /** What an action wants to happen later, or as soon as its step is done. Only what has a delay can be cancelled. */
+  #armAs(index: number, { id, delay }: Params, event: EventObject): void {
+    const named = typeof id === 'string' && typeof delay === 'number';
+    this.#arm(named ? id : `${this.#step.seq}.${index}`, event, delay);
+  }
+
+  #arm(timerId: string, event: EventObject, delay?: unknown, begins = false): void {
     if (timerId.length > TIMER_ID_MAX || timerId.includes('\0'))
       throw new PerdureError(
         'step_failed',
@@ -150,8 +160,14 @@ class StepLowering {
       );
     this.#dropped.delete(timerId);
     const text = this.#write(event);
-    const delayMs = delayOf(params.delay);
-    this.#armed.set(timerId, { timerId, delayMs, position: index, event: text });
+    const delayMs = delayOf(delay);
+    const due = { kind: 'due', timerId, begins } as const;
+    // What is for the actor itself at once comes behind what children are as they begin, when the actor does, too.
+    const rank = delay !== undefined ? 2 : begins && this.#step.seq === 1 ? 0 : 1;
+    this.#armed.set(timerId, { timerId, delayMs, position: rank, event: text });
+    if (rank < 2) this.#effects.push(due);
+    // A timer of no time comes behind all that is done at once.
+    else if (delayMs === 0) this.#last.push(due);
   }
 
   #write(event: EventObject): string {
@@ -167,15 +183,15 @@ class StepLowering {
     const to = params.to as object | undefined;
     const event = params.event as EventObject;
     // To itself: a timer that is due at once, so that it survives a crash like any other.
-    if (to === this.#step.self) return this.#arm(index, params, event);
+    if (to === this.#step.self) return this.#armAs(index, params, event);
     const target = to && addressOf(to);
     if (!target) {
       const child = this.#childOf(to);
-      if (child) this.#tell(index, child, params, event);
+      if (child) this.#tellInTurn(index, child, params, event);
       return;
     }
     if (typeof params.delay === 'number')
-      return this.#arm(index, params, { type: SEND, to: target, event } as EventObject);
+      return this.#armAs(index, params, { type: SEND, to: target, event } as EventObject);
     const body = this.#write(event);
     this.#messages.push({ index, to: target, body });
   }
@@ -189,10 +205,17 @@ class StepLowering {
     return mine ? (to as Child) : undefined;
   }
 
+  /** What is sent to a child ahead of its beginning waits for it, in XState's mailbox as here. */
+  #tellInTurn(index: number, child: Child, params: Params, event: EventObject): void {
+    const tell = () => this.#tell(index, child, params, event);
+    if (this.#new.includes(child)) this.#early.push({ child, tell });
+    else tell();
+  }
+
   #tell(index: number, child: Child, params: Params, event: EventObject): void {
     if (typeof params.delay === 'number') {
       const delayed = { type: SEND, child: child.id, event } as EventObject;
-      return this.#arm(index, params, delayed);
+      return this.#armAs(index, params, delayed);
     }
     switch (kindOfChild(child)) {
       case 'callback': {
@@ -205,7 +228,7 @@ class StepLowering {
       }
       case 'transition':
         for (const [n, told] of react(child, event, this.#step.self).entries())
-          this.#arm(index, { id: `${this.#step.seq}.${index}.${n}` }, told);
+          this.#arm(`${this.#step.seq}.${index}.${n}`, told);
         return;
       default:
       // Promises and observables have no mailbox; XState drops what is sent to them, and so does this.
@@ -233,10 +256,12 @@ class StepLowering {
         `${address.type} spawned ${child.id}, which is ${kind === 'machine' ? 'a machine' : 'no logic of XState’s own'}. This version of perdure runs promises, callbacks, observables and transition functions.`,
       );
     if (isWatched(child as Child))
-      this.#arm(seq, { id: `${seq}.${child.id}.began` }, snapshotEvent(child as Child));
-    if (kind === 'transition') return;
-    this.#ownStarted()[child.id] = seq;
-    this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+      this.#arm(`${seq}.${child.id}.began`, snapshotEvent(child as Child), undefined, true);
+    if (kind !== 'transition') {
+      this.#ownStarted()[child.id] = seq;
+      this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+    }
+    for (const early of this.#early) if (early.child === child) early.tell();
   }
 
   #stop(child: AnyActorRef | undefined): void {
@@ -246,7 +271,7 @@ class StepLowering {
     if (kindOfChild(child as Child) === 'transition')
       // XState's way to end it is an event like any other.
       for (const told of react(child as Child, { type: 'xstate.stop' }, self))
-        this.#arm(index, { id: `${this.#step.seq}.stop.${index}` }, told);
+        this.#arm(`${this.#step.seq}.stop.${index}`, told);
     const seq = before.started[child.id];
     if (seq === undefined) return;
     if (this.#started[child.id] === seq) delete this.#ownStarted()[child.id];
@@ -259,6 +284,12 @@ class StepLowering {
     return this.#started;
   }
 }
+
+/** After a crash those that are due at the same moment fire in this order, as they would have without one. */
+const inTurn = (armed: Timer[]): Timer[] =>
+  armed
+    .sort((a, b) => a.position - b.position)
+    .map((timer, position) => ({ ...timer, position }));
 
 /** It is part of an event id, and both are keys in Postgres. */
 const TIMER_ID_MAX = 512;

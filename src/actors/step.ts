@@ -13,7 +13,7 @@ import { encode, errorData, errorSummary, parse, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import type { Effect } from './effects.ts';
 import { lowerActions, type Message, type Timer } from './lower.ts';
-import { activeIds, restoreActive, type StepScope } from './scope.ts';
+import { activeIds, restoreWritten, type StepScope } from './scope.ts';
 
 /**
  * The pure half of the ring: (snapshot, event) → next snapshot + everything it causes, as data.
@@ -138,7 +138,7 @@ export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelo
   scope.begin(0, undefined);
   const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
   const { book, started, timers, active } = stored;
-  if (active) restoreActive(type.machine, snapshot, active);
+  restoreWritten(type.machine, snapshot, stored.snapshot as AnyMachineSnapshot, active);
   return { snapshot, seq, book, started, timers, envelope };
 }
 
