@@ -164,6 +164,8 @@ class StepLowering {
     const due = { kind: 'due', timerId, begins } as const;
     // What is for the actor itself at once comes behind what children are as they begin, when the actor does, too.
     const rank = delay !== undefined ? 2 : begins && this.#step.seq === 1 ? 0 : 1;
+    // Armed anew, it has its turn anew.
+    this.#armed.delete(timerId);
     this.#armed.set(timerId, { timerId, delayMs, position: rank, event: text });
     if (rank < 2) this.#effects.push(due);
     // A timer of no time comes behind all that is done at once.

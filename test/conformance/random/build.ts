@@ -41,6 +41,9 @@ const COUNT_MAX = 40;
 const TRAIL_MAX = 8;
 const SAYINGS = 3;
 
+/** Behind the name of a child that was told something. */
+export const ANSWERS = ' answers';
+
 const note = () => {};
 
 const base = setup({
@@ -56,7 +59,7 @@ const base = setup({
     }),
     echo: fromCallback<Happening, { id: string }>(({ input, sendBack, receive }) => {
       sendBack({ type: 'HEARD', from: input.id });
-      receive(() => sendBack({ type: 'HEARD', from: `${input.id} answers` }));
+      receive(() => sendBack({ type: 'HEARD', from: `${input.id}${ANSWERS}` }));
     }),
     ticks: fromEventObservable<Happening, { id: string }>(
       ({ input }) => sayings((n) => ({ type: 'HEARD', from: `${input.id} ${n}` })) as never,

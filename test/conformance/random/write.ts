@@ -72,7 +72,7 @@ function writeState(plan: Plan, pen: Pen): StateData {
   if (chance(3) === 0) state.tags = [`t${chance(4)}`];
   const on = state.on as Record<string, unknown>;
   for (const event of EVENTS) if (chance(3) === 0) on[event] = [edge(pen, true), edge(pen, false)];
-  if (chance(6) === 0) on[pen.promises || pen.speakers ? 'E.*' : '*'] = edge(pen, true);
+  if (chance(6) === 0) on[pen.ties ? '*' : 'E.*'] = edge(pen, true);
   if (chance(4) === 0)
     state.always = {
       ...edge(pen, false),
