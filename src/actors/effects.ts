@@ -12,6 +12,8 @@ export type Effect =
   /** Acknowledged like an action: after a crash it is said again. */
   | { kind: 'tell'; invokeId: string; seq: number; event: EventObject }
   | { kind: 'stop'; invokeId: string; seq: number }
+  /** A timer of the step that is due at once: an event for the actor itself. `begins`: of a child that begins. */
+  | { kind: 'due'; timerId: string; begins: boolean }
   | { kind: 'emit'; event: EventObject }
   | { kind: 'log'; label: string | undefined; value: unknown };
 

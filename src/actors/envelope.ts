@@ -6,7 +6,7 @@ import { encode, parse } from './codec.ts';
 import type { ActorType } from './define.ts';
 import { childRow } from './kin.ts';
 import { TARGET, type Target, targetOf } from './refs.ts';
-import { activeIds, restoreActive, type StepScope } from './scope.ts';
+import { activeIds, restoreWritten, type StepScope } from './scope.ts';
 import type { Live } from './step.ts';
 
 const require = createRequire(import.meta.url);
@@ -85,7 +85,7 @@ export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelo
   scope.begin(0, undefined, seq);
   const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
   const { book, started, timers, active, machines = NONE, path = [] } = stored;
-  if (active) restoreActive(type.machine, snapshot, active);
+  restoreWritten(type.machine, snapshot, stored.snapshot as AnyMachineSnapshot, active);
   nameMachines(snapshot, stored, ownerOf(scope));
   if (envelope.includes(REF_IN_TEXT)) reviveOwn(snapshot);
   return { snapshot, seq, book, started, timers, machines, path, envelope };

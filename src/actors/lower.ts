@@ -61,7 +61,7 @@ export interface Lowering {
  * for after it. Built-in actions are read from their parameters; only custom actions are ever executed.
  */
 export function lowerActions(step: Lowering, actions: readonly ExecutableActionObject[]): Lowered {
-  const lowering = new StepLowering(step);
+  const lowering = new StepLowering(step, actions);
   for (let index = 0; index < actions.length; index++)
     lowering.action(actions[index] as ExecutableActionObject, index);
   return lowering.finish();
@@ -71,6 +71,7 @@ type Params = Record<string, unknown>;
 
 class StepLowering {
   readonly #step: Lowering;
+  readonly #actions: readonly ExecutableActionObject[];
   readonly #effects: Effect[] = [];
   readonly #messages: Message[] = [];
   readonly #kin: KinAct[] = [];
@@ -78,6 +79,8 @@ class StepLowering {
   readonly #dropped = new Set<string>();
   /** Children of the new snapshot that were not there before and have not been started yet. */
   readonly #new: AnyActorRef[];
+  /** What those are told before they begin. */
+  readonly #early: { child: AnyActorRef; tell: () => void }[] = [];
   /** Copied when something changes: most steps leave one of the two as it is. */
   #started: Record<string, number>;
   #startedIsOurs = false;
@@ -85,9 +88,12 @@ class StepLowering {
   #asks = 0;
   /** Children that were ended. */
   #stops = 0;
+  /** What is due in no time. */
+  readonly #last: Effect[] = [];
 
-  constructor(step: Lowering) {
+  constructor(step: Lowering, actions: readonly ExecutableActionObject[]) {
     this.#step = step;
+    this.#actions = actions;
     this.#started = step.before.started;
     this.#machines = step.before.machines;
     this.#new = newChildren(step.previous, step.snapshot);
@@ -98,7 +104,7 @@ class StepLowering {
     switch (action.type) {
       case 'xstate.raise':
         if (typeof params?.delay === 'number')
-          this.#arm(index, params, params.event as EventObject);
+          this.#armAs(index, params, params.event as EventObject);
         return;
       case 'xstate.sendTo':
         return this.#send(index, params as Params);
@@ -133,6 +139,7 @@ class StepLowering {
     const { before, snapshot, seq } = this.#step;
     // Children that `assign` spawned come without an action of their own.
     while (this.#new.length > 0) this.#invoke(this.#new[0]);
+    this.#effects.push(...this.#last);
     if (snapshot.status !== 'active') {
       for (const invokeId in this.#started)
         this.#effects.push({ kind: 'stop', invokeId, seq: this.#started[invokeId] as number });
@@ -150,7 +157,7 @@ class StepLowering {
     }
     return {
       effects: this.#effects,
-      timersArmed: [...this.#armed.values()],
+      timersArmed: inTurn([...this.#armed.values()]),
       timersDropped: [...this.#dropped],
       messages: this.#messages,
       kin: seq === 1 ? childrenFirst(this.#kin) : this.#kin,
@@ -160,8 +167,13 @@ class StepLowering {
     };
   }
 
-  #arm(index: number, params: Params, event: EventObject): void {
-    const timerId = typeof params.id === 'string' ? params.id : `${this.#step.seq}.${index}`;
+  /** What an action wants to happen later, or as soon as its step is done. Only what has a delay can be cancelled. */
+  #armAs(index: number, { id, delay }: Params, event: EventObject): void {
+    const named = typeof id === 'string' && typeof delay === 'number';
+    this.#arm(named ? id : `${this.#step.seq}.${index}`, event, delay);
+  }
+
+  #arm(timerId: string, event: EventObject, delay?: unknown, begins = false): void {
     if (timerId.length > TIMER_ID_MAX || timerId.includes('\0'))
       throw new PerdureError(
         'step_failed',
@@ -169,8 +181,16 @@ class StepLowering {
       );
     this.#dropped.delete(timerId);
     const text = this.#write(event);
-    const delayMs = delayOf(params.delay);
-    this.#armed.set(timerId, { timerId, delayMs, position: index, event: text });
+    const delayMs = delayOf(delay);
+    const due = { kind: 'due', timerId, begins } as const;
+    // What is for the actor itself at once comes behind what children are as they begin, when the actor does, too.
+    const rank = delay !== undefined ? 2 : begins && this.#step.seq === 1 ? 0 : 1;
+    // Armed anew, it has its turn anew.
+    this.#armed.delete(timerId);
+    this.#armed.set(timerId, { timerId, delayMs, position: rank, event: text });
+    if (rank < 2) this.#effects.push(due);
+    // A timer of no time comes behind all that is done at once.
+    else if (delayMs === 0) this.#last.push(due);
   }
 
   #write(event: EventObject): string {
@@ -186,17 +206,17 @@ class StepLowering {
     const to = params.to as object | undefined;
     const event = params.event as EventObject;
     const child = this.#childOf(to);
-    if (child) return this.#tell(index, child, params, event);
+    if (child) return this.#tellInTurn(index, child, params, event);
     const target = to && targetOf(to);
     if (!target) return;
     const { address, self } = this.#step;
     // To itself: a timer that is due at once, so that it survives a crash like any other. In a family it keeps its place
     // among what the others are told.
     if (to === self && (typeof params.delay === 'number' || !this.#hasKin()))
-      return this.#arm(index, params, event);
+      return this.#armAs(index, params, event);
     const kin = isKin(target, address);
     if (typeof params.delay === 'number')
-      return this.#arm(index, params, passedOn({ [kin ? 'kin' : 'to']: target, event }));
+      return this.#armAs(index, params, passedOn({ [kin ? 'kin' : 'to']: target, event }));
     const text = this.#write(event);
     if (kin && target.invoke === undefined)
       this.#kin.push({ kind: 'deliver', to: target, event: text });
@@ -217,9 +237,26 @@ class StepLowering {
     return mine ? (to as Child) : undefined;
   }
 
+  /** What is sent to a child ahead of its beginning waits for it, in XState's mailbox as here. */
+  #tellInTurn(index: number, child: Child, params: Params, event: EventObject): void {
+    const tell = () => this.#tell(index, child, params, event);
+    if (!this.#new.includes(child)) return tell();
+    if (
+      this.#actions.some(
+        ({ type, params }) => type === 'xstate.spawnChild' && (params as Params).actorRef === child,
+      )
+    )
+      this.#early.push({ child, tell });
+    else {
+      // What an `assign` has spawned begins before what is sent after it.
+      this.#invoke(child);
+      tell();
+    }
+  }
+
   #tell(index: number, child: Child, params: Params, event: EventObject): void {
     if (typeof params.delay === 'number') {
-      return this.#arm(index, params, passedOn({ child: child.id, event }));
+      return this.#armAs(index, params, passedOn({ child: child.id, event }));
     }
     switch (kindOfChild(child)) {
       case 'callback': {
@@ -231,15 +268,13 @@ class StepLowering {
         return;
       }
       case 'machine': {
-        // It may have been spawned by an `assign`, just before.
-        if (this.#new.includes(child)) this.#invoke(child);
         const to = { ...this.#step.address, child: child.id };
         this.#kin.push({ kind: 'deliver', to, event: this.#write(event) });
         return;
       }
       case 'transition':
         for (const [n, told] of react(child, event, this.#step.self).entries())
-          this.#arm(index, { id: `${this.#step.seq}.${index}.${n}` }, told);
+          this.#arm(`${this.#step.seq}.${index}.${n}`, told);
         return;
       default:
       // Promises and observables have no mailbox; XState drops what is sent to them, and so does this.
@@ -269,14 +304,20 @@ class StepLowering {
     if (kind === 'machine') {
       this.#machines = { ...this.#machines, [child.id]: seq };
       this.#kin.push({ kind: 'begin', childId: child.id });
-      return;
+      return this.#tellEarly(child);
     }
     if (isWatched(child as Child))
-      this.#arm(seq, { id: `${seq}.${child.id}.began` }, snapshotEvent(child as Child));
-    if (kind === 'transition') return;
-    this.#ask(child as Child, seq);
-    this.#ownStarted()[child.id] = seq;
-    this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+      this.#arm(`${seq}.${child.id}.began`, snapshotEvent(child as Child), undefined, true);
+    if (kind !== 'transition') {
+      this.#ask(child as Child, seq);
+      this.#ownStarted()[child.id] = seq;
+      this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+    }
+    this.#tellEarly(child);
+  }
+
+  #tellEarly(child: AnyActorRef): void {
+    for (const early of this.#early) if (early.child === child) early.tell();
   }
 
   /** An invoke that asks another actor: the question is committed with the transition that begins it. */
@@ -300,7 +341,7 @@ class StepLowering {
     if (kindOfChild(child as Child) === 'transition')
       // XState's way to end it is an event like any other.
       for (const told of react(child as Child, { type: 'xstate.stop' }, self))
-        this.#arm(index, { id: `${this.#step.seq}.stop.${index}` }, told);
+        this.#arm(`${this.#step.seq}.stop.${index}`, told);
     const seq = before.started[child.id];
     if (seq === undefined) return;
     if (this.#started[child.id] === seq) delete this.#ownStarted()[child.id];
@@ -321,6 +362,10 @@ const childrenFirst = (acts: readonly KinAct[]): KinAct[] => [
   ...acts.filter(({ kind }) => kind === 'begin'),
   ...acts.filter(({ kind }) => kind !== 'begin'),
 ];
+
+/** After a crash those that are due at the same moment fire in this order, as they would have without one. */
+const inTurn = (armed: Timer[]): Timer[] =>
+  armed.sort((a, b) => a.position - b.position).map((timer, position) => ({ ...timer, position }));
 
 /** It is part of an event id, and both are keys in Postgres. */
 const TIMER_ID_MAX = 512;

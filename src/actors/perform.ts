@@ -21,12 +21,10 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
     ring.load.transitions++;
     taken.resident.uncommitted--;
     runEffects(ring, shard, taken);
-    // Behind the effects: what an action sends to its own actor comes before `sendTo(self)`, as in XState.
     for (const timer of taken.timers) {
-      const { type, id, timerId, armedSeq, event, delayMs } = timer;
-      if (delayMs === 0)
-        shard.post({ kind: 'timer', address: { type, id }, timerId, armedSeq, event });
-      else if (at === null) timersUnknown = true;
+      const { delayMs } = timer;
+      if (delayMs === 0) continue;
+      if (at === null) timersUnknown = true;
       else if (delayMs <= ring.limits.timerHorizonMs)
         ring.timers.add({ ...timer, shard: shard.number, fireAt: at + delayMs });
     }
@@ -98,32 +96,36 @@ export function runActs(
 }
 
 /**
- * In XState's order: what the actions do, then what begins, hears or ends; at the very beginning children begin before
- * anything is done.
+ * In XState's order: what the actions do, then what begins, hears, ends or is for the actor itself; at the very beginning
+ * children begin before anything is done.
  */
-function runEffects(ring: Ring, shard: Shard, { resident, seq, effects }: Taken): void {
+function runEffects(ring: Ring, shard: Shard, taken: Taken): void {
+  const { resident, seq, effects } = taken;
   if (effects.length === 0) return;
   for (const effect of effects)
     if (effect.kind === 'log')
       ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
   const isFirst = seq === 1;
-  if (isFirst)
-    for (const effect of effects)
-      if (effect.kind === 'invoke') begin(ring, shard, resident, effect);
+  const others = isFirst ? effects.filter((effect) => !begins(effect)) : effects;
+  if (isFirst) runOthers(ring, shard, taken, effects.filter(begins), () => {});
   const acts = effects.filter(isAct);
-  const others = isFirst ? effects.filter(({ kind }) => kind !== 'invoke') : effects;
-  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, resident, others, tell);
+  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, taken, others, tell);
   if (acts.length > 0) runActs(ring, shard, resident, seq, acts, rest);
   else rest(() => {});
 }
 
+/** A child, and what it is before it has done anything. */
+const begins = (effect: Effect): boolean =>
+  effect.kind === 'invoke' || (effect.kind === 'due' && effect.begins);
+
 function runOthers(
   ring: Ring,
   shard: Shard,
-  resident: Resident,
+  taken: Taken,
   effects: readonly Effect[],
   tell: (told: Tell) => void,
 ): void {
+  const { resident, timers } = taken;
   for (const effect of effects)
     switch (effect.kind) {
       case 'invoke':
@@ -135,6 +137,12 @@ function runOthers(
       case 'stop':
         endAttempt(ring, resident, effect.invokeId, true);
         break;
+      case 'due': {
+        const { address } = resident;
+        const timer = timers.find(({ timerId }) => timerId === effect.timerId);
+        if (timer?.delayMs === 0) shard.post({ kind: 'timer', address, ...timer });
+        break;
+      }
       case 'action':
       case 'emit':
       case 'log':

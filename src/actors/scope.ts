@@ -238,13 +238,28 @@ function hasParallel(machine: AnyStateMachine): boolean {
 export const activeIds = (machine: AnyStateMachine, { _nodes }: AnyMachineSnapshot) =>
   hasParallel(machine) ? _nodes.map(({ id }) => id) : undefined;
 
-/** Gives a restored snapshot the list it was written with. */
-export function restoreActive(
+/** What of a written snapshot XState makes up anew when it restores it. */
+interface Written {
+  value: AnyMachineSnapshot['value'];
+  historyValue?: Record<string, unknown[]>;
+}
+
+/**
+ * Gives a restored snapshot what it was written with: its list of active states, and a state value that may lack a region,
+ * which XState fills in; and that a history state remembers nothing, which it takes for never having been left.
+ */
+export function restoreWritten(
   machine: AnyStateMachine,
   snapshot: AnyMachineSnapshot,
-  ids: readonly string[],
+  { value, historyValue }: Written,
+  activeIds: readonly string[] | undefined,
 ): void {
-  snapshot._nodes = ids.map((id) => machine.getStateNodeById(id));
+  const remembered = snapshot.historyValue as Record<string, unknown[]>;
+  for (const id in historyValue) if (historyValue[id]?.length === 0) remembered[id] = [];
+  if (!activeIds) return;
+  snapshot._nodes = activeIds.map((id) => machine.getStateNodeById(id));
+  snapshot.value = value;
+  snapshot.tags = new Set(snapshot._nodes.flatMap(({ tags }) => tags));
 }
 
 /** `system.get('order/o-1')` names another durable actor. */

@@ -175,6 +175,7 @@ export class ActorDriver {
         case 'tell':
           this.told.push({ to: effect.invokeId, event: effect.event });
           break;
+        case 'due':
         case 'log':
           break;
         default:

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers';
 import {
+  type ActorSystem,
   type AnyActorLogic,
   type AnyStateMachine,
   createActor,
@@ -8,13 +9,20 @@ import {
 } from 'xstate';
 import type { Case, Trace, View } from './case.ts';
 
-/** The reference: the case under XState's own `createActor`, on its own simulated clock. */
-export async function runPlain({ machine, input, steps }: Case): Promise<Trace> {
+/**
+ * The reference: the case under XState's own `createActor`, on its own simulated clock. `onTie` is told when several timers
+ * are due at the same moment.
+ */
+export async function runPlain(
+  { machine, input, steps }: Case,
+  onTie: () => void = () => {},
+): Promise<Trace> {
   const trace: Trace = { views: [], emitted: [], effects: [] };
   const clock = new SimulatedClock();
   const actor = createActor(withStartsSeen(machine(), trace), {
     clock,
     input,
+    logger() {},
     inspect(seen) {
       // Sent by the real actor for every action that is executed; built-in ones have names of XState's.
       const event = seen as unknown as {
@@ -27,6 +35,7 @@ export async function runPlain({ machine, input, steps }: Case): Promise<Trace> 
         trace.effects.push(`${memberOf(event.actorRef)}action ${event.action.type}`);
     },
   });
+  oneTimerForEachId(actor.system.scheduler);
   actor.on('*', (event) => void trace.emitted.push(event));
   actor.subscribe({ error() {} });
   actor.start();
@@ -34,12 +43,21 @@ export async function runPlain({ machine, input, steps }: Case): Promise<Trace> 
   trace.views.push(viewOf(actor.getSnapshot()));
   for (const step of steps) {
     if ('send' in step) actor.send(step.send);
-    else await advance(clock, step.advance);
+    else await advance(clock, step.advance, onTie);
     await quiet(clock);
     trace.views.push(viewOf(actor.getSnapshot()));
   }
   actor.stop();
   return trace;
+}
+
+/** XState lets both of two timers of one id fire, and only the later can be cancelled. Here, and in Perdure, it is the one. */
+function oneTimerForEachId(scheduler: ActorSystem<never>['scheduler']): void {
+  const schedule = scheduler.schedule.bind(scheduler);
+  scheduler.schedule = (source, target, event, delay, id) => {
+    if (id !== undefined) scheduler.cancel(source, id);
+    schedule(source, target, event, delay, id);
+  };
 }
 
 /** A snapshot of XState's, as far as cases look at it. */
@@ -106,10 +124,12 @@ function deadlines(clock: SimulatedClock): number[] {
 }
 
 /** From one timer to the next, so that what one arms counts from when it fired. */
-async function advance(clock: SimulatedClock, ms: number): Promise<void> {
+async function advance(clock: SimulatedClock, ms: number, onTie: () => void): Promise<void> {
   const until = clock.now() + ms;
   for (let next = clock.now(); next < until; ) {
-    next = Math.min(until, ...deadlines(clock));
+    const all = deadlines(clock);
+    next = Math.min(until, ...all);
+    if (all.filter((due) => due === next).length > 1) onTie();
     clock.set(next);
     await quiet(clock);
   }
