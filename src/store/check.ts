@@ -33,6 +33,13 @@ export interface GroupLack {
   actors: number;
 }
 
+/** Events of one type that actors of one type have taken. */
+export interface Received {
+  type: string;
+  event: string;
+  times: number;
+}
+
 export interface ActorPage {
   id: string;
   seq: number;
@@ -169,6 +176,17 @@ export class ActorLook {
     } catch {
       return text;
     }
+  }
+
+  /** What was sent to actors of these types, by event type, as far as history is kept. Reads all of it. */
+  async received(types: readonly string[]): Promise<Received[]> {
+    const { rows } = await this.#client.query(
+      `SELECT type, event_type AS event, count(*)::int AS times FROM transition
+        WHERE type = ANY ($1) AND origin IN ('event', 'actor') AND event_type NOT LIKE 'perdure.%'
+        GROUP BY 1, 2 ORDER BY 1, 2`,
+      [types],
+    );
+    return rows as Received[];
   }
 
   /** Every active actor of a version, a page at a time. */

@@ -52,6 +52,7 @@ beforeAll(async () => {
       await world.client.start(type, { id: `x${n}`, until: 'committed' });
       await world.client.send(type, `x${n}`, { type: event as 'A' }, { until: 'committed' });
     }
+  await world.client.send('same', 'x0', { type: 'TYPO' }, { until: 'committed' });
   await node.stop();
 });
 
@@ -96,6 +97,18 @@ test('says what a deploy would do to each actor, and fails', async () => {
     'cut a': 'nothing here knows version 1 of cut or migrates from it',
     'gone a': 'there is no type gone here',
   });
+});
+
+test('with --events, what was sent and no state handles; it is no error', async () => {
+  const ran = await perdure('check', TODAY, '--events', '--json');
+  expect(ran).toMatchObject({ code: 0, stderr: '' });
+  expect(lines(ran).filter(({ level }) => level === 'note')).toEqual([
+    expect.objectContaining({
+      type: 'same',
+      version: '1',
+      problem: 'was sent 1 × "TYPO", which no state handles',
+    }),
+  ]);
 });
 
 test('a table for people', async () => {
@@ -149,6 +162,7 @@ describe('without a database', () => {
   test('a wrong question ends with 2', async () => {
     expect(await perdure('check', 'nowhere.ts', '--static')).toMatchObject({ code: 2 });
     expect(await perdure('check')).toMatchObject({ code: 2 });
+    expect(await perdure('check', TODAY, '--static', '--events')).toMatchObject({ code: 2 });
     expect(await perdure('ls', '--parked', '--status', 'done')).toMatchObject({ code: 2 });
   });
 });
