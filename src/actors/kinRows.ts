@@ -2,8 +2,8 @@ import type { AnyMachineSnapshot, EventObject } from 'xstate';
 import { type Address, addressKey, type StoredActor } from '../store/store.ts';
 import type { Child } from './children.ts';
 import type { ActorType } from './define.ts';
-import { type Envelope, machinesIn, rehydrate } from './envelope.ts';
-import { childRow, isChildRow } from './kin.ts';
+import { machinesIn, rehydrate } from './envelope.ts';
+import { childRow } from './kin.ts';
 import { Resident } from './resident.ts';
 import { createStepScope } from './scope.ts';
 import { childType } from './standIns.ts';
@@ -50,10 +50,8 @@ export function snapshotOf(
   return snapshot;
 }
 
-/** The type of a row's machine, given that of its root; undefined when the root's machine does not lead there any more. */
-export function typeOfRow(root: ActorType, row: RowText): ActorType | undefined {
-  if (!isChildRow(row)) return root;
-  const { path = [] } = JSON.parse(row.snapshot) as Envelope;
+/** The type of a machine below the root's; undefined when the root's machine does not lead there any more. */
+export function typeAt(root: ActorType, path: readonly string[]): ActorType | undefined {
   let type: ActorType | undefined = root;
   for (const src of path) type = type && childType(type, src);
   return type;

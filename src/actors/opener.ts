@@ -8,7 +8,7 @@ import {
   quarantineAll,
   type Rows,
   rehydrateChildren,
-  typeOfRow,
+  typeAt,
 } from './kinRows.ts';
 import { migrateStep } from './migrate.ts';
 import { Resident } from './resident.ts';
@@ -90,7 +90,7 @@ export class Opener {
   }
 
   #rehydrate(row: StoredActor, root: ActorType, kin: Rows): Resident {
-    const type = typeOfRow(root, row);
+    const type = typeAt(root, row.path === null ? [] : JSON.parse(row.path));
     if (!type)
       throw new Error(`version ${row.version} of ${row.type} has no such machine any more`);
     const resident = Resident.rehydrated(row, type, this.#shard.deliver);

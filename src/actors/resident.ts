@@ -215,6 +215,7 @@ export class Resident {
       type: this.address.type,
       id: this.address.id,
       version: this.type.version,
+      path: live.path.length === 0 ? null : JSON.stringify(live.path),
       status: row.status,
       state: row.state,
       tags: row.tags,

@@ -36,6 +36,19 @@ export function childType(
   return logic instanceof MachineLogic ? logic.type : undefined;
 }
 
+/** Types of the machines that are among the actors of a type's machine. */
+export function childTypes({ machine }: ActorType): ActorType[] {
+  const inPlace = (node: StateNodeOf): unknown[] => [
+    ...invokesOf(node.config).map(({ src }) => src),
+    ...childrenOf(node).flatMap(inPlace),
+  ];
+  const logics = [
+    ...Object.values(machine.implementations.actors as Record<string, unknown>),
+    ...inPlace(machine.root as StateNodeOf),
+  ];
+  return logics.flatMap((logic) => (logic instanceof MachineLogic ? [logic.type] : []));
+}
+
 function inPlace(machine: AnyStateMachine, src: string): unknown {
   const [, position, id] = /^xstate\.invoke\.(\d+)\.(.*)$/.exec(src) ?? [];
   if (id === undefined) return undefined;

@@ -119,8 +119,8 @@ function report(findings: MachineFinding[], verdicts: SnapshotVerdict[], flags: 
   if (verdicts.length > 0)
     printTable(
       ['TYPE', 'VERSION', 'STATE', 'ACTORS', 'VERDICT', 'WHY'],
-      verdicts.map(({ type, version, state, actors, verdict, as, reason }) => [
-        type,
+      verdicts.map(({ type, version, path, state, actors, verdict, as, reason }) => [
+        path === null ? type : `${type} › ${JSON.parse(path).join(' › ')}`,
         version,
         stateText(JSON.parse(state)),
         String(actors),

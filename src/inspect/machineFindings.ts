@@ -1,5 +1,6 @@
 import type { AnyTransitionDefinition } from 'xstate';
 import type { ActorType } from '../actors/define.ts';
+import { childTypes } from '../actors/standIns.ts';
 import { childrenOf, type StateNodeOf } from '../actors/states.ts';
 import { eventFindings, hasEnd, type PlaceFinding } from './eventFindings.ts';
 
@@ -10,7 +11,18 @@ export interface MachineFinding extends PlaceFinding {
 }
 
 /** States that cannot be reached or left, events that meet nobody, and invokes whose failure nobody hears of. */
-export function machineFindings({ name, version, machine }: ActorType): MachineFinding[] {
+export const machineFindings = (type: ActorType): MachineFinding[] =>
+  machinesOf(type).flatMap(findingsOf);
+
+/** The type itself, and the machines it has invoked or spawned somewhere below, each once. */
+function machinesOf(type: ActorType, found = new Set<ActorType>()): ActorType[] {
+  if (found.has(type)) return [];
+  found.add(type);
+  for (const child of childTypes(type)) machinesOf(child, found);
+  return [...found];
+}
+
+function findingsOf({ name, version, machine }: ActorType): MachineFinding[] {
   const root = machine.root as StateNodeOf;
   const reachable = new Reach(root).states;
   const findings: MachineFinding[] = [];

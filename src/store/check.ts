@@ -9,6 +9,8 @@ type Client = Session['client'];
 export interface ActorGroup {
   type: string;
   version: string;
+  /** Of machines below the root's: JSON array with one `src` for each level. */
+  path: string | null;
   /** State value as JSON text. */
   state: string;
   actors: number;
@@ -76,8 +78,8 @@ export class ActorLook {
 
   async groups(): Promise<ActorGroup[]> {
     const { rows } = await this.#client.query(
-      `SELECT type, version, state, count(*)::int AS actors FROM actor
-        WHERE status = 'active' GROUP BY type, version, state ORDER BY type, version, state`,
+      `SELECT type, version, path, state, count(*)::int AS actors FROM actor
+        WHERE status = 'active' GROUP BY type, version, path, state ORDER BY type, version, path, state`,
     );
     return rows as ActorGroup[];
   }
@@ -91,8 +93,9 @@ export class ActorLook {
     const { rows } = await this.#client.query(
       `SELECT w.n, l.lacks, count(*)::int AS actors
          FROM jsonb_to_recordset($1::jsonb)
-                AS w (n int, type text, version text, state text, invokes jsonb, timers jsonb, sources jsonb)
+                AS w (n int, type text, version text, path text, state text, invokes jsonb, timers jsonb, sources jsonb)
          JOIN actor a ON a.status = 'active' AND a.type = w.type AND a.version = w.version AND a.state = w.state
+                     AND a.path IS NOT DISTINCT FROM w.path
                      AND NOT ${WRAPPED}
         CROSS JOIN LATERAL (SELECT ${AS_JSONB} AS e) s
         CROSS JOIN LATERAL (SELECT ARRAY(
@@ -104,7 +107,7 @@ export class ActorLook {
              SELECT FROM transition x WHERE x.type = a.type AND x.id = a.id AND x.event_type = t)
           UNION ALL
           SELECT 'logic ' || (c.value->>'src') FROM jsonb_each(s.e->'snapshot'->'children') c
-           WHERE s.e->'started' ? c.key AND NOT (w.sources ? (c.value->>'src'))) AS lacks) l
+           WHERE (s.e->'started' ? c.key OR s.e->'machines' ? c.key) AND NOT (w.sources ? (c.value->>'src'))) AS lacks) l
         WHERE cardinality(l.lacks) > 0 GROUP BY w.n, l.lacks ORDER BY w.n, l.lacks`,
       [JSON.stringify(needs)],
     );
@@ -129,6 +132,7 @@ export class ActorLook {
   async *#wrapped({
     type,
     version,
+    path,
     state,
   }: GroupNeeds): AsyncGenerator<{ snapshot: string; fired: string[] }> {
     for (let last = ''; ; ) {
@@ -138,8 +142,9 @@ export class ActorLook {
                    WHERE x.type = a.type AND x.id = a.id AND x.event_type LIKE 'xstate.after.%') AS fired
            FROM actor a
           WHERE a.type = $1 AND a.version = $2 AND a.state = $3 AND a.status = 'active' AND a.id > $4 AND ${WRAPPED}
+            AND a.path IS NOT DISTINCT FROM $5
           ORDER BY a.id LIMIT ${PAGE}`,
-        [type, version, state, last],
+        [type, version, state, last, path],
       );
       yield* rows;
       if (rows.length < PAGE) return;
@@ -189,12 +194,12 @@ export class ActorLook {
     return rows as Received[];
   }
 
-  /** Every active actor of a version, a page at a time. */
+  /** Every active actor of a version but machines that others have, a page at a time. */
   async *actors(type: string, version: string): AsyncGenerator<ActorPage> {
     for (let last = ''; ; ) {
       const { rows } = await this.#client.query(
         `SELECT id, seq::int AS seq, state, snapshot FROM actor
-          WHERE type = $1 AND version = $2 AND status = 'active' AND id > $3 ORDER BY id LIMIT ${PAGE}`,
+          WHERE type = $1 AND version = $2 AND path IS NULL AND status = 'active' AND id > $3 ORDER BY id LIMIT ${PAGE}`,
         [type, version, last],
       );
       for (const row of rows as ActorPage[]) yield { ...row, snapshot: this.#open(row.snapshot) };

@@ -78,13 +78,13 @@ const epochOf = (commit: ShardCommit) => commit.epoch;
 const PARTS: Part[] = [
   {
     sql: `actors AS (
-  INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version,
+  INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, path,
                      state, tags, output, error, retries, snapshot)
-  SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version,
+  SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version, r.path,
          r.state, r.tags, r.output, r.error, r.retries, r.snapshot
     FROM unnest(?::int4[], ?::int8[], ?::int8[], ?::int8[], ?::bool[], ?::text[], ?::text[], ?::text[], ?::text[],
-                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
-      AS r (shard, epoch, seq, acted_seq, busy, status, type, id, version,
+                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
+      AS r (shard, epoch, seq, acted_seq, busy, status, type, id, version, path,
             state, tags, output, error, retries, snapshot)
    WHERE r.shard = ${PASSED}
   ON CONFLICT (type, id) DO UPDATE SET
@@ -106,6 +106,7 @@ const PARTS: Part[] = [
         textArray(rows, (row) => row.type),
         textArray(rows, (row) => row.id),
         textArray(rows, (row) => row.version),
+        textArray(rows, (row) => row.path),
         textArray(rows, (row) => row.state),
         textArray(rows, (row) => row.tags),
         textArray(rows, (row) => row.output),

@@ -215,6 +215,8 @@ export type ActorStatus = 'active' | 'done' | 'error' | 'stopped';
 export interface ActorWrite extends Address {
   /** Version of the actor type that wrote the snapshot. */
   version: string;
+  /** Of a machine that another one has: JSON array with one `src` for each level below the root. */
+  path: string | null;
   status: ActorStatus;
   /** State value as JSON: `"paying"`, `{"a":"b"}`. */
   state: string;

@@ -396,7 +396,7 @@ describe('schema', () => {
     );
     expect(Object.fromEntries(rows.map((row) => [row.table_name, row.columns]))).toEqual({
       actors:
-        'type id status state version seq shard epoch tags output error created_at updated_at parent',
+        'type id status state version seq shard epoch tags output error created_at updated_at parent path',
       dead_letters:
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
       nodes: 'node_id name host pid version started_at expires_at live shards draining nats_ok',

@@ -59,6 +59,7 @@ export const actor = (id: string, seq: number, more: Partial<ActorWrite> = {}): 
   type: 'order',
   id,
   version: '1',
+  path: null,
   status: 'active',
   state: '"paying"',
   tags: '[]',

@@ -7,7 +7,7 @@ import type { ActorType } from '../../src/actors/define.ts';
 import { idempotencyKey, isAct } from '../../src/actors/effects.ts';
 import type { Envelope } from '../../src/actors/envelope.ts';
 import { childRow, isChildRow, parentOf, rootOf } from '../../src/actors/kin.ts';
-import { typeOfRow } from '../../src/actors/kinRows.ts';
+import { typeAt } from '../../src/actors/kinRows.ts';
 import { migrateStep } from '../../src/actors/migrate.ts';
 import { isMigration, stepAgain } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
@@ -280,7 +280,7 @@ class Judge {
       const root = types.find(
         (known) => known.name === transition.type && known.version === envelope.version,
       );
-      const type = root && typeOfRow(root, transition);
+      const type = root && typeAt(root, envelope.path ?? []);
       if (!type) return this.#violation(`${name}: no type ${transition.type}@${envelope.version}`);
       const previous = log[index - 1];
       try {
