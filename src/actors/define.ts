@@ -4,6 +4,7 @@ import { LIMITS } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import { encode } from './codec.ts';
 import { kindOf } from './logic.ts';
+import { checkInvokeIds, checkState, checkWrittenAction, refuse } from './refusals.ts';
 import { logicInPlace, withStandIns } from './standIns.ts';
 import { checkMigrations, type Migrate, type Migrations, VERSION_FORM } from './versions.ts';
 
@@ -140,10 +141,6 @@ function drivable(
   return copy;
 }
 
-function refuse(name: string, place: string, problem: string, cure: string): never {
-  throw new PerdureError('bad_definition', `Actor type ${name}, ${place}: ${problem}. ${cure}`);
-}
-
 /** A context written as an object would be shared by all actors of the type: each gets a copy of its own. */
 function giveOwnContext(name: string, machine: AnyStateMachine): void {
   const { context } = machine.config;
@@ -170,29 +167,16 @@ function checkMachine(name: string, machine: AnyStateMachine, warnings: string[]
     for (const [position, invoke] of node.invoke.entries()) {
       const src = invoke.src as string;
       sources.add(src);
-      if (node.invoke.findIndex(({ id }) => id === invoke.id) !== position)
-        refuse(
-          name,
-          place,
-          `two invokes have the id ${JSON.stringify(invoke.id)}`,
-          'Give each an id of its own: it is what results and messages go by.',
-        );
       if (named[src] === undefined && logicInPlace(node, position) !== undefined)
         warnings.push(orphanWarning(name, place, src));
       checkLogic(name, place, src, named[src] ?? logicInPlace(node, position));
     }
-    for (const event of node.transitions.keys())
-      if (event.startsWith('perdure.'))
-        refuse(
-          name,
-          place,
-          `event ${JSON.stringify(event)} is Perdure's own`,
-          'Call it something that does not begin with "perdure.".',
-        );
+    checkState(name, node);
     for (const action of actionsOf(node)) checkAction(name, place, named, action);
     for (const child of Object.values(node.states)) check(child as AnyStateNode);
   };
   check(machine.root);
+  checkInvokeIds(name, machine);
   for (const [key, action] of Object.entries(machine.implementations.actions))
     checkAction(name, `action ${key}`, named, action);
   return sources;
@@ -213,6 +197,7 @@ function checkAction(
   named: Record<string, unknown>,
   action: unknown,
 ): void {
+  checkWrittenAction(name, place, action);
   if (typeof action !== 'function' || !('type' in action) || !('src' in action)) return;
   if (action.type !== 'xstate.spawnChild') return;
   if (typeof action.src !== 'string')

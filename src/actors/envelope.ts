@@ -1,11 +1,11 @@
 import { createRequire } from 'node:module';
 import type { AnyActorRef, AnyMachineSnapshot, Snapshot } from 'xstate';
-import { PerdureError } from '../errors.ts';
 import { type Child, kindOfChild } from './children.ts';
 import { encode, parse } from './codec.ts';
 import type { ActorType } from './define.ts';
 import { childRow } from './kin.ts';
 import { TARGET, type Target, targetOf } from './refs.ts';
+import { childInPlace } from './refusals.ts';
 import { activeIds, restoreWritten, type StepScope } from './scope.ts';
 import type { Live } from './step.ts';
 
@@ -45,6 +45,8 @@ const NONE: Readonly<Record<string, number>> = Object.freeze({});
 /** @throws PerdureError `not_serialisable` */
 export function writeEnvelope(type: ActorType, live: Live, nestingMax: number): string {
   const { snapshot, machines, path, book, started, timers } = live;
+  const inPlace = childInPlace(type.name, snapshot);
+  if (inPlace) throw inPlace;
   const envelope: Envelope = {
     ...(isEmpty(machines) ? {} : { machines }),
     ...(path.length === 0 ? {} : { path }),
@@ -144,7 +146,6 @@ function persistChildren(children: AnyMachineSnapshot['children'], nestingMax: n
     const child = children[id] as (Child & { src: unknown; systemId?: string }) | undefined;
     if (!child) continue;
     const { src, systemId, _syncSnapshot: syncSnapshot } = child;
-    if (typeof src !== 'string') throw inPlace(id);
     const snapshot: Record<string, unknown> = {};
     // A machine's is in a row of its own. Of others in one order, whatever happened in memory: the same step must be
     // the same text.
@@ -159,12 +160,6 @@ function persistChildren(children: AnyMachineSnapshot['children'], nestingMax: n
   }
   return written;
 }
-
-const inPlace = (id: string): PerdureError =>
-  new PerdureError(
-    'bad_definition',
-    `Logic that stands in place was spawned as ${id}, which no other process could find again after a crash. Give it a name in setup({ actors }) and spawn it by that name.`,
-  );
 
 /** References to the actor's own children are the children themselves. */
 export function reviveOwn({ children, context }: AnyMachineSnapshot): void {

@@ -180,12 +180,20 @@ describe('a step never throws for what user code did (P3):', () => {
     ],
     [
       'an event to itself that cannot be written',
-      raise({ type: 'X', f: () => 1 } as never, { delay: 5 }),
+      raise((() => ({ type: 'X', f: () => 1 })) as never, { delay: 5 }),
       'not_serialisable',
     ],
     [
       'a message that cannot be written',
-      sendTo(() => actorAddress('o', 'o'), { type: 'X', f: () => 1 } as never),
+      sendTo(() => actorAddress('o', 'o'), (() => ({ type: 'X', f: () => 1 })) as never),
+      'not_serialisable',
+    ],
+    [
+      'a child whose logic has no name',
+      assign(({ spawn }) => {
+        const logic = fromPromise(async () => 1);
+        return { child: spawn(logic as never) };
+      }),
       'not_serialisable',
     ],
     ['a message to nobody', sendTo('nobody', { type: 'X' }), 'step_failed'],
