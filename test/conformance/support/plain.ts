@@ -14,7 +14,7 @@ import type { Case, Trace, View } from './case.ts';
  * are due at the same moment.
  */
 export async function runPlain(
-  { machine, input, steps }: Case,
+  { machine, input, steps, twoTimersOfOneId }: Case,
   onTie: () => void = () => {},
 ): Promise<Trace> {
   const trace: Trace = { views: [], emitted: [], effects: [] };
@@ -35,7 +35,7 @@ export async function runPlain(
         trace.effects.push(`${memberOf(event.actorRef)}action ${event.action.type}`);
     },
   });
-  oneTimerForEachId(actor.system.scheduler);
+  if (!twoTimersOfOneId) oneTimerForEachId(actor.system.scheduler);
   actor.on('*', (event) => void trace.emitted.push(event));
   actor.subscribe({ error() {} });
   actor.start();
