@@ -1,9 +1,10 @@
-import { type AnyActorRef, createEmptyActor, type EventObject } from 'xstate';
+import type { AnyActorRef, EventObject } from 'xstate';
 import type { Cancel, Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import { type Address, addressKey, type StoredActor } from '../store/store.ts';
 import type { StoreTransaction, Transaction } from '../store/userTransaction.ts';
 import { idempotencyKey } from './effects.ts';
+import { emptySystem } from './inside.ts';
 import type {
   InvocationInfo,
   InvocationRequest,
@@ -242,7 +243,7 @@ export class Attempt {
   }
 }
 
-const executorSystem = { ...createEmptyActor().system, get: () => undefined };
+const executorSystem = { ...emptySystem(), get: () => undefined };
 
 function timedOut({ invokeId, timeoutMs, attempt }: InvocationRequest): PerdureError {
   return new PerdureError(

@@ -1,4 +1,5 @@
 import type { AnyActorRef, EventObject } from 'xstate';
+import { setSnapshot, tellsSnapshots } from './inside.ts';
 import { kindOf, type LogicKind } from './logic.ts';
 
 /**
@@ -9,8 +10,7 @@ export type Child = AnyActorRef & {
   logic: {
     transition(snapshot: unknown, event: EventObject, scope: object): Record<string, unknown>;
   };
-  _snapshot: Record<string, unknown>;
-  _syncSnapshot?: boolean;
+  getSnapshot(): Record<string, unknown>;
   /** Of a machine: its parent has been told of its end. */
   ended?: 'done' | 'error';
 };
@@ -18,11 +18,11 @@ export type Child = AnyActorRef & {
 export const kindOfChild = (child: Child): LogicKind => kindOf(child.logic);
 
 /** Whether its parent has asked to be told of each of its snapshots (`onSnapshot`, `syncSnapshot`). */
-export const isWatched = (child: Child): boolean => child._syncSnapshot === true;
+export const isWatched = (child: Child): boolean => tellsSnapshots(child) === true;
 
 /** What a watched child tells of itself. */
 export function snapshotEvent(child: Child): EventObject {
-  const { status, output, error, context, input, value } = child._snapshot;
+  const { status, output, error, context, input, value } = child.getSnapshot();
   const snapshot =
     kindOfChild(child) === 'machine'
       ? { status, output, error, context, value }
@@ -38,14 +38,14 @@ const SNAPSHOT = 'xstate.snapshot.';
 
 /** A value of an observable. */
 export function show(child: Child, value: unknown): void {
-  child._snapshot = { ...child._snapshot, context: value };
+  setSnapshot(child, { ...child.getSnapshot(), context: value });
 }
 
 /** A child made by `fromTransition` takes an event. Returns what its parent hears of it. */
 export function react(child: Child, event: EventObject, parent: AnyActorRef): EventObject[] {
-  if (child._snapshot.status !== 'active') return [];
+  if (child.getSnapshot().status !== 'active') return [];
   try {
-    child._snapshot = child.logic.transition(child._snapshot, event, {
+    const next = child.logic.transition(child.getSnapshot(), event, {
       self: child,
       id: child.id,
       sessionId: child.sessionId,
@@ -56,11 +56,12 @@ export function react(child: Child, event: EventObject, parent: AnyActorRef): Ev
       stopChild() {},
       actionExecutor() {},
     });
+    setSnapshot(child, next);
     return isWatched(child) ? [snapshotEvent(child)] : [];
   } catch (thrown) {
     // Where it was thrown is another place whenever the step is computed again.
     const error = thrown instanceof Error ? withoutStack(thrown) : thrown;
-    child._snapshot = { ...child._snapshot, status: 'error', error };
+    setSnapshot(child, { ...child.getSnapshot(), status: 'error', error });
     return [{ type: `xstate.error.actor.${child.id}`, error, actorId: child.id } as EventObject];
   }
 }

@@ -3,6 +3,7 @@ import type { AnyActorRef, AnyMachineSnapshot, Snapshot } from 'xstate';
 import { type Child, kindOfChild } from './children.ts';
 import { encode, parse } from './codec.ts';
 import type { ActorType } from './define.ts';
+import { tellsSnapshots } from './inside.ts';
 import { childRow } from './kin.ts';
 import { TARGET, type Target, targetOf } from './refs.ts';
 import { childInPlace } from './refusals.ts';
@@ -99,7 +100,7 @@ export function nameMachines(
   { machines = NONE, snapshot }: Pick<Envelope, 'machines' | 'snapshot'>,
   owner: Target,
 ): void {
-  const stored = (snapshot as { children?: Record<string, { snapshot: Child['_snapshot'] }> })
+  const stored = (snapshot as { children?: Record<string, { snapshot: { status?: unknown } }> })
     .children;
   for (const id in machines) {
     const ref = children[id] as Child | undefined;
@@ -145,17 +146,20 @@ function persistChildren(children: AnyMachineSnapshot['children'], nestingMax: n
   for (const id in children) {
     const child = children[id] as (Child & { src: unknown; systemId?: string }) | undefined;
     if (!child) continue;
-    const { src, systemId, _syncSnapshot: syncSnapshot } = child;
+    const { src, systemId } = child;
+    const syncSnapshot = tellsSnapshots(child);
     const snapshot: Record<string, unknown> = {};
     // A machine's is in a row of its own. Of others in one order, whatever happened in memory: the same step must be
     // the same text.
     if (kindOfChild(child) === 'machine') {
       if (child.ended) snapshot.status = child.ended;
-    } else
+    } else {
+      const shown = child.getSnapshot();
       for (const key of CHILD_KEYS) {
-        const value = child._snapshot[key];
+        const value = shown[key];
         if (value !== undefined) snapshot[key] = encode(value, `${key} of ${id}`, nestingMax);
       }
+    }
     written[id] = { snapshot, src, systemId, syncSnapshot };
   }
   return written;

@@ -5,6 +5,7 @@ import { addressKey } from '../store/store.ts';
 import type { Batch } from './batch.ts';
 import { type Child, isWatched, kindOfChild, snapshotEvent } from './children.ts';
 import { errorData, parse, stringify } from './codec.ts';
+import { STOP, setSnapshot } from './inside.ts';
 import { parentOf } from './kin.ts';
 import type { KinAct } from './lower.ts';
 import { type Born, bornOf, type MachineLogic } from './machineLogic.ts';
@@ -74,7 +75,7 @@ export class Family {
 
   #after(batch: Batch, resident: Resident, step: Step): void {
     const { kin, live } = step;
-    if (resident.ref && live.snapshot) resident.ref._snapshot = live.snapshot as never;
+    if (resident.ref) setSnapshot(resident.ref, live.snapshot);
     for (const act of kin) this.#act(batch, resident, act);
     // When an actor starts, its children have begun before its own actions are done.
     if (live.seq === 1 && kin[0]?.kind === 'begin') batch.performLast(resident);
@@ -102,7 +103,7 @@ export class Family {
         if (!child) return;
         // Nothing it has been sent is taken any more.
         this.#inboxes.get(child)?.splice(0);
-        return this.#post(batch, child, '{"type":"xstate.stop"}');
+        return this.#post(batch, child, `{"type":"${STOP}"}`);
       }
       default:
         act satisfies never;

@@ -3,6 +3,7 @@ import { type Address, addressKey, type StoredActor } from '../store/store.ts';
 import type { Child } from './children.ts';
 import type { ActorType } from './define.ts';
 import { machinesIn, rehydrate } from './envelope.ts';
+import { setSnapshot } from './inside.ts';
 import { childRow } from './kin.ts';
 import { Resident } from './resident.ts';
 import { createStepScope } from './scope.ts';
@@ -45,7 +46,7 @@ export function snapshotOf(
     const ref = snapshot.children[childId] as (Child & { src: string }) | undefined;
     const child = ref && childType(type, ref.src);
     const below = child && find(childRow(address, childId, startedBy));
-    if (below) ref._snapshot = snapshotOf(child, below, find) as never;
+    if (below) setSnapshot(ref, snapshotOf(child, below, find));
   }
   return snapshot;
 }
@@ -77,11 +78,11 @@ export function rehydrateChildren(
     if (!row || !ref || !type)
       throw new Error(`the row of its child ${addressKey(address)} cannot be opened`);
     if (row.status === 'error') {
-      ref._snapshot = { status: 'error', error: JSON.parse(row.error ?? 'null') };
+      setSnapshot(ref, { status: 'error', error: JSON.parse(row.error ?? 'null') });
       continue;
     }
     const child = Resident.rehydrated(row, type, deliver, parent);
-    ref._snapshot = child.live?.snapshot as never;
+    if (child.live) setSnapshot(ref, child.live.snapshot);
     if (row.status !== 'active') continue;
     child.joins(parent, childId, ref);
     rehydrateChildren(child, rows, deliver);

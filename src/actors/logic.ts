@@ -1,15 +1,9 @@
-import { type AnyActorLogic, type AnyActorScope, StateMachine } from 'xstate';
+import { StateMachine } from 'xstate';
+import { creatorOf } from './inside.ts';
 import { MachineLogic } from './machineLogic.ts';
 
 /** What XState's creators make, and how it runs: all but `transition` and `machine` run beside the actor, under an attempt. */
-export type LogicKind =
-  | 'promise'
-  | 'callback'
-  | 'observable'
-  | 'events'
-  | 'transition'
-  | 'machine'
-  | 'unknown';
+export type LogicKind = ReturnType<typeof creatorOf> | 'machine';
 
 const asked = new WeakMap<object, LogicKind>();
 
@@ -27,34 +21,8 @@ export function kindOf(logic: unknown): LogicKind {
   return answer;
 }
 
-function find(logic: object): LogicKind {
-  if (logic instanceof MachineLogic || logic instanceof StateMachine) return 'machine';
-  const { transition, getInitialSnapshot, start } = logic as Partial<AnyActorLogic>;
-  const { config } = logic as { config?: unknown };
-  if (typeof config !== 'function' || !transition || !getInitialSnapshot) return 'unknown';
-  // Of XState's creators only this one has nothing to start; its `transition` calls the user's.
-  if (!start) return 'transition';
-  const after = (event: { type: string; data?: unknown }) =>
-    transition(BEGUN, event, { self: {} } as AnyActorScope) as Record<string, unknown>;
-  try {
-    if (after({ type: 'xstate.promise.resolve', data: 'x' }).output === 'x') return 'promise';
-    if (after({ type: 'xstate.observable.next', data: 'x' }).context === 'x') return 'observable';
-    if (after({ type: 'xstate.observable.complete' }).status === 'done') return 'events';
-    return 'unknown';
-  } catch (error) {
-    // A callback looks for the receivers of the actor it runs for, and there is no such actor.
-    return error instanceof TypeError && String(start).includes('sendBack')
-      ? 'callback'
-      : 'unknown';
-  }
-}
-
-const BEGUN = {
-  status: 'active',
-  output: undefined,
-  error: undefined,
-  context: undefined,
-} as const;
+const find = (logic: object): LogicKind =>
+  logic instanceof MachineLogic || logic instanceof StateMachine ? 'machine' : creatorOf(logic);
 
 const waiting = new WeakSet<object>();
 

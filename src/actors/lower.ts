@@ -5,6 +5,7 @@ import { questionOf } from './asks.ts';
 import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
 import type { Effect } from './effects.ts';
+import { STOP } from './inside.ts';
 import { isKin } from './kin.ts';
 import { type Target, targetOf } from './refs.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
@@ -321,8 +322,10 @@ class StepLowering {
   }
 
   /** An invoke that asks another actor: the question is committed with the transition that begins it. */
-  #ask({ id, logic, _snapshot }: Child, seq: number): void {
-    const question = questionOf(logic, _snapshot.input, this.#step.address, { id, seq });
+  #ask(child: Child, seq: number): void {
+    const { id, logic } = child;
+    const { input } = child.getSnapshot();
+    const question = questionOf(logic, input, this.#step.address, { id, seq });
     if (!question) return;
     const index = `ask.${this.#asks++}` as const;
     this.#messages.push({ index, to: question.to, body: this.#write(question.event) });
@@ -340,7 +343,7 @@ class StepLowering {
     }
     if (kindOfChild(child as Child) === 'transition')
       // XState's way to end it is an event like any other.
-      for (const told of react(child as Child, { type: 'xstate.stop' }, self))
+      for (const told of react(child as Child, { type: STOP }, self))
         this.#arm(`${this.#step.seq}.stop.${index}`, told);
     const seq = before.started[child.id];
     if (seq === undefined) return;

@@ -4,6 +4,7 @@ import { asError, PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { parse, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
+import { parentRef } from './inside.ts';
 import { childRow, ROW_ID_MAX } from './kin.ts';
 import { TARGET, type Target } from './refs.ts';
 import { type Collected, createStepScope, currentSeq, type StepScope } from './scope.ts';
@@ -25,7 +26,7 @@ export const bornOf = (child: AnyActorRef): Born | undefined => born.get(child);
 
 /**
  * Stands for a machine among a machine's actors. XState takes it for logic like any other and makes a child of it; the
- * child's steps are not its own doing but those of an actor with a row of its own, and `_snapshot` of the child in the
+ * child's steps are not its own doing but those of an actor with a row of its own, and what the child shows in the
  * parent's snapshot is kept what that actor's is.
  */
 export class MachineLogic {
@@ -37,7 +38,7 @@ export class MachineLogic {
 
   /** XState computes a child's first snapshot where it is made: guards and actions of the parent may look at it. */
   getInitialSnapshot({ self, id }: AnyActorScope, input: unknown): unknown {
-    const parent = (self as AnyActorRef & { _parent: AnyActorRef & { [TARGET]: Target } })._parent;
+    const parent = parentRef(self) as AnyActorRef & { [TARGET]: Target };
     const address = childRow(parent[TARGET], id, currentSeq());
     Object.assign(self, { [TARGET]: address });
     const scope = createStepScope(address, () => {}, parent);

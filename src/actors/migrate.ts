@@ -13,6 +13,7 @@ import type { Address } from '../store/store.ts';
 import { parse } from './codec.ts';
 import type { ActorType } from './define.ts';
 import { type Envelope, nameMachines, reviveOwn } from './envelope.ts';
+import { answering, isWrittenRef } from './inside.ts';
 import { parentOf } from './kin.ts';
 import { targetOf } from './refs.ts';
 import type { StepScope } from './scope.ts';
@@ -164,13 +165,7 @@ class Move {
       eventType: MIGRATE,
       reenter: false,
     };
-    // XState asks the snapshot's machine what an event leads to. Its states could catch the event before the root does.
-    const moving = Object.create(machine, {
-      getTransitionData: {
-        value: (at: AnyMachineSnapshot, given: EventObject) =>
-          given === event ? [transition] : machine.getTransitionData(at, given),
-      },
-    });
+    const moving = answering(machine, event, transition);
     const next = machine.transition(withMachine(snapshot, moving), event, scope);
     return withMachine(next as AnyMachineSnapshot, machine);
   }
@@ -288,7 +283,7 @@ function childrenIn(context: unknown): Set<string> {
     const target = targetOf(value);
     const child = target && (target.child ?? parentOf(target)?.childId);
     if (child !== undefined) ids.add(child);
-    else if ('xstate$$type' in value && 'id' in value) ids.add(String(value.id));
+    else if (isWrittenRef(value)) ids.add(String(value.id));
     else for (const item of Object.values(value)) look(item);
   };
   look(context);

@@ -1,5 +1,6 @@
 import type { ActorRef, AnyActorRef, EventObject } from 'xstate';
 import type { Address } from '../store/store.ts';
+import { parentRef } from './inside.ts';
 import { rootOf } from './kin.ts';
 
 /** Whom a reference names: an actor, one of its children, or what waits for an answer to what it asked. */
@@ -57,8 +58,8 @@ export function actorAddress<TEvent extends EventObject = EventObject>(
 export function targetOf(ref: object): Target | undefined {
   const named = (ref as { [TARGET]?: Target })[TARGET];
   if (named) return named;
-  const { _parent, id } = ref as { _parent?: { [TARGET]?: Target }; id?: unknown };
-  const owner = _parent?.[TARGET];
+  const { id } = ref as { id?: unknown };
+  const owner = (parentRef(ref) as { [TARGET]?: Target } | undefined)?.[TARGET];
   return owner && typeof id === 'string'
     ? { type: owner.type, id: owner.id, child: id }
     : undefined;

@@ -1,23 +1,20 @@
-import {
-  type AnyActorRef,
-  type AnyActorScope,
-  type AnyMachineSnapshot,
-  type AnyStateMachine,
-  createEmptyActor,
-  type EventObject,
-  type ExecutableActionObject,
+import type {
+  AnyActorRef,
+  AnyActorScope,
+  AnyMachineSnapshot,
+  AnyStateMachine,
+  EventObject,
+  ExecutableActionObject,
 } from 'xstate';
 import { type Address, addressKey } from '../store/store.ts';
+import { Inner, nodesOf, setNodes, systemOf } from './inside.ts';
 import { parentOf } from './kin.ts';
 import { actorAddress, peer, TARGET, type Target } from './refs.ts';
 
 /**
- * The door to XState's inside. A machine is driven through `machine.transition(snapshot, event, scope)` with a
- * scope of ours, so that a step computes everything and runs nothing (design §6). What XState does not document is
- * touched here and where test/unit/tidy.test.ts says; test/unit/xstate.test.ts pins it.
- *
- * Steps are synchronous, so one actor system serves all actors of the process: `enter` says whose turn it is. What is
- * kept for each actor in memory is only its `self`.
+ * A machine is driven through `machine.transition(snapshot, event, scope)` with a scope of ours, so that a step computes
+ * everything and runs nothing (design §6). Steps are synchronous, so one actor system serves all actors of the process: `enter`
+ * says whose turn it is. What is kept for each actor in memory is only its `self`.
  */
 export class StepScope {
   readonly scope: AnyActorScope;
@@ -92,48 +89,33 @@ let keyed: Map<string, AnyActorRef> | undefined;
 /** Number of the step that is being computed. */
 export const currentSeq = (): number => turn.seq;
 
-interface Microstep {
-  source: { id: string };
-  eventType: string;
-  target?: { id: string }[];
-}
-
-const system = {
-  // Stands in for members nobody calls; `createSystem` itself is not exported.
-  ...createEmptyActor().system,
-  _bookId: () => `${turn.session}:${turn.collected.book++}`,
-  _register: (sessionId: string) => sessionId,
-  _unregister(ref: AnyActorRef) {
-    for (const [systemId, known] of keyed ?? []) if (known === ref) keyed?.delete(systemId);
-  },
-  _set(systemId: string, ref: AnyActorRef) {
+const system = systemOf({
+  makeId: () => `${turn.session}:${turn.collected.book++}`,
+  forget,
+  keep(systemId, ref) {
     keyed ??= new Map();
     const known = keyed.get(systemId);
     if (known !== undefined && known !== ref)
       throw new Error(`Actor with system ID '${systemId}' already exists.`);
     keyed.set(systemId, ref);
   },
-  get: (systemId: string) => keyed?.get(systemId) ?? remote(systemId),
+  get: (systemId) => keyed?.get(systemId) ?? remote(systemId),
   getAll: () => Object.fromEntries(keyed ?? []),
-  _relay() {},
-  _sendInspectionEvent(event: { type: string; _transitions?: Microstep[] }) {
-    if (event.type !== '@xstate.microstep' || !event._transitions) return;
-    for (const { source, eventType, target } of event._transitions)
+  taken(edges) {
+    for (const { source, eventType, target } of edges)
       turn.collected.edges.push(
         `#${source.id}|${eventType}|${target ? target.map(idOf).join(',') : ''}`,
       );
   },
-  scheduler: { schedule() {}, cancel() {}, cancelAll() {} },
-};
+});
 
 /** What machines and actions see as `self`. */
-class Self {
+class Self extends Inner {
   readonly id: string;
   readonly sessionId: string;
   readonly ref = this;
   readonly system = system;
   readonly [TARGET]: Target;
-  readonly _parent: AnyActorRef | undefined;
   send: (event: EventObject) => void;
 
   constructor(
@@ -142,15 +124,11 @@ class Self {
     parent: AnyActorRef | undefined,
   ) {
     const above = parentOf(address);
+    super(parent ?? (above && peer(above.parent)));
     this.id = above ? above.childId : address.id;
     this.sessionId = addressKey(address);
     this[TARGET] = address;
-    this._parent = parent ?? (above && peer(above.parent));
     this.send = deliver;
-  }
-
-  _send(event: EventObject): void {
-    this.send(event);
   }
 
   getSnapshot(): undefined {
@@ -194,10 +172,14 @@ class Scope {
   }
 }
 
+function forget(ref: AnyActorRef): void {
+  for (const [systemId, known] of keyed ?? []) if (known === ref) keyed?.delete(systemId);
+}
+
 /** The child, and with it the children it has. */
 function unregister(child: AnyActorRef | undefined): void {
   if (!child || !keyed) return;
-  system._unregister(child);
+  forget(child);
   const { children } = (child.getSnapshot() ?? {}) as { children?: Record<string, AnyActorRef> };
   for (const id in children) unregister(children[id]);
 }
@@ -235,8 +217,8 @@ function hasParallel(machine: AnyStateMachine): boolean {
  * transitions between parallel regions it is not the one that a restored snapshot gets. Undefined where the two cannot
  * differ.
  */
-export const activeIds = (machine: AnyStateMachine, { _nodes }: AnyMachineSnapshot) =>
-  hasParallel(machine) ? _nodes.map(({ id }) => id) : undefined;
+export const activeIds = (machine: AnyStateMachine, snapshot: AnyMachineSnapshot) =>
+  hasParallel(machine) ? nodesOf(snapshot).map(({ id }) => id) : undefined;
 
 /** What of a written snapshot XState makes up anew when it restores it. */
 interface Written {
@@ -257,9 +239,10 @@ export function restoreWritten(
   const remembered = snapshot.historyValue as Record<string, unknown[]>;
   for (const id in historyValue) if (historyValue[id]?.length === 0) remembered[id] = [];
   if (!activeIds) return;
-  snapshot._nodes = activeIds.map((id) => machine.getStateNodeById(id));
+  const nodes = activeIds.map((id) => machine.getStateNodeById(id));
+  setNodes(snapshot, nodes);
   snapshot.value = value;
-  snapshot.tags = new Set(snapshot._nodes.flatMap(({ tags }) => tags));
+  snapshot.tags = new Set(nodes.flatMap(({ tags }) => tags));
 }
 
 /** `system.get('order/o-1')` names another durable actor. */

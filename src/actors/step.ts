@@ -6,6 +6,7 @@ import { errorData, errorSummary, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import type { Effect } from './effects.ts';
 import { type Envelope, writeEnvelope, writeFailure } from './envelope.ts';
+import { STOP, setSnapshot } from './inside.ts';
 import { type KinAct, lowerActions, type Message, type Timer } from './lower.ts';
 import { type Born, MachineLogic } from './machineLogic.ts';
 import { peer, type Target } from './refs.ts';
@@ -138,7 +139,7 @@ export function nextStep(
       return live.snapshot;
     }
     if (event.type === FAIL) throw (event as EventObject & { error: unknown }).error;
-    const given = event.type === CANCEL ? { type: 'xstate.stop' } : whole(live, event);
+    const given = event.type === CANCEL ? { type: STOP } : whole(live, event);
     return type.machine.transition(live.snapshot, given, scope.scope) as AnyMachineSnapshot;
   }
 }
@@ -178,24 +179,17 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
     const id = watchedId(event);
     const child = id === undefined ? undefined : (live.snapshot.children[id] as Child | undefined);
     const { snapshot } = event as EventObject & { snapshot?: object };
-    if (child) child._snapshot = { ...child._snapshot, ...snapshot };
+    if (child) setSnapshot(child, { ...child.getSnapshot(), ...snapshot });
   }
   if (origin === 'family') markEnded(live, event);
   if (origin !== 'invoke') return live;
   const { actorId } = event as EventObject & { actorId: string };
-  const child = live.snapshot.children[actorId] as
-    | (AnyActorRef & { _snapshot: Record<string, unknown> })
-    | undefined;
-  if (child)
-    child._snapshot =
-      'error' in event
-        ? { ...child._snapshot, status: 'error', error: event.error, input: undefined }
-        : {
-            ...child._snapshot,
-            status: 'done',
-            output: (event as unknown as { output: unknown }).output,
-            input: undefined,
-          };
+  const child = live.snapshot.children[actorId];
+  const settled =
+    'error' in event
+      ? { status: 'error', error: event.error, input: undefined }
+      : { status: 'done', output: (event as { output?: unknown }).output, input: undefined };
+  if (child) setSnapshot(child, { ...child.getSnapshot(), ...settled });
   const { [actorId]: _done, ...started } = live.started;
   return { ...live, started };
 }
@@ -358,7 +352,7 @@ export function systemIds(
       keyed.set(child.systemId, child);
     }
     if (child && kindOfChild(child) === 'machine')
-      keyed = systemIds(child._snapshot as unknown as AnyMachineSnapshot, keyed);
+      keyed = systemIds(child.getSnapshot() as unknown as AnyMachineSnapshot, keyed);
   }
   return keyed;
 }

@@ -337,10 +337,10 @@ class Judge {
       this.#delays.set(`${key}/${seq}/${timerId}`, delayMs);
     for (const effect of step.effects) {
       if (effect.kind === 'invoke') {
-        const { logic, _snapshot } = effect.child as Child;
+        const { logic } = effect.child as Child;
+        const { input } = (effect.child as Child).getSnapshot();
         // Asking is no work of a process: nothing of it is in the journal.
-        const asks =
-          questionOf(logic, _snapshot.input, transition, { id: '', seq: 0 }) !== undefined;
+        const asks = questionOf(logic, input, transition, { id: '', seq: 0 }) !== undefined;
         const invoke = { at: transition.at, settled: false, asks };
         this.#invokes.set(idempotencyKey(transition, effect.invokeId, effect.seq), invoke);
       }
