@@ -69,6 +69,7 @@ beforeAll(async () => {
     '0001_initial.sql',
     '0002_cluster.sql',
     '0003_versions.sql',
+    '0004_parked.sql',
   ]);
   await runNode([order]);
 });
