@@ -7,11 +7,12 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
-    // Minutes of faults, and chaos runs, have commands of their own.
+    // Minutes of faults, chaos runs and the run on the oldest XState have commands of their own.
     exclude: [
       ...configDefaults.exclude,
       'test/chaos/**',
       'test/faults/**',
+      'test/oldest/**',
       'test/conformance/property.test.ts',
     ],
     globalSetup: ['test/support/globalSetup.ts'],

@@ -1,10 +1,17 @@
+import { compressing, encrypting } from '../examples/codec.ts';
 import { createNode } from '../src/index.ts';
 import { createLogger } from '../src/log.ts';
 import { actors } from './actors.ts';
 
 /** One node in a process of its own, as in production; tells its parent what it has done, 50 times a second. */
+const codecs = {
+  encrypting: encrypting(`bench:${Buffer.alloc(32, 1).toString('base64')}`),
+  compressing,
+};
+const codec = codecs[process.env.BENCH_CODEC as keyof typeof codecs];
 const node = createNode({
   actors,
+  ...(codec && { codec }),
   limits: JSON.parse(process.env.BENCH_LIMITS ?? '{}'),
   logger: createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'error' }),
 });

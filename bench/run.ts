@@ -13,6 +13,7 @@ import { createLogger } from '../src/log.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { counter, noop } from './actors.ts';
 import { cpuSeconds } from './cpu.ts';
+import { costLine, type StepCost, stepCosts } from './step.ts';
 
 /**
  * What one node does on this machine, with every guarantee on: real Postgres (fsync), real nats-server
@@ -23,6 +24,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '3' },
     jobs: { type: 'string', default: '20000' },
     only: { type: 'string' },
+    codec: { type: 'string' },
     json: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -32,7 +34,8 @@ if (flags.help) {
   console.log(`npm run bench -- [options]
   --rounds N     rounds of each workload, medians are quoted (default 3)
   --jobs N       jobs in a drained workload (default 20000)
-  --only NAME    noop, flow, events or latency
+  --only NAME    noop, flow, events, latency or step
+  --codec NAME   encrypting or compressing, of examples/codec.ts
   --profile      write a .cpuprofile of the node
   --json         one JSON object`);
   process.exit(0);
@@ -57,6 +60,7 @@ const [postgres, nats] = await Promise.all([
   startNats({ dir: join(dir, 'nats') }),
 ]);
 const results: Result[] = [];
+let steps: StepCost[] = [];
 let latency: { p50: number; p95: number; p99: number } | undefined;
 try {
   const wanted = (name: string) => flags.only === undefined || flags.only === name;
@@ -66,6 +70,7 @@ try {
     if (wanted('events')) await events(round);
   }
   if (wanted('latency')) latency = await oneJob();
+  if (wanted('step')) steps = stepCosts();
   report();
 } finally {
   await Promise.all([nats.stop('SIGKILL'), postgres.stop('SIGKILL')]);
@@ -165,6 +170,7 @@ function startNode(ns: string): { node: ChildProcess; ready: Promise<void> } {
       PERDURE_NATS_URL: nats.url,
       PERDURE_DATABASE_URL: postgres.url,
       PERDURE_NAMESPACE: ns,
+      BENCH_CODEC: flags.codec ?? '',
     },
     execArgv: [
       ...(process.env.BENCH_ARGV?.split(' ') ?? []),
@@ -249,6 +255,7 @@ function report(): void {
         jobs,
         results: rows,
         latencyMs: ms,
+        steps,
       }),
     );
     return;
@@ -262,6 +269,7 @@ function report(): void {
     );
   if (ms)
     console.log(`one job, idle system       p50 ${ms.p50} ms, p95 ${ms.p95} ms, p99 ${ms.p99} ms`);
+  for (const cost of steps) console.log(costLine(cost));
 }
 
 function round3(value: number): number {

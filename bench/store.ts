@@ -88,6 +88,7 @@ const actor = (id: string, seq: number): ActorWrite => ({
   type: 'order',
   id,
   version: '1',
+  path: null,
   status: 'active',
   state: '"paying"',
   tags: '[]',

@@ -2,9 +2,9 @@ import type { AnyStateMachine, EventFromLogic, InputFrom, OutputFrom, SnapshotFr
 import { parse, stringify } from './actors/codec.ts';
 import { type ActorType, isActorType } from './actors/define.ts';
 import { eventProblem } from './actors/intake.ts';
+import { snapshotOf as readSnapshot } from './actors/kinRows.ts';
 import type { QueryAnswer } from './actors/queries.ts';
-import { createStepScope } from './actors/scope.ts';
-import { CANCEL, rehydrate } from './actors/step.ts';
+import { CANCEL } from './actors/step.ts';
 import { assertToken, subjects } from './bus/subjects.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { LIMITS, namespace } from './config.ts';
@@ -88,7 +88,12 @@ export interface PerdureClient {
   snapshot<T extends ActorType>(type: T, id: string): Promise<SnapshotFrom<MachineOf<T>>>;
   /** The committed row: state, status, output, without needing the machine. @throws as `snapshot`. */
   query(type: TypeRef, id: string): Promise<QueryAnswer>;
-  /** Resolves with the first committed snapshot that satisfies the predicate. @throws PerdureError `timeout`. */
+  /**
+   * Resolves with the first committed snapshot that satisfies the predicate, also of an actor that has yet to be started.
+   * It looks at the newest one: what an actor merely passes through can go unseen.
+   * @throws PerdureError `timeout` after `timeoutMs` (default: the client's), `actor_finished` when the actor has ended
+   *   and does not satisfy it; whatever the predicate throws
+   */
   waitFor<T extends ActorType>(
     type: T,
     id: string,
@@ -172,8 +177,14 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
     ) =>
       talk.until<SnapshotFrom<MachineOf<T>>>(type.name, id, timeoutMs, async () => {
         const answer = await talk.askIfThere(type.name, id);
-        const snapshot = answer && snapshotOf(type, answer);
-        return snapshot && predicate(snapshot) ? snapshot : undefined;
+        if (!answer) return undefined;
+        const snapshot = snapshotOf(type, answer);
+        if (predicate(snapshot)) return snapshot;
+        if (answer.status === 'active') return undefined;
+        throw new PerdureError(
+          'actor_finished',
+          `${type.name}/${id} has ended in status ${answer.status} and does not satisfy what was waited for.`,
+        );
       }),
     outcome: (type, id, { timeoutMs } = {}) =>
       talk.until(nameOf(type), id, timeoutMs, async () => {
@@ -214,9 +225,9 @@ function nameOf(type: TypeRef): string {
 }
 
 function snapshotOf<T extends ActorType>(type: T, answer: QueryAnswer): SnapshotFrom<MachineOf<T>> {
-  const scope = createStepScope({ type: answer.type, id: answer.id }, () => {});
-  const live = rehydrate(type, scope, answer.seq, answer.snapshot);
-  return live.snapshot as unknown as SnapshotFrom<MachineOf<T>>;
+  const { machines = [] } = answer;
+  const find = ({ id }: { id: string }) => machines.find((machine) => machine.id === id);
+  return readSnapshot(type, answer, find) as unknown as SnapshotFrom<MachineOf<T>>;
 }
 
 function outcomeOf<T>(answer: QueryAnswer): Outcome<T> | undefined {

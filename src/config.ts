@@ -29,6 +29,8 @@ export interface Limits {
   busyActorsMax: number;
   /** Promises of invokes that run at once in one node; more wait their turn in the node. */
   invocationsMax: number;
+  /** Transactions of `fromTransaction` open at once in one node, each on a connection of its own; more wait their turn. */
+  transactionsMax: number;
   /** Events one running child (a callback, an observable) has sent that its actor has not taken; one more ends the child. */
   childEventsMax: number;
   /** An idle actor leaves memory after this, ms. */
@@ -69,6 +71,7 @@ export const LIMITS: Limits = {
   residentsMax: 20_000,
   busyActorsMax: 10_000,
   invocationsMax: 1_000,
+  transactionsMax: 4,
   childEventsMax: 1_000,
   passivateAfterMs: 10_000,
   eventIdsInMemory: 128,

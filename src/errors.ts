@@ -30,6 +30,10 @@ export const ERRORS = {
     retryable: false,
     next: 'the actor stays as it is; dead letter; redrive it once migrate is corrected',
   },
+  codec_failed: {
+    retryable: false,
+    next: 'the actor stays as it is; dead letter; redrive it once a node can open it',
+  },
   event_quarantined: {
     retryable: false,
     next: 'dead letter; redrive it once what killed the nodes is corrected',
@@ -44,6 +48,10 @@ export const ERRORS = {
   snapshot_too_large: { retryable: false, next: 'the actor ends in status error' },
   actor_failed: { retryable: false, next: 'the machine that waited gets onError' },
   too_many_events: { retryable: true, next: 'the child ends; the machine gets onError' },
+  bad_transaction: {
+    retryable: false,
+    next: 'the transaction is rolled back; the machine gets onError',
+  },
   step_failed: { retryable: false, next: 'the actor ends in status error' },
   action_failed: { retryable: false, next: 'the actor ends in status error' },
   invoke_timeout: { retryable: true, next: 'retried as the type says, then onError' },

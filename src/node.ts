@@ -17,6 +17,8 @@ import { createLogger, type Logger } from './log.ts';
 import { migrate } from './store/migrate.ts';
 import { openStore } from './store/postgres.ts';
 import type { Store } from './store/store.ts';
+import { wrappingStore } from './store/wrapping.ts';
+import type { TextCodec } from './textCodec.ts';
 import { VERSION } from './version.ts';
 
 export interface NodeOptions {
@@ -33,6 +35,8 @@ export interface NodeOptions {
   limits?: Partial<Limits>;
   /** Copies of each stream; 3 on a cluster. Used when the streams are created. Default 1. */
   replicas?: number;
+  /** What an actor's data goes through on its way to Postgres and back: encryption, compression. Default: nothing. */
+  codec?: TextCodec;
   /** Creates or upgrades the schema at start. Default false: `perdure migrate` does it. */
   migrate?: boolean;
   logger?: Logger;
@@ -118,7 +122,7 @@ export function createNode(options: NodeOptions): PerdureNode {
       });
       vitals.bus = bus;
       started.push(() => bus.close());
-      await startEngine(store, bus);
+      await startEngine(wrappingStore(store, options.codec, log), bus);
       vitals.enter('started');
     } catch (error) {
       await stop();

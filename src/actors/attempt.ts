@@ -2,8 +2,15 @@ import { type AnyActorRef, createEmptyActor, type EventObject } from 'xstate';
 import type { Cancel, Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import { type Address, addressKey, type StoredActor } from '../store/store.ts';
+import type { StoreTransaction, Transaction } from '../store/userTransaction.ts';
 import { idempotencyKey } from './effects.ts';
-import type { InvocationInfo, InvocationRequest, Listener, Outcome } from './invocation.ts';
+import type {
+  InvocationInfo,
+  InvocationRequest,
+  InvocationSettings,
+  Listener,
+  Outcome,
+} from './invocation.ts';
 import { isOpenEnded, kindOf, type LogicKind } from './logic.ts';
 import { type RunArguments, type Running, run } from './running.ts';
 
@@ -23,6 +30,8 @@ export interface Work {
   heartbeat(): void;
   /** Another actor's row once it has ended. */
   outcome: WaitForOutcome;
+  /** Runs in a transaction that is committed with the result of the attempt. @throws what `run` throws; `bad_transaction` */
+  transaction<T>(run: (tx: Transaction) => PromiseLike<T>): Promise<T>;
 }
 
 /** Undefined under a plain `createActor`. */
@@ -41,8 +50,7 @@ export class Attempt {
   readonly #clock: Clock;
   readonly #request: InvocationRequest;
   readonly #kind: LogicKind;
-  readonly #sentMax: number;
-  readonly #outcome: WaitForOutcome;
+  readonly #settings: InvocationSettings;
   readonly #release: () => void;
   #state: 'waiting' | 'running' | 'over' = 'waiting';
   #runs: Running | undefined;
@@ -54,13 +62,14 @@ export class Attempt {
   #told = 0;
   #controller: AbortController | undefined;
   #cancelTimer: Cancel | undefined;
+  /** Goes with the result. */
+  #transaction: StoreTransaction | undefined;
 
   constructor(
     clock: Clock,
     request: InvocationRequest,
     listener: Listener,
-    sentMax: number,
-    outcome: WaitForOutcome,
+    settings: InvocationSettings,
     release: () => void,
   ) {
     this.#clock = clock;
@@ -68,8 +77,7 @@ export class Attempt {
     this.#listener = listener;
     this.#kind = kindOf(request.child.logic);
     this.isOpenEnded = isOpenEnded(request.child.logic);
-    this.#sentMax = sentMax;
-    this.#outcome = outcome;
+    this.#settings = settings;
     this.#release = release;
     this.key = idempotencyKey(request.address, request.invokeId, request.seq);
   }
@@ -93,7 +101,7 @@ export class Attempt {
     this.#startClock();
     try {
       const runs = run(this.#kind, child.logic.config, this.#arguments(), {
-        done: (output) => this.#settle({ ok: true, output }),
+        done: (output) => this.#settle({ ok: true, output, transaction: this.#transaction }),
         failed: (error) => this.#settle({ ok: false, error }),
         sent: (event) => this.#tellOn((listener, id) => listener.sent(id, event)),
         next: (value) => this.#tellOn((listener, id) => listener.next(id, value)),
@@ -121,6 +129,8 @@ export class Attempt {
   }
 
   abort(): void {
+    // Also one that has ended: nobody takes its result any more.
+    this.#transaction?.abandon();
     if (this.#state === 'over') return;
     this.#end();
     this.#controller?.abort();
@@ -129,8 +139,9 @@ export class Attempt {
   /** What is sent waits for the actor; who sends faster than it can be committed is stopped. */
   #tellOn(tell: (listener: Listener, eventId: string) => void): void {
     if (this.#state === 'over') return;
-    if (this.#unrecorded.size >= this.#sentMax) {
-      const error = tooFast(this.#request, this.#sentMax);
+    const { sentMax } = this.#settings;
+    if (this.#unrecorded.size >= sentMax) {
+      const error = tooFast(this.#request, sentMax);
       return this.#settle({ ok: false, error });
     }
     this.#name ??= this.#clock.uuid();
@@ -167,7 +178,12 @@ export class Attempt {
       heartbeat: () => {
         if (this.#state === 'running') this.#startClock();
       },
-      outcome: this.#outcome,
+      outcome: this.#settings.outcome,
+      transaction: async (run) => {
+        const ended = await this.#settings.transactions.run(this.key, this.#signal(), run);
+        this.#transaction = ended.transaction;
+        return ended.output;
+      },
     };
   }
 
@@ -206,6 +222,7 @@ export class Attempt {
 
   #settle(outcome: Outcome): void {
     if (this.#state === 'over') return;
+    if (!outcome.ok) this.#transaction?.abandon();
     this.#end();
     this.outcome = outcome;
     this.#listener.settled(outcome);

@@ -1,6 +1,7 @@
 import type { LogMessage } from '../bus/bus.ts';
 import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
 import type {
+  ActorWrite,
   DeadLetterWrite,
   OutboxRow,
   OutboxWrite,
@@ -8,6 +9,7 @@ import type {
   TimerWrite,
   TransitionWrite,
 } from '../store/store.ts';
+import type { StoreTransaction } from '../store/userTransaction.ts';
 import type { Effect } from './effects.ts';
 import type { Resident } from './resident.ts';
 
@@ -29,6 +31,13 @@ export interface Reply {
   body: string;
 }
 
+/** What an invoke has done in a transaction of its own. */
+export interface OwnTransaction {
+  transaction: StoreTransaction;
+  /** Idempotency key of the invoke. */
+  key: string;
+}
+
 /**
  * What one commit of one shard carries. Steps are added in order; the actor's row is written once, at its newest
  * step, so a batch is always taken whole.
@@ -40,6 +49,8 @@ export class Batch {
   readonly outbox: OutboxRow[] = [];
   /** Set off by the commit besides the steps: a retry that was recorded. */
   readonly afterwards: (() => void)[] = [];
+  /** What it is committed in; it carries that one step alone then. */
+  own: OwnTransaction | undefined;
   /** Something in it is waited for, though no transition is in it. */
   someoneWaits = false;
   readonly #shard: number;
@@ -51,6 +62,8 @@ export class Batch {
   readonly #parked: ParkedWrite[] = [];
   readonly #unparked: LogPosition[] = [];
   #cursor = 0;
+  /** The rows as they were when it was closed. */
+  #rows: ActorWrite[] | undefined;
 
   constructor(shard: number) {
     this.#shard = shard;
@@ -88,6 +101,12 @@ export class Batch {
     for (const timer of taken.timers) this.#timers.set(timerName(timer), timer);
   }
 
+  /** What the actor's newest step causes is done after everything that is in the batch by now. */
+  performLast(resident: Resident): void {
+    const at = this.taken.findLastIndex((taken) => taken.resident === resident);
+    if (at >= 0) this.taken.push(...this.taken.splice(at, 1));
+  }
+
   /** Writes the actor's row without a transition. */
   row(resident: Resident): void {
     this.#residents.add(resident);
@@ -121,6 +140,15 @@ export class Batch {
     this.#unparked.push(position);
   }
 
+  /** Nothing comes in any more, and what its actors do from now on is not in it. */
+  close(): void {
+    this.#rows = this.#write();
+  }
+
+  #write(): ActorWrite[] {
+    return Array.from(this.#residents, (resident) => resident.write());
+  }
+
   toCommit(epoch: number, commitNo: number, cursor: number): ShardCommit {
     const timersArmed: TimerWrite[] = [];
     const timersDropped: { type: string; id: string; timerId: string }[] = [];
@@ -132,7 +160,7 @@ export class Batch {
       epoch,
       commitNo,
       cursor: Math.max(cursor, this.#cursor),
-      actors: Array.from(this.#residents, (resident) => resident.write()),
+      actors: this.#rows ?? this.#write(),
       transitions: this.#transitions,
       timersArmed,
       timersDropped,

@@ -5,7 +5,9 @@ import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch } from './batch.ts';
 import { type Child, isWatched, show, snapshotEvent } from './children.ts';
 import { errorSummary, parse, stringify, writeEvent } from './codec.ts';
-import { eventProblem } from './intake.ts';
+import { idempotencyKey } from './effects.ts';
+import { eventProblem, type Request } from './intake.ts';
+import type { Outcome } from './invocation.ts';
 import type { Item } from './mailbox.ts';
 import type { Resident } from './resident.ts';
 import { resultText } from './results.ts';
@@ -36,7 +38,8 @@ export class ChildReports {
 
   settled(batch: Batch, resident: Resident, item: Of<'settled'>): void {
     const { invokeId, seq, outcome } = item;
-    if (!isCurrent(resident, item)) return;
+    const transaction = outcome.ok ? outcome.transaction : undefined;
+    if (!isCurrent(resident, item)) return transaction?.abandon();
     const attempt = resident.invocations.get(invokeId)?.attempt ?? 1;
     endAttempt(this.#ring, resident, invokeId, false);
     if (!outcome.ok) {
@@ -59,7 +62,22 @@ export class ChildReports {
     const text = resultText(this.#ring.limits, invokeId, outcome);
     const event = parse(text) as EventObject;
     const cause = { eventType: event.type, text, eventId: null, origin: 'invoke' as const };
-    this.#step(batch, resident, event, cause);
+    if (transaction && isDone(event)) {
+      const key = idempotencyKey(resident.address, invokeId, seq);
+      this.#shard.alone({ transaction, key }, (own) => this.#step(own, resident, event, cause));
+    } else {
+      // An output that cannot be kept is a failure, and a failure leaves nothing behind.
+      transaction?.abandon();
+      this.#step(batch, resident, event, cause);
+    }
+  }
+
+  /** What an invoke has asked another actor has an answer, which is its result if it still waits. */
+  answered(batch: Batch, resident: Resident, { address, answers, value }: Request): undefined {
+    const { invoke, refused } = answers as NonNullable<Request['answers']>;
+    const { id: invokeId, seq } = invoke;
+    const outcome: Outcome = refused ? { ok: false, error: value } : { ok: true, output: value };
+    this.settled(batch, resident, { kind: 'settled', address, invokeId, seq, outcome });
   }
 
   /** A callback or an observable has an event for its actor. */
@@ -139,6 +157,8 @@ export class ChildReports {
     }
   }
 }
+
+const isDone = ({ type }: EventObject) => type.startsWith('xstate.done.');
 
 const isCurrent = ({ live }: Resident, { invokeId, seq }: { invokeId: string; seq: number }) =>
   live?.started[invokeId] === seq;

@@ -11,6 +11,8 @@ export type Child = AnyActorRef & {
   };
   _snapshot: Record<string, unknown>;
   _syncSnapshot?: boolean;
+  /** Of a machine: its parent has been told of its end. */
+  ended?: 'done' | 'error';
 };
 
 export const kindOfChild = (child: Child): LogicKind => kindOf(child.logic);
@@ -20,8 +22,11 @@ export const isWatched = (child: Child): boolean => child._syncSnapshot === true
 
 /** What a watched child tells of itself. */
 export function snapshotEvent(child: Child): EventObject {
-  const { status, output, error, context, input } = child._snapshot;
-  const snapshot = { status, output, error, context, input };
+  const { status, output, error, context, input, value } = child._snapshot;
+  const snapshot =
+    kindOfChild(child) === 'machine'
+      ? { status, output, error, context, value }
+      : { status, output, error, context, input };
   return { type: `${SNAPSHOT}${child.id}`, snapshot } as EventObject;
 }
 

@@ -1,10 +1,12 @@
 import { PerdureError } from '../errors.ts';
+import { cannotOpen } from '../textCodec.ts';
+import { peer, type Target, targetOf } from './refs.ts';
 
 /**
  * What crosses a process boundary is JSON, plus a few values JSON has no word for, written as
- * `{"$perdure": kind, "v": …}`: Date, BigInt, Map, Set, Error, ArrayBuffer and its views (as base64), NaN, ±Infinity and
- * undefined. Everything else (functions,
- * symbols, class instances, cycles) is refused with its path, rather than turned into something else.
+ * `{"$perdure": kind, "v": …}`: Date, BigInt, Map, Set, Error, ArrayBuffer and its views (as base64), NaN, ±Infinity,
+ * undefined, and references to durable actors. Everything else (functions, symbols, class instances, cycles) is refused
+ * with its path, rather than turned into something else.
  */
 const TAG = '$perdure';
 const TAG_IN_TEXT = `"${TAG}"`;
@@ -100,6 +102,8 @@ function encodeObject(value: object, path: string, room: number): unknown {
   if (ArrayBuffer.isView(value)) return encodeView(value);
   if (value instanceof ArrayBuffer) return tagged('ArrayBuffer', base64(new Uint8Array(value)));
   if (value instanceof Set) return tagged('Set', encodeArray([...value], `${path}.values()`, room));
+  const target = targetOf(value);
+  if (target) return tagged('Ref', target);
   throw refusal(path, `is an instance of ${prototype.constructor?.name ?? 'a class'}`);
 }
 
@@ -217,7 +221,10 @@ function revive(key: string, value: unknown): unknown {
   return value;
 }
 
-/** @throws SyntaxError for a kind nobody writes, and for a value that does not fit its kind */
+/**
+ * @throws SyntaxError for a kind nobody writes, and for a value that does not fit its kind; PerdureError `codec_failed` for a
+ *   text that is wrapped still
+ */
 function reviveTagged(value: Tagged): unknown {
   const { [TAG]: kind, v } = value;
   const wrong = () =>
@@ -225,6 +232,8 @@ function reviveTagged(value: Tagged): unknown {
   switch (kind) {
     case 'undefined':
       return HOLE;
+    case 'wrapped':
+      throw cannotOpen('its codec is not here, or has another key');
     case 'Number':
       return Number(v);
     case 'BigInt':
@@ -244,6 +253,9 @@ function reviveTagged(value: Tagged): unknown {
     case 'Error':
       if (typeof v !== 'object' || v === null) throw wrong();
       return reviveError(v as Record<string, unknown>);
+    case 'Ref':
+      if (!isTarget(v)) throw wrong();
+      return peer(v);
     default:
       if (kind === 'ArrayBuffer' || Object.hasOwn(VIEWS, kind)) {
         const bytes = reviveBytes(kind, v);
@@ -254,6 +266,19 @@ function reviveTagged(value: Tagged): unknown {
         `{"${TAG}":${JSON.stringify(kind)}} is no kind of value this version knows`,
       );
   }
+}
+
+function isTarget(v: unknown): v is Target {
+  if (typeof v !== 'object' || v === null) return false;
+  const { type, id, child, invoke } = v as Record<keyof Target, unknown>;
+  const { id: invokeId, seq } = (invoke ?? { id: '', seq: 1 }) as Record<string, unknown>;
+  return (
+    typeof type === 'string' &&
+    typeof id === 'string' &&
+    (child === undefined || typeof child === 'string') &&
+    typeof invokeId === 'string' &&
+    Number.isInteger(seq)
+  );
 }
 
 /** Property by property: assigning a key `__proto__` would change what the error is. */

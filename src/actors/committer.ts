@@ -2,7 +2,8 @@ import type { Clock } from '../clock.ts';
 import { backoff } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { type ShardCommit, type Store, StoreUnknown } from '../store/store.ts';
+import { type CommitResult, type ShardCommit, type Store, StoreUnknown } from '../store/store.ts';
+import type { StoreTransaction } from '../store/userTransaction.ts';
 import type { Lease } from './lease.ts';
 
 /** A shard as the committer sees it. */
@@ -12,7 +13,9 @@ export interface CommitSource {
   readonly closed: boolean;
   /** Transitions that wait. */
   readonly waiting: number;
-  /** Hands over everything that waits; the source stays untouched until `landed`, `fenced` or `refused`. */
+  /** What is handed over next is committed in this, and alone. */
+  readonly transaction: StoreTransaction | undefined;
+  /** Hands over what is to be committed next; the source stays untouched until `landed`, `fenced` or `refused`. */
   take(): ShardCommit | undefined;
   /** The part is in Postgres. `at`: database time, null when the answer was lost and the deadlines are not known. */
   landed(commitNo: number, at: number | null): void;
@@ -22,6 +25,8 @@ export interface CommitSource {
   fenced(): void;
   /** Postgres refused the statement; nothing landed. */
   refused(error: Error): void;
+  /** The part has not landed, and cannot be sent again: what it goes with is gone. */
+  lost(): void;
 }
 
 /**
@@ -32,6 +37,7 @@ export interface CommitSource {
  *  C2  An unknown outcome is never sent again blindly: the epoch is bumped first, behind the old statement's lock
  *      (S3); then the commit number says whether it landed, and it never can any more if it did not (design §4).
  *  C3  The committer learns the outcome of every statement it sent before the shard moves on.
+ *  C4  What goes with a transaction is sent on its session, once. It waits for nobody else's statement.
  */
 export class Committer {
   readonly #store: Store;
@@ -43,7 +49,9 @@ export class Committer {
   readonly #inFlightMax: number;
   readonly #dirty = new Set<CommitSource>();
   readonly #busy = new Set<CommitSource>();
+  /** Statements under way; those of transactions are counted apart. */
   #inFlight = 0;
+  #alone = 0;
   #scheduled = false;
   /** For metrics. */
   readonly counts = { commits: 0, unknown: 0, deadLetters: new Map<string, number>() };
@@ -84,24 +92,41 @@ export class Committer {
 
   /** Resolves once nothing is in flight and nothing waits. */
   idle(): Promise<void> {
-    if (this.#inFlight === 0 && this.#dirty.size === 0) return Promise.resolve();
+    if (this.#isIdle && this.#dirty.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
+  get #isIdle(): boolean {
+    return this.#inFlight === 0 && this.#alone === 0;
+  }
+
   #schedule(): void {
-    if (this.#scheduled || this.#inFlight >= this.#inFlightMax) return;
+    if (this.#scheduled) return;
     this.#scheduled = true;
     this.#clock.soon(() => {
       this.#scheduled = false;
+      this.#sendAlone();
       while (this.#inFlight < this.#inFlightMax && this.#send());
     });
+  }
+
+  #sendAlone(): void {
+    for (const source of this.#dirty) {
+      const { transaction } = source;
+      if (!transaction || this.#busy.has(source)) continue;
+      this.#dirty.delete(source);
+      const commit = source.take();
+      if (!commit) continue;
+      this.#alone++;
+      this.#run([{ source, commit, transaction }], () => this.#alone--);
+    }
   }
 
   #send(): boolean {
     const sources: CommitSource[] = [];
     let size = 0;
     for (const source of this.#dirty) {
-      if (this.#busy.has(source)) continue;
+      if (this.#busy.has(source) || source.transaction) continue;
       sources.push(source);
       size += source.waiting;
       if (size >= this.#commitMax) break;
@@ -114,21 +139,25 @@ export class Committer {
     }
     if (parts.length === 0) return false;
     this.#inFlight++;
+    this.#run(parts, () => this.#inFlight--);
+    return true;
+  }
+
+  #run(parts: Part[], ended: () => void): void {
     for (const { source } of parts) this.#busy.add(source);
     void this.#commit(parts).finally(() => {
-      this.#inFlight--;
+      ended();
       for (const { source } of parts) this.#busy.delete(source);
       if (this.#dirty.size > 0) this.#schedule();
-      else if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
+      else if (this.#isIdle) for (const resolve of this.#idle.splice(0)) resolve();
     });
-    return true;
   }
 
   async #commit(parts: Part[]): Promise<void> {
     try {
       const commits = parts.map(({ commit }) => commit);
       const from = this.#clock.monotonic();
-      const { committed, at } = await this.#store.commit(this.#nodeId, commits);
+      const { committed, at } = await this.#write(parts, commits);
       this.#count(commits, committed, this.#clock.monotonic() - from);
       await this.#confirm();
       for (const { source, commit } of parts)
@@ -138,6 +167,13 @@ export class Committer {
       if (error instanceof StoreUnknown) return this.#resolve(parts);
       await this.#refused(parts, asError(error));
     }
+  }
+
+  #write(parts: readonly Part[], commits: readonly ShardCommit[]): Promise<CommitResult> {
+    const [first] = parts;
+    return first?.transaction
+      ? first.transaction.commit(this.#nodeId, first.commit)
+      : this.#store.commit(this.#nodeId, commits);
   }
 
   /**
@@ -178,7 +214,7 @@ export class Committer {
     );
     const byShard = new Map(opened.map((shard) => [shard.shard, shard]));
     const again: Part[] = [];
-    for (const { source, commit } of parts) {
+    for (const { source, commit, transaction } of parts) {
       const shard = byShard.get(source.number);
       if (!shard) {
         source.fenced();
@@ -188,7 +224,8 @@ export class Committer {
       if (shard.commitNo >= commit.commitNo) {
         this.#countDeadLetters(commit);
         source.landed(commit.commitNo, null);
-      } else again.push({ source, commit: next });
+      } else if (transaction) source.lost();
+      else again.push({ source, commit: next });
     }
     this.#log.info(
       { landed: parts.length - again.length, again: again.length },
@@ -204,11 +241,10 @@ export class Committer {
       for (const part of parts) await this.#commit([part]);
       return;
     }
-    for (const { source } of parts) {
-      this.#log.error(
-        { shard: source.number, error: error.message },
-        'commit: refused by Postgres',
-      );
+    for (const { source, transaction } of parts) {
+      const refusal = { shard: source.number, error: error.message };
+      if (transaction) this.#log.warn(refusal, 'transaction: not committed, it runs again');
+      else this.#log.error(refusal, 'commit: refused by Postgres');
       await new Promise<void>((resolve) =>
         this.#clock.after(backoff(this.#clock, 2, 250, 1_000), resolve),
       );
@@ -220,4 +256,6 @@ export class Committer {
 interface Part {
   source: CommitSource;
   commit: ShardCommit;
+  /** Then it is the only one. */
+  transaction?: StoreTransaction;
 }

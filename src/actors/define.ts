@@ -4,6 +4,8 @@ import { LIMITS } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import { encode } from './codec.ts';
 import { kindOf } from './logic.ts';
+import { checkInvokeIds, checkState, checkWrittenAction, refuse } from './refusals.ts';
+import { logicInPlace, withStandIns } from './standIns.ts';
 import { checkMigrations, type Migrate, type Migrations, VERSION_FORM } from './versions.ts';
 
 /** How a failed invoke is tried again. The first try is attempt 1. */
@@ -42,7 +44,7 @@ export interface ActorType<
 > {
   readonly name: TName;
   readonly version: string;
-  /** The machine the engine drives: the user's, with an end to endless loops. */
+  /** The machine the engine drives: the user's, with an end to endless loops, and stand-ins for its machine children. */
   readonly machine: M;
   readonly migrate: Migrations;
   /** What works today and may not after a change; a node logs it when it starts. */
@@ -88,29 +90,55 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
       `Version ${JSON.stringify(version)} of ${name} is not allowed: 1 to 64 visible ASCII characters.`,
     );
   checkMigrations(name, version, options.migrate);
-  const machine = options.machine.provide({}) as M;
-  machine.options = {
-    ...machine.options,
-    maxIterations: Math.min(machine.options?.maxIterations ?? Infinity, LIMITS.microstepsMax),
-  };
-  giveOwnContext(name, machine);
   const warnings: string[] = [];
-  const sources = checkMachine(name, machine, warnings);
-  checkPolicies(name, options, sources);
-  return Object.freeze({
-    [BRAND]: true,
+  const { types, sources } = buildTypes(options.machine, {
     name,
     version,
-    machine,
     migrate: Object.freeze({ ...options.migrate }) as Migrations,
-    warnings: Object.freeze(warnings),
+    warnings,
     retry: Object.freeze({ ...options.retry }),
     timeout: Object.freeze({ ...options.timeout }),
   });
+  checkPolicies(name, options, sources);
+  Object.freeze(warnings);
+  for (const type of types.values()) Object.freeze(type);
+  return types.get(options.machine) as ActorType<TName, M>;
 }
 
-function refuse(name: string, place: string, problem: string, cure: string): never {
-  throw new PerdureError('bad_definition', `Actor type ${name}, ${place}: ${problem}. ${cure}`);
+/** The type itself and, with the same options, one for each machine that is invoked or spawned somewhere below. */
+function buildTypes(
+  root: AnyStateMachine,
+  base: Omit<ActorType, 'machine'> & { warnings: string[] },
+): { types: Map<AnyStateMachine, ActorType>; sources: Set<string> } {
+  const types = new Map<AnyStateMachine, ActorType>();
+  const sources = new Set<string>();
+  const typeOf = (machine: AnyStateMachine): ActorType => {
+    const known = types.get(machine);
+    if (known) return known;
+    // Known before it is complete: a machine may spawn its own kind.
+    const type = { [BRAND]: true, ...base, machine };
+    types.set(machine, type);
+    type.machine = drivable(base.name, machine, typeOf);
+    for (const src of checkMachine(base.name, type.machine, base.warnings)) sources.add(src);
+    return type;
+  };
+  typeOf(root);
+  return { types, sources };
+}
+
+/** A copy that the engine drives: with an end to endless loops, and stand-ins for the machines among its actors. */
+function drivable(
+  name: string,
+  machine: AnyStateMachine,
+  typeOf: (child: AnyStateMachine) => ActorType,
+): AnyStateMachine {
+  const copy = withStandIns(machine, typeOf);
+  copy.options = {
+    ...copy.options,
+    maxIterations: Math.min(copy.options?.maxIterations ?? Infinity, LIMITS.microstepsMax),
+  };
+  giveOwnContext(name, copy);
+  return copy;
 }
 
 /** A context written as an object would be shared by all actors of the type: each gets a copy of its own. */
@@ -139,29 +167,16 @@ function checkMachine(name: string, machine: AnyStateMachine, warnings: string[]
     for (const [position, invoke] of node.invoke.entries()) {
       const src = invoke.src as string;
       sources.add(src);
-      if (node.invoke.findIndex(({ id }) => id === invoke.id) !== position)
-        refuse(
-          name,
-          place,
-          `two invokes have the id ${JSON.stringify(invoke.id)}`,
-          'Give each an id of its own: it is what results and messages go by.',
-        );
       if (named[src] === undefined && logicInPlace(node, position) !== undefined)
         warnings.push(orphanWarning(name, place, src));
       checkLogic(name, place, src, named[src] ?? logicInPlace(node, position));
     }
-    for (const event of node.transitions.keys())
-      if (event.startsWith('perdure.'))
-        refuse(
-          name,
-          place,
-          `event ${JSON.stringify(event)} is Perdure's own`,
-          'Call it something that does not begin with "perdure.".',
-        );
+    checkState(name, node);
     for (const action of actionsOf(node)) checkAction(name, place, named, action);
     for (const child of Object.values(node.states)) check(child as AnyStateNode);
   };
   check(machine.root);
+  checkInvokeIds(name, machine);
   for (const [key, action] of Object.entries(machine.implementations.actions))
     checkAction(name, `action ${key}`, named, action);
   return sources;
@@ -176,21 +191,13 @@ function actionsOf(node: AnyStateNode): unknown[] {
 const orphanWarning = (name: string, place: string, src: string): string =>
   `Actor type ${name}, ${place}: logic that is invoked in place goes by ${src}. Actors that run it when the state is renamed or its invokes change order are lost to it; give it a name in setup({ actors }).`;
 
-/** An invoke's logic may stand in the machine itself; XState then makes up a `src` from the state's id. */
-function logicInPlace(node: AnyStateNode, position: number): unknown {
-  const { invoke } = node.config;
-  const written = (Array.isArray(invoke) ? invoke[position] : invoke) as
-    | { src?: unknown }
-    | undefined;
-  return typeof written?.src === 'string' ? undefined : written?.src;
-}
-
 function checkAction(
   name: string,
   place: string,
   named: Record<string, unknown>,
   action: unknown,
 ): void {
+  checkWrittenAction(name, place, action);
   if (typeof action !== 'function' || !('type' in action) || !('src' in action)) return;
   if (action.type !== 'xstate.spawnChild') return;
   if (typeof action.src !== 'string')
@@ -212,19 +219,12 @@ function checkLogic(name: string, place: string, src: string, logic: unknown): v
       'Provide it in setup({ actors }) or with machine.provide({ actors }).',
     );
   const kind = kindOf(logic);
-  if (kind === 'machine')
-    refuse(
-      name,
-      place,
-      `actor ${JSON.stringify(src)} is a machine`,
-      'This version of perdure does not run machines inside of machines: make it an actor type of its own, reached with sendTo(actorAddress(...)).',
-    );
   if (kind === 'unknown')
     refuse(
       name,
       place,
       `actor ${JSON.stringify(src)} is no logic of XState's own`,
-      'Use fromPromise, fromCallback, fromObservable, fromEventObservable or fromTransition.',
+      'Use a machine, fromPromise, fromCallback, fromObservable, fromEventObservable or fromTransition.',
     );
 }
 

@@ -17,6 +17,7 @@ import { answerQueries } from './queries.ts';
 import type { Registry } from './registry.ts';
 import type { NodeLoad, Ring, Witness } from './ring.ts';
 import { Timers } from './timers.ts';
+import { Transactions } from './transactions.ts';
 import { Trials } from './trials.ts';
 import { startUpkeep } from './upkeep.ts';
 
@@ -85,6 +86,7 @@ export function composeEngine(parts: EngineParts): Engine {
     inFlightMax: limits.commitsInFlight,
   });
   const loader = new Loader(store, clock, limits.eventIdsInMemory);
+  const transactions = new Transactions(store, clock);
   const outcomes = new Outcomes(bus, loader, clock, namespace);
   const rounds = parts.roundsClock ?? clock;
   const ring: Ring = {
@@ -104,7 +106,9 @@ export function composeEngine(parts: EngineParts): Engine {
       max: limits.invocationsMax,
       sentMax: limits.childEventsMax,
       outcome: (address, signal) => outcomes.wait(address, signal),
+      transactions,
     }),
+    transactions,
     timers,
     trials: new Trials(log),
     marks: new Marks(store, clock, nodeId),

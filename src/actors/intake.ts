@@ -1,10 +1,12 @@
+import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, TOKEN } from '../bus/subjects.ts';
 import type { Limits } from '../config.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Address } from '../store/store.ts';
-import { parse } from './codec.ts';
-import { CANCEL, RELEASE } from './step.ts';
+import { parse, stringify } from './codec.ts';
+import { FOR, type Target, targetOf } from './refs.ts';
+import { CANCEL, RELEASE, SEND } from './step.ts';
 
 /** A message of the log that says something an actor can be asked. */
 export interface Request {
@@ -19,6 +21,8 @@ export interface Request {
   text: string;
   /** The input, or the event. */
   value: unknown;
+  /** Who is meant is what has asked: the event is the answer, or says why there will be none. */
+  answers?: { invoke: NonNullable<Target['invoke']>; refused: boolean } | undefined;
 }
 
 /** A message nobody can act on, and why. */
@@ -93,6 +97,22 @@ export function readMessage(
   }
   const problem = bodyProblem(value, limits.nestingMax);
   if (problem) return refuse('bad_body', problem);
+  if (kind === 'events' && outboxId !== null && isFor(value)) {
+    const to = targetOf(value.to) as Target;
+    // A child without a row of its own is told by its actor.
+    const { child } = to;
+    const event = child === undefined ? value.event : { type: SEND, child, event: value.event };
+    return {
+      ok: true,
+      kind: 'event',
+      address: { type, id: to.id },
+      eventId,
+      outboxId,
+      text: stringify(event, 'event', limits.nestingMax),
+      value: event,
+      answers: to.invoke && { invoke: to.invoke, refused: event instanceof Error },
+    };
+  }
   if (kind === 'events') {
     const wrong = eventProblem(value);
     if (wrong) return refuse('bad_event', wrong);
@@ -106,6 +126,12 @@ export function readMessage(
     text,
     value,
   };
+}
+
+/** What `addressed` makes of a message to somebody who has no subject. */
+function isFor(value: unknown): value is { to: object; event: EventObject | Error } {
+  const { type, to } = (value ?? {}) as { type?: unknown; to?: unknown };
+  return type === FOR && typeof to === 'object' && to !== null && targetOf(to) !== undefined;
 }
 
 /** Why a value is no event that may come from outside, or undefined. Clients use it before they publish. */

@@ -1,8 +1,10 @@
 import type { AnyActorRef, EventObject } from 'xstate';
 import type { Clock } from '../clock.ts';
 import type { Address } from '../store/store.ts';
+import type { StoreTransaction } from '../store/userTransaction.ts';
 import { Attempt, infoOf, type WaitForOutcome } from './attempt.ts';
 import type { Lease } from './lease.ts';
+import type { Transactions } from './transactions.ts';
 
 /** What a promise's logic can learn about the attempt it is. */
 export interface InvocationInfo {
@@ -23,7 +25,14 @@ export function invocation(self: AnyActorRef): InvocationInfo {
 }
 
 /** How an attempt ended. */
-export type Outcome = { ok: true; output: unknown } | { ok: false; error: unknown };
+export type Outcome =
+  | {
+      ok: true;
+      output: unknown;
+      /** What the step this causes is committed in; abandoned by whoever does not take that step. */
+      transaction?: StoreTransaction | undefined;
+    }
+  | { ok: false; error: unknown };
 
 export interface InvocationRequest {
   address: Address;
@@ -82,6 +91,7 @@ export interface InvocationSettings {
   /** Events of one child that wait for its actor. */
   sentMax: number;
   outcome: WaitForOutcome;
+  transactions: Transactions;
 }
 
 /**
@@ -114,8 +124,7 @@ export class Invocations {
 
   start(request: InvocationRequest, listener: Listener): Invocation {
     const release = () => this.#release();
-    const { sentMax, outcome } = this.#settings;
-    const attempt = new Attempt(this.#clock, request, listener, sentMax, outcome, release);
+    const attempt = new Attempt(this.#clock, request, listener, this.#settings, release);
     if (request.delayMs > 0) attempt.after(request.delayMs, () => this.#admit(attempt));
     else this.#admit(attempt);
     return attempt;

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { type Address, addressKey, type Store, type StoredActor } from '../store/store.ts';
+import { childRowsOf } from './kinRows.ts';
 
 /**
  * Loads actors for all shards of the node: while one query is in flight, the next one gathers, so that a burst of
@@ -19,7 +20,7 @@ export class Loader {
     this.#eventIdsMax = eventIdsMax;
   }
 
-  /** The actors that exist, by `type/id`. */
+  /** The actors that exist, by `type/id`, and with them the machine children they have. */
   load(addresses: Address[]): Promise<Map<string, StoredActor>> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ addresses, done: { resolve, reject } });
@@ -36,16 +37,25 @@ export class Loader {
     });
   }
 
+  async #find(addresses: Address[]): Promise<Map<string, StoredActor>> {
+    const found = new Map<string, StoredActor>();
+    for (let next = addresses; next.length > 0; ) {
+      const rows = await this.#store.load(next, this.#eventIdsMax);
+      for (const row of rows) found.set(addressKey(row), row);
+      // One round for each level of a family; most actors have none.
+      next = rows
+        .flatMap((row) => childRowsOf(row))
+        .filter((address) => !found.has(addressKey(address)));
+    }
+    return found;
+  }
+
   async #run(): Promise<void> {
     const requests = this.#waiting;
     this.#waiting = [];
     this.#inFlight++;
     try {
-      const stored = await this.#store.load(
-        requests.flatMap(({ addresses }) => addresses),
-        this.#eventIdsMax,
-      );
-      const found = new Map(stored.map((actor) => [addressKey(actor), actor]));
+      const found = await this.#find(requests.flatMap(({ addresses }) => addresses));
       for (const { done } of requests) done.resolve(found);
     } catch (error) {
       for (const { done } of requests) done.reject(error);

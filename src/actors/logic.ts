@@ -1,4 +1,5 @@
 import { type AnyActorLogic, type AnyActorScope, StateMachine } from 'xstate';
+import { MachineLogic } from './machineLogic.ts';
 
 /** What XState's creators make, and how it runs: all but `transition` and `machine` run beside the actor, under an attempt. */
 export type LogicKind =
@@ -27,7 +28,7 @@ export function kindOf(logic: unknown): LogicKind {
 }
 
 function find(logic: object): LogicKind {
-  if (logic instanceof StateMachine) return 'machine';
+  if (logic instanceof MachineLogic || logic instanceof StateMachine) return 'machine';
   const { transition, getInitialSnapshot, start } = logic as Partial<AnyActorLogic>;
   const { config } = logic as { config?: unknown };
   if (typeof config !== 'function' || !transition || !getInitialSnapshot) return 'unknown';

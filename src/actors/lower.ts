@@ -1,9 +1,12 @@
 import type { AnyActorRef, AnyMachineSnapshot, EventObject, ExecutableActionObject } from 'xstate';
 import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
+import { questionOf } from './asks.ts';
 import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
-import { addressOf, type Effect } from './effects.ts';
+import type { Effect } from './effects.ts';
+import { isKin } from './kin.ts';
+import { type Target, targetOf } from './refs.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
 
 /** A timer the step arms; its deadline is the commit's time plus `delayMs`. */
@@ -17,20 +20,29 @@ export interface Timer {
 
 /** A message to another durable actor. */
 export interface Message {
-  /** Position among the transition's actions; part of the message id. */
-  index: number;
-  to: Address;
+  /** Position among the transition's actions, or which invoke asks; part of the message id. */
+  index: number | `ask.${number}`;
+  to: Target;
   /** Encoded event. */
   body: string;
 }
+
+/** What a step asks of other members of its family. A child machine goes by the id it has in its parent. */
+export type KinAct =
+  | { kind: 'begin'; childId: string }
+  | { kind: 'stop'; childId: string }
+  /** `event` is encoded. */
+  | { kind: 'deliver'; to: Target; event: string };
 
 export interface Lowered {
   effects: Effect[];
   timersArmed: Timer[];
   timersDropped: string[];
   messages: Message[];
+  kin: KinAct[];
   started: Readonly<Record<string, number>>;
   timers: Readonly<Record<string, number>>;
+  machines: Readonly<Record<string, number>>;
 }
 
 /** One step, as it has to be lowered. */
@@ -49,7 +61,7 @@ export interface Lowering {
  * for after it. Built-in actions are read from their parameters; only custom actions are ever executed.
  */
 export function lowerActions(step: Lowering, actions: readonly ExecutableActionObject[]): Lowered {
-  const lowering = new StepLowering(step);
+  const lowering = new StepLowering(step, actions);
   for (let index = 0; index < actions.length; index++)
     lowering.action(actions[index] as ExecutableActionObject, index);
   return lowering.finish();
@@ -59,21 +71,31 @@ type Params = Record<string, unknown>;
 
 class StepLowering {
   readonly #step: Lowering;
+  readonly #actions: readonly ExecutableActionObject[];
   readonly #effects: Effect[] = [];
   readonly #messages: Message[] = [];
+  readonly #kin: KinAct[] = [];
   readonly #armed = new Map<string, Timer>();
   readonly #dropped = new Set<string>();
   /** Children of the new snapshot that were not there before and have not been started yet. */
   readonly #new: AnyActorRef[];
+  /** What those are told before they begin. */
+  readonly #early: { child: AnyActorRef; tell: () => void }[] = [];
   /** Copied when something changes: most steps leave one of the two as it is. */
   #started: Record<string, number>;
   #startedIsOurs = false;
+  #machines: Readonly<Record<string, number>>;
+  #asks = 0;
   /** Children that were ended. */
   #stops = 0;
+  /** What is due in no time. */
+  readonly #last: Effect[] = [];
 
-  constructor(step: Lowering) {
+  constructor(step: Lowering, actions: readonly ExecutableActionObject[]) {
     this.#step = step;
+    this.#actions = actions;
     this.#started = step.before.started;
+    this.#machines = step.before.machines;
     this.#new = newChildren(step.previous, step.snapshot);
   }
 
@@ -82,7 +104,7 @@ class StepLowering {
     switch (action.type) {
       case 'xstate.raise':
         if (typeof params?.delay === 'number')
-          this.#arm(index, params, params.event as EventObject);
+          this.#armAs(index, params, params.event as EventObject);
         return;
       case 'xstate.sendTo':
         return this.#send(index, params as Params);
@@ -117,10 +139,12 @@ class StepLowering {
     const { before, snapshot, seq } = this.#step;
     // Children that `assign` spawned come without an action of their own.
     while (this.#new.length > 0) this.#invoke(this.#new[0]);
+    this.#effects.push(...this.#last);
     if (snapshot.status !== 'active') {
       for (const invokeId in this.#started)
         this.#effects.push({ kind: 'stop', invokeId, seq: this.#started[invokeId] as number });
       this.#started = {};
+      this.#machines = {};
       this.#armed.clear();
       for (const timerId in before.timers) this.#dropped.add(timerId);
     }
@@ -133,16 +157,23 @@ class StepLowering {
     }
     return {
       effects: this.#effects,
-      timersArmed: [...this.#armed.values()],
+      timersArmed: inTurn([...this.#armed.values()]),
       timersDropped: [...this.#dropped],
       messages: this.#messages,
+      kin: seq === 1 ? childrenFirst(this.#kin) : this.#kin,
       started: this.#started,
       timers,
+      machines: this.#machines,
     };
   }
 
-  #arm(index: number, params: Params, event: EventObject): void {
-    const timerId = typeof params.id === 'string' ? params.id : `${this.#step.seq}.${index}`;
+  /** What an action wants to happen later, or as soon as its step is done. Only what has a delay can be cancelled. */
+  #armAs(index: number, { id, delay }: Params, event: EventObject): void {
+    const named = typeof id === 'string' && typeof delay === 'number';
+    this.#arm(named ? id : `${this.#step.seq}.${index}`, event, delay);
+  }
+
+  #arm(timerId: string, event: EventObject, delay?: unknown, begins = false): void {
     if (timerId.length > TIMER_ID_MAX || timerId.includes('\0'))
       throw new PerdureError(
         'step_failed',
@@ -150,8 +181,16 @@ class StepLowering {
       );
     this.#dropped.delete(timerId);
     const text = this.#write(event);
-    const delayMs = delayOf(params.delay);
-    this.#armed.set(timerId, { timerId, delayMs, position: index, event: text });
+    const delayMs = delayOf(delay);
+    const due = { kind: 'due', timerId, begins } as const;
+    // What is for the actor itself at once comes behind what children are as they begin, when the actor does, too.
+    const rank = delay !== undefined ? 2 : begins && this.#step.seq === 1 ? 0 : 1;
+    // Armed anew, it has its turn anew.
+    this.#armed.delete(timerId);
+    this.#armed.set(timerId, { timerId, delayMs, position: rank, event: text });
+    if (rank < 2) this.#effects.push(due);
+    // A timer of no time comes behind all that is done at once.
+    else if (delayMs === 0) this.#last.push(due);
   }
 
   #write(event: EventObject): string {
@@ -166,18 +205,27 @@ class StepLowering {
   #send(index: number, params: Params): void {
     const to = params.to as object | undefined;
     const event = params.event as EventObject;
-    // To itself: a timer that is due at once, so that it survives a crash like any other.
-    if (to === this.#step.self) return this.#arm(index, params, event);
-    const target = to && addressOf(to);
-    if (!target) {
-      const child = this.#childOf(to);
-      if (child) this.#tell(index, child, params, event);
-      return;
-    }
+    const child = this.#childOf(to);
+    if (child) return this.#tellInTurn(index, child, params, event);
+    const target = to && targetOf(to);
+    if (!target) return;
+    const { address, self } = this.#step;
+    // To itself: a timer that is due at once, so that it survives a crash like any other. In a family it keeps its place
+    // among what the others are told.
+    if (to === self && (typeof params.delay === 'number' || !this.#hasKin()))
+      return this.#armAs(index, params, event);
+    const kin = isKin(target, address);
     if (typeof params.delay === 'number')
-      return this.#arm(index, params, { type: SEND, to: target, event } as EventObject);
-    const body = this.#write(event);
-    this.#messages.push({ index, to: target, body });
+      return this.#armAs(index, params, passedOn({ [kin ? 'kin' : 'to']: target, event }));
+    const text = this.#write(event);
+    if (kin && target.invoke === undefined)
+      this.#kin.push({ kind: 'deliver', to: target, event: text });
+    else this.#messages.push({ index, to: target, body: text });
+  }
+
+  #hasKin(): boolean {
+    for (const _ in this.#machines) return true;
+    return this.#step.before.path.length > 0;
   }
 
   #childOf(to: object | undefined): Child | undefined {
@@ -189,10 +237,26 @@ class StepLowering {
     return mine ? (to as Child) : undefined;
   }
 
+  /** What is sent to a child ahead of its beginning waits for it, in XState's mailbox as here. */
+  #tellInTurn(index: number, child: Child, params: Params, event: EventObject): void {
+    const tell = () => this.#tell(index, child, params, event);
+    if (!this.#new.includes(child)) return tell();
+    if (
+      this.#actions.some(
+        ({ type, params }) => type === 'xstate.spawnChild' && (params as Params).actorRef === child,
+      )
+    )
+      this.#early.push({ child, tell });
+    else {
+      // What an `assign` has spawned begins before what is sent after it.
+      this.#invoke(child);
+      tell();
+    }
+  }
+
   #tell(index: number, child: Child, params: Params, event: EventObject): void {
     if (typeof params.delay === 'number') {
-      const delayed = { type: SEND, child: child.id, event } as EventObject;
-      return this.#arm(index, params, delayed);
+      return this.#armAs(index, params, passedOn({ child: child.id, event }));
     }
     switch (kindOfChild(child)) {
       case 'callback': {
@@ -203,9 +267,14 @@ class StepLowering {
         this.#effects.push({ kind: 'tell', invokeId: child.id, seq, event: told });
         return;
       }
+      case 'machine': {
+        const to = { ...this.#step.address, child: child.id };
+        this.#kin.push({ kind: 'deliver', to, event: this.#write(event) });
+        return;
+      }
       case 'transition':
         for (const [n, told] of react(child, event, this.#step.self).entries())
-          this.#arm(index, { id: `${this.#step.seq}.${index}.${n}` }, told);
+          this.#arm(`${this.#step.seq}.${index}.${n}`, told);
         return;
       default:
       // Promises and observables have no mailbox; XState drops what is sent to them, and so does this.
@@ -227,26 +296,52 @@ class StepLowering {
     this.#new.splice(at, 1);
     const { address, seq } = this.#step;
     const kind = kindOfChild(child as Child);
-    if (kind === 'machine' || kind === 'unknown')
+    if (kind === 'unknown')
       throw new PerdureError(
         'step_failed',
-        `${address.type} spawned ${child.id}, which is ${kind === 'machine' ? 'a machine' : 'no logic of XState’s own'}. This version of perdure runs promises, callbacks, observables and transition functions.`,
+        `${address.type} spawned ${child.id}, which is no logic of XState’s own.`,
       );
+    if (kind === 'machine') {
+      this.#machines = { ...this.#machines, [child.id]: seq };
+      this.#kin.push({ kind: 'begin', childId: child.id });
+      return this.#tellEarly(child);
+    }
     if (isWatched(child as Child))
-      this.#arm(seq, { id: `${seq}.${child.id}.began` }, snapshotEvent(child as Child));
-    if (kind === 'transition') return;
-    this.#ownStarted()[child.id] = seq;
-    this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+      this.#arm(`${seq}.${child.id}.began`, snapshotEvent(child as Child), undefined, true);
+    if (kind !== 'transition') {
+      this.#ask(child as Child, seq);
+      this.#ownStarted()[child.id] = seq;
+      this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+    }
+    this.#tellEarly(child);
+  }
+
+  #tellEarly(child: AnyActorRef): void {
+    for (const early of this.#early) if (early.child === child) early.tell();
+  }
+
+  /** An invoke that asks another actor: the question is committed with the transition that begins it. */
+  #ask({ id, logic, _snapshot }: Child, seq: number): void {
+    const question = questionOf(logic, _snapshot.input, this.#step.address, { id, seq });
+    if (!question) return;
+    const index = `ask.${this.#asks++}` as const;
+    this.#messages.push({ index, to: question.to, body: this.#write(question.event) });
   }
 
   #stop(child: AnyActorRef | undefined): void {
     const { before, previous, self } = this.#step;
     const index = this.#stops++;
     if (!child || previous?.children[child.id] !== child) return;
+    if (kindOfChild(child as Child) === 'machine') {
+      const { [child.id]: startedBy, ...others } = this.#machines;
+      if (startedBy === before.machines[child.id]) this.#machines = others;
+      this.#kin.push({ kind: 'stop', childId: child.id });
+      return;
+    }
     if (kindOfChild(child as Child) === 'transition')
       // XState's way to end it is an event like any other.
       for (const told of react(child as Child, { type: 'xstate.stop' }, self))
-        this.#arm(index, { id: `${this.#step.seq}.stop.${index}` }, told);
+        this.#arm(`${this.#step.seq}.stop.${index}`, told);
     const seq = before.started[child.id];
     if (seq === undefined) return;
     if (this.#started[child.id] === seq) delete this.#ownStarted()[child.id];
@@ -259,6 +354,18 @@ class StepLowering {
     return this.#started;
   }
 }
+
+const passedOn = (what: object): EventObject => ({ type: SEND, ...what });
+
+/** Children that are there when an actor starts begin before anything is sent, as in XState. */
+const childrenFirst = (acts: readonly KinAct[]): KinAct[] => [
+  ...acts.filter(({ kind }) => kind === 'begin'),
+  ...acts.filter(({ kind }) => kind !== 'begin'),
+];
+
+/** After a crash those that are due at the same moment fire in this order, as they would have without one. */
+const inTurn = (armed: Timer[]): Timer[] =>
+  armed.sort((a, b) => a.position - b.position).map((timer, position) => ({ ...timer, position }));
 
 /** It is part of an event id, and both are keys in Postgres. */
 const TIMER_ID_MAX = 512;

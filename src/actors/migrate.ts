@@ -12,21 +12,20 @@ import { asError, invariant, PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { parse } from './codec.ts';
 import type { ActorType } from './define.ts';
+import { type Envelope, nameMachines, reviveOwn } from './envelope.ts';
+import { parentOf } from './kin.ts';
+import { targetOf } from './refs.ts';
 import type { StepScope } from './scope.ts';
+import { childType } from './standIns.ts';
 import { activeNodes, type StateNodeOf } from './states.ts';
-import {
-  completeStep,
-  type Envelope,
-  type Live,
-  type Step,
-  type StepLimits,
-  systemIds,
-} from './step.ts';
+import { completeStep, type Live, type Step, type StepLimits, systemIds } from './step.ts';
 import { MIGRATE, type NewSnapshot } from './versions.ts';
 
 /** A migration as a step: what the actor is before it, told in terms of the new machine, and what comes of it. */
 export interface Migration {
   before: Live;
+  /** Machine children the new version has no more: child id → the transition that started it. */
+  abandoned: Record<string, number>;
   step: Step;
   event: EventObject & { from: string; to: string };
 }
@@ -49,13 +48,15 @@ export function migrateStep(
   try {
     const answer = askMigrate(type, parse(envelope) as Envelope);
     const event = { type: MIGRATE, from, to: type.version };
-    const move = new Move(type.machine, address, parse(envelope) as Envelope, answer);
+    const old = parse(envelope) as Envelope;
+    const move = new Move(type.machine, address, old, answer);
     scope.begin(0, undefined);
     const before = move.before(scope, seq, envelope);
-    scope.begin(before.book, systemIds(before.snapshot));
+    scope.begin(before.book, systemIds(before.snapshot), seq + 1);
     const next = move.next(before.snapshot, event, scope);
     const step = completeStep(type, address, scope, before, before, next, limits);
-    return { before, step, event };
+    const gone = Object.entries(old.machines ?? {}).filter(([id]) => !(id in before.machines));
+    return { before, abandoned: Object.fromEntries(gone), step, event };
   } catch (thrown) {
     const { message } = asError(thrown);
     throw new PerdureError(
@@ -74,7 +75,8 @@ type Persisted = Snapshot<unknown> & {
 };
 
 interface OldChild {
-  snapshot: { status: string };
+  /** Empty for a machine's, which has a row of its own. */
+  snapshot: { status?: string };
   src: unknown;
 }
 
@@ -125,7 +127,7 @@ class Move {
 
   /** The actor at the end of its old life, as far as the new machine knows it. */
   before(scope: StepScope, seq: number, envelope: string): Live {
-    const { started, timers, book } = this.#old;
+    const { started, timers, book, machines = {}, path = [] } = this.#old;
     const snapshot = this.#machine.restoreSnapshot(
       {
         ...this.#old.snapshot,
@@ -136,8 +138,20 @@ class Move {
       } as unknown as Snapshot<unknown>,
       scope.scope,
     ) as AnyMachineSnapshot;
-    const running = Object.entries(started).filter(([id]) => id in snapshot.children);
-    return { snapshot, seq, book, started: Object.fromEntries(running), timers, envelope };
+    nameMachines(snapshot, this.#old, this.#address);
+    reviveOwn(snapshot);
+    const kept = (begun: Record<string, number>) =>
+      Object.fromEntries(Object.entries(begun).filter(([id]) => id in snapshot.children));
+    return {
+      snapshot,
+      seq,
+      book,
+      started: kept(started),
+      timers,
+      machines: kept(machines),
+      path,
+      envelope,
+    };
   }
 
   /** One transition of the new machine that begins what is missing and stays where it is. */
@@ -195,11 +209,23 @@ class Move {
       if (found) {
         const { node, asked } = found;
         // Its result has been taken already. In a state it comes to anew it is asked for anew.
-        if (child.snapshot.status !== 'active' && !wasActive.has(node.path.join('.'))) continue;
+        const { status = 'active' } = child.snapshot;
+        if (status !== 'active' && !wasActive.has(node.path.join('.'))) continue;
+        if (!this.#isOfOneKind(id, asked.src as string)) continue;
         this.#kept[id] = { ...child, src: asked.src };
-      } else if (this.#isSpawned(id, inContext) && (child.src as string) in named)
+      } else if (
+        this.#isSpawned(id, inContext) &&
+        (child.src as string) in named &&
+        this.#isOfOneKind(id, child.src as string)
+      )
         this.#kept[id] = child;
     }
+  }
+
+  /** A machine, which has a row of its own, goes on as a machine and as nothing else. */
+  #isOfOneKind(id: string, src: string): boolean {
+    const wasMachine = id in (this.#old.machines ?? {});
+    return wasMachine === (childType({ machine: this.#machine }, src) !== undefined);
   }
 
   /** No state asks for it: it belongs to the actor as long as its context knows it, or when it never had a name. */
@@ -259,7 +285,10 @@ function childrenIn(context: unknown): Set<string> {
   const look = (value: unknown): void => {
     if (typeof value !== 'object' || value === null || seen.has(value)) return;
     seen.add(value);
-    if ('xstate$$type' in value && 'id' in value) ids.add(String(value.id));
+    const target = targetOf(value);
+    const child = target && (target.child ?? parentOf(target)?.childId);
+    if (child !== undefined) ids.add(child);
+    else if ('xstate$$type' in value && 'id' in value) ids.add(String(value.id));
     else for (const item of Object.values(value)) look(item);
   };
   look(context);

@@ -8,6 +8,8 @@ import type { OutboxRow } from '../store/store.ts';
 
 interface Sending {
   row: OutboxRow;
+  /** Sender and target of a message; undefined for an outcome. */
+  pair: string | undefined;
   /** Nats-Msg-Id of this round. */
   messageId: string;
   failures: number;
@@ -19,7 +21,8 @@ const IN_FLIGHT_MAX = 500;
 const HELD_MAX = 20_000;
 
 /**
- * Publishes committed outbox rows. A `send` row stays until its target's shard applied it (that commit deletes the
+ * Publishes committed outbox rows. What one actor sends another is published one after the other, each when the log has the
+ * one before (G5). A `send` row stays until its target's shard applied it (that commit deletes the
  * row); an `outcome` row until JetStream acknowledged it. A row that stays is published again with a fresh
  * Nats-Msg-Id, since JetStream answers a repeated one without delivering it.
  */
@@ -35,6 +38,10 @@ export class Outbox {
   /** Rows that were published and stayed: how often again, and when (monotonic, ms) the next time. */
   readonly #stale = new Map<string, { rounds: number; nextAt: number }>();
   readonly #ready: Sending[] = [];
+  /** What waits behind the message of its pair that is on its way. */
+  readonly #behind = new Map<string, Sending[]>();
+  /** Pairs of which a row was left in Postgres, and when the last time, monotonic, ms: only sweeps publish theirs. */
+  readonly #left = new Map<string, number>();
   /** For metrics. */
   readonly counts = { published: 0, failed: 0 };
   #inFlight = 0;
@@ -62,9 +69,18 @@ export class Outbox {
     return this.#held.size;
   }
 
-  /** Publishes rows as soon as there is room; rows that are already on their way are left alone. */
+  /** Publishes rows, in the order they were sent, as soon as there is room; rows that are already on their way are left alone. */
   relay(rows: readonly OutboxRow[]): void {
-    for (const row of rows) this.#hold(row, row.messageId);
+    for (const row of rows) {
+      const pair = pairOf(row);
+      if (pair !== undefined && this.#left.has(pair)) this.#left.set(pair, this.#clock.monotonic());
+      else this.#hold(row, row.messageId, pair);
+    }
+  }
+
+  /** Publishes what an earlier owner of a shard has left. */
+  resume(rows: readonly OutboxRow[]): void {
+    this.relay(inOrder(rows));
   }
 
   /**
@@ -74,14 +90,21 @@ export class Outbox {
   relayAgain(rows: readonly OutboxRow[]): void {
     const now = this.#clock.monotonic();
     const present = new Set<string>();
-    for (const row of rows) {
+    const waiting = new Set<string>();
+    for (const row of inOrder(rows)) {
+      const pair = pairOf(row);
       present.add(row.messageId);
+      if (pair !== undefined && !this.#held.has(row.messageId)) waiting.add(pair);
       const known = this.#stale.get(row.messageId) ?? { rounds: 0, nextAt: now };
       if (known.nextAt > now || this.#held.has(row.messageId)) continue;
       const waitMs = this.#limits.outboxRepublishMs * 2 ** Math.min(known.rounds, 6);
       this.#stale.set(row.messageId, { rounds: known.rounds + 1, nextAt: now + waitMs });
-      this.#hold(row, `${row.messageId}~${this.#clock.uuid().slice(0, 8)}`);
+      this.#hold(row, `${row.messageId}~${this.#clock.uuid().slice(0, 8)}`, pair);
     }
+    // All that was left of them has been seen by a sweep, and has arrived.
+    for (const [pair, leftAt] of this.#left)
+      if (!waiting.has(pair) && now > leftAt + 2 * this.#limits.outboxRepublishMs)
+        this.#left.delete(pair);
     for (const messageId of this.#stale.keys())
       if (!present.has(messageId)) this.#stale.delete(messageId);
   }
@@ -89,15 +112,31 @@ export class Outbox {
   stop(): void {
     this.#stopped = true;
     this.#held.clear();
+    this.#behind.clear();
     this.#ready.length = 0;
   }
 
-  #hold(row: OutboxRow, messageId: string): void {
-    // The rest is in Postgres and comes back with the stale ones.
-    if (this.#held.has(row.messageId) || this.#held.size >= HELD_MAX) return;
-    const sending = { row, messageId, failures: 0 };
+  #hold(row: OutboxRow, messageId: string, pair: string | undefined): void {
+    if (this.#held.has(row.messageId)) return;
+    if (this.#held.size >= HELD_MAX) {
+      // The rest is in Postgres and comes back with the stale ones.
+      if (pair !== undefined) this.#left.set(pair, this.#clock.monotonic());
+      return;
+    }
+    const sending = { row, messageId, pair, failures: 0 };
     this.#held.set(row.messageId, sending);
+    const behind = pair === undefined ? undefined : this.#behind.get(pair);
+    if (behind) return void behind.push(sending);
+    if (pair !== undefined) this.#behind.set(pair, []);
     this.#queue(sending);
+  }
+
+  /** The log has it: the next one of the pair may go. */
+  #next(pair: string | undefined): void {
+    if (pair === undefined) return;
+    const next = this.#behind.get(pair)?.shift();
+    if (next) this.#queue(next);
+    else this.#behind.delete(pair);
   }
 
   #queue(sending: Sending): void {
@@ -142,7 +181,29 @@ export class Outbox {
       return;
     }
     this.#held.delete(row.messageId);
+    this.#next(sending.pair);
     this.counts.published++;
     if (!isSend && !this.#stopped) this.#published(row);
   }
+}
+
+/** `type/id/seq/index`: where a message comes from is part of its id. */
+function pairOf({ kind, messageId, type, id }: OutboxRow): string | undefined {
+  if (kind !== 'send') return undefined;
+  const [senderType, senderId] = messageId.split('/', 2);
+  return `${senderType}/${senderId} ${type}/${id}`;
+}
+
+/** Each sender's rows in the order they were sent: by transition, then by place in it. */
+function inOrder(rows: readonly OutboxRow[]): OutboxRow[] {
+  const placed = rows.map((row) => ({ row, place: placeOf(row) }));
+  placed.sort(({ place: a }, { place: b }) =>
+    a.sender === b.sender ? a.seq - b.seq || a.index - b.index : a.sender < b.sender ? -1 : 1,
+  );
+  return placed.map(({ row }) => row);
+}
+
+function placeOf({ messageId }: OutboxRow): { sender: string; seq: number; index: number } {
+  const [type, id, seq, index] = messageId.split('/');
+  return { sender: `${type}/${id}`, seq: Number(seq) || 0, index: Number(index) || 0 };
 }

@@ -4,7 +4,7 @@ import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from '../store/store
 import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
 import { Peers } from './peers.ts';
-import { type Circle, circles, newNeeds } from './placement.ts';
+import { newNeeds, pools, type ShardPool } from './placement.ts';
 import type { Ring } from './ring.ts';
 import { Shard } from './shard.ts';
 import { surpriseReason } from './surpriseReason.ts';
@@ -193,30 +193,30 @@ export class Ownership {
     if (leftOut && clock.monotonic() - (this.#leftOutAt ?? 0) < LEFT_OUT_MS) return;
     await this.#tellNeeds(standing);
     const { others, registry } = this.#ring;
-    const shared = circles(standing, this.#shardCount, others, registry);
+    const shared = pools(standing, this.#shardCount, others, registry);
     if (!this.#draining)
       this.#handOver.leave(
-        shared.map((circle) => ({
-          has: circle.has,
-          count: this.#sizeOf(circle) - circle.target,
+        shared.map((pool) => ({
+          has: pool.has,
+          count: this.#sizeOf(pool) - pool.target,
           // What runs here is not cut short for what waits for others.
-          graceMs: circle.isForOthers ? Number.POSITIVE_INFINITY : limits.drainMs,
+          graceMs: pool.isForOthers ? Number.POSITIVE_INFINITY : limits.drainMs,
         })),
       );
     // Dead twice in a row: a lease session that is merely opened again takes less.
     const dead = standing.dead.filter((owner) => this.#dead.has(owner));
     this.#dead = new Set(standing.dead);
     const strays = standing.owned.filter(({ shard }) => !this.#hasInHand(shard));
-    for (const circle of shared) {
-      const wanted = circle.target - this.#sizeOf(circle) - this.#handOver.sizeOf(circle.has);
-      const straying = strays.filter(({ shard }) => circle.has(shard));
+    for (const pool of shared) {
+      const wanted = pool.target - this.#sizeOf(pool) - this.#handOver.sizeOf(pool.has);
+      const straying = strays.filter(({ shard }) => pool.has(shard));
       if (this.#draining || wanted <= 0) await this.#giveUp(straying);
       else if (standing.free > 0 || dead.length > 0 || straying.length > 0)
-        await this.#claim(wanted, circle.numbers);
+        await this.#claim(wanted, pool.numbers);
     }
   }
 
-  #sizeOf({ has }: Circle): number {
+  #sizeOf({ has }: ShardPool): number {
     return [...this.#shards.keys(), ...this.#reopeningNow].filter(has).length;
   }
 

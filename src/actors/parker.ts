@@ -2,6 +2,7 @@ import type { LogMessage } from '../bus/bus.ts';
 import { addressKey, type StoredActor } from '../store/store.ts';
 import type { Batch } from './batch.ts';
 import { frees, hasControl, type Refusal, type Request } from './intake.ts';
+import { rootOf } from './kin.ts';
 import { ParkedMessage } from './parkedMessage.ts';
 import { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
@@ -27,7 +28,7 @@ export class Parker {
     const { registry, others } = this.#ring;
     const { type } = read.address;
     const isParked = message instanceof ParkedMessage;
-    if (this.#shard.parking.isBehind(addressKey(read.address), isParked)) return true;
+    if (this.#shard.parking.isBehind(addressKey(rootOf(read.address)), isParked)) return true;
     if (actor instanceof Resident) return false;
     if (actor) {
       const isOpen = actor.status === 'active' && (!actor.quarantined || frees(read));
@@ -48,9 +49,10 @@ export class Parker {
     this.consume(batch, message, read);
     if (parking.isFull) return false;
     const { log, timers, load } = this.#ring;
-    const key = addressKey(read.address);
+    const root = rootOf(read.address);
+    const key = addressKey(root);
     parking.add(key, timers.databaseTime());
-    batch.park({ ...read.address, ...this.written(message) });
+    batch.park({ ...root, ...this.written(message) });
     load.parked++;
     log.debug({ actor: key, seq: message.seq }, 'message: parked');
     return true;

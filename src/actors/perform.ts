@@ -3,6 +3,7 @@ import { asError, PerdureError } from '../errors.ts';
 import { endAttempt, startAttempt } from './attempts.ts';
 import type { Batch, Taken } from './batch.ts';
 import { type Act, type Effect, idempotencyKey, isAct } from './effects.ts';
+import { rootOf } from './kin.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -20,12 +21,10 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
     ring.load.transitions++;
     taken.resident.uncommitted--;
     runEffects(ring, shard, taken);
-    // Behind the effects: what an action sends to its own actor comes before `sendTo(self)`, as in XState.
     for (const timer of taken.timers) {
-      const { type, id, timerId, armedSeq, event, delayMs } = timer;
-      if (delayMs === 0)
-        shard.post({ kind: 'timer', address: { type, id }, timerId, armedSeq, event });
-      else if (at === null) timersUnknown = true;
+      const { delayMs } = timer;
+      if (delayMs === 0) continue;
+      if (at === null) timersUnknown = true;
       else if (delayMs <= ring.limits.timerHorizonMs)
         ring.timers.add({ ...timer, shard: shard.number, fireAt: at + delayMs });
     }
@@ -73,7 +72,8 @@ export function runActs(
     shard.post({ kind: 'failed', address, error: told });
   };
   const running: PromiseLike<unknown>[] = [];
-  if (resident.live) resident.scope.enter(systemIds(resident.live.snapshot));
+  const { live } = resident.head;
+  if (live) resident.scope.enter(systemIds(live.snapshot));
   const actions = acts.filter((act) => act.kind === 'action');
   actions.forEach(({ type, run }, index) => {
     resident.acting = { seq, index, sent: 0 };
@@ -96,32 +96,36 @@ export function runActs(
 }
 
 /**
- * In XState's order: what the actions do, then what begins, hears or ends; at the very beginning children begin before
- * anything is done.
+ * In XState's order: what the actions do, then what begins, hears, ends or is for the actor itself; at the very beginning
+ * children begin before anything is done.
  */
-function runEffects(ring: Ring, shard: Shard, { resident, seq, effects }: Taken): void {
+function runEffects(ring: Ring, shard: Shard, taken: Taken): void {
+  const { resident, seq, effects } = taken;
   if (effects.length === 0) return;
   for (const effect of effects)
     if (effect.kind === 'log')
       ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
   const isFirst = seq === 1;
-  if (isFirst)
-    for (const effect of effects)
-      if (effect.kind === 'invoke') begin(ring, shard, resident, effect);
+  const others = isFirst ? effects.filter((effect) => !begins(effect)) : effects;
+  if (isFirst) runOthers(ring, shard, taken, effects.filter(begins), () => {});
   const acts = effects.filter(isAct);
-  const others = isFirst ? effects.filter(({ kind }) => kind !== 'invoke') : effects;
-  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, resident, others, tell);
+  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, taken, others, tell);
   if (acts.length > 0) runActs(ring, shard, resident, seq, acts, rest);
   else rest(() => {});
 }
 
+/** A child, and what it is before it has done anything. */
+const begins = (effect: Effect): boolean =>
+  effect.kind === 'invoke' || (effect.kind === 'due' && effect.begins);
+
 function runOthers(
   ring: Ring,
   shard: Shard,
-  resident: Resident,
+  taken: Taken,
   effects: readonly Effect[],
   tell: (told: Tell) => void,
 ): void {
+  const { resident, timers } = taken;
   for (const effect of effects)
     switch (effect.kind) {
       case 'invoke':
@@ -133,6 +137,12 @@ function runOthers(
       case 'stop':
         endAttempt(ring, resident, effect.invokeId, true);
         break;
+      case 'due': {
+        const { address } = resident;
+        const timer = timers.find(({ timerId }) => timerId === effect.timerId);
+        if (timer?.delayMs === 0) shard.post({ kind: 'timer', address, ...timer });
+        break;
+      }
       case 'action':
       case 'emit':
       case 'log':
@@ -160,7 +170,8 @@ function tell(ring: Ring, taken: Taken, at: number | null): void {
   const from = taken.fromState ?? 'null';
   const more = emitted.length > 0 ? `,"emitted":${JSON.stringify(emitted)}` : '';
   ring.bus.broadcast(
-    subjects.transition(ring.namespace, type, id),
+    // A child machine's is heard where its family is.
+    subjects.transition(ring.namespace, type, rootOf(taken.resident.address).id),
     `{"type":"${type}","id":"${id}","seq":${taken.seq},"event":${quoted(taken.eventType)},"from":${from},"to":${taken.toState},"status":"${taken.status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
   );
 }

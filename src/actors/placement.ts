@@ -5,11 +5,11 @@ import type { Registry } from './registry.ts';
 import type { Shard } from './shard.ts';
 
 /** Shards that are shared among the same nodes. */
-export interface Circle {
+export interface ShardPool {
   has(shard: number): boolean;
   /** How many of them this node may own. */
   target: number;
-  /** Their numbers; undefined: every shard is in this circle. */
+  /** Their numbers; undefined: every shard is in this pool. */
   numbers: readonly number[] | undefined;
   /** Other nodes can do what this one cannot. */
   isForOthers: boolean;
@@ -17,14 +17,14 @@ export interface Circle {
 
 /**
  * Who may own what. A shard that needs something only some of the nodes can open is shared among these; all others are
- * shared among all. Each circle is shared as if there were no other, so that none flaps because of another one. Pure.
+ * shared among all. Each pool is shared as if there were no other, so that none flaps because of another one. Pure.
  */
-export function circles(
+export function pools(
   standing: Pick<Standing, 'needs' | 'sharing' | 'shares'>,
   shardCount: number,
   others: Pick<Others, 'sharing' | 'canDo'>,
   registry: Pick<Registry, 'opens'>,
-): Circle[] {
+): ShardPool[] {
   const { sharing, shares } = standing;
   const groups = others.sharing;
   const canDo = (opens: OtherNodes['opens'], needs: readonly string[]) =>
@@ -42,7 +42,7 @@ export function circles(
     for (const group of groups) if (canDo(group.opens, needs)) able += group.sharing;
     special.set(name, { numbers: [shard], able, mine });
   }
-  const found: Circle[] = [];
+  const found: ShardPool[] = [];
   const taken = new Set<number>();
   for (const { numbers, able, mine } of special.values()) {
     if (able === 0 || able >= sharing) continue;

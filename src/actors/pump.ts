@@ -8,6 +8,7 @@ import {
   type StoredActor,
 } from '../store/store.ts';
 import { frees, type Refusal, type Request, readMessage } from './intake.ts';
+import { isChildRow, rootOf } from './kin.ts';
 import { logTag } from './logSource.ts';
 import { type Item, Mailbox } from './mailbox.ts';
 import { ParkedMessage } from './parkedMessage.ts';
@@ -117,7 +118,7 @@ export class Pump {
     const pinned = new Map<string, Address>();
     for (const item of items) {
       const address = this.#addressOf(item, turn);
-      if (address) pinned.set(addressKey(address), address);
+      if (address) pin(pinned, rootOf(address));
     }
     this.#pinned = pinned;
     const missing: Address[] = [];
@@ -135,7 +136,8 @@ export class Pump {
   #addressOf(item: Item, { read }: Turn): Address | undefined {
     if (item.kind === 'published') return undefined;
     const { parking } = this.#shard;
-    if (item.kind === 'timer' && parking.isLeftAlone(addressKey(item.address))) return undefined;
+    if (item.kind === 'timer' && parking.isLeftAlone(addressKey(rootOf(item.address))))
+      return undefined;
     if (item.kind !== 'message') return item.address;
     const { message } = item;
     const tag = message instanceof ParkedMessage ? logTag(message.logId) : this.#ring.source.tag;
@@ -143,7 +145,7 @@ export class Pump {
       this.#suspicion.refusal(message.seq) ?? readMessage(message, tag, this.#ring.limits);
     read.set(item, request);
     if (!request.ok) return undefined;
-    parking.tryAgain(addressKey(request.address));
+    parking.tryAgain(addressKey(rootOf(request.address)));
     return request.address;
   }
 
@@ -173,16 +175,21 @@ export class Pump {
   }
 
   /** The actor from memory or from what was loaded; undefined when it does not exist. */
-  #bring(address: Address, { stored }: Turn, free = false): Resident | StoredActor | undefined {
+  #bring(address: Address, turn: Turn, free = false): Resident | StoredActor | undefined {
     const key = addressKey(address);
     const resident = this.#shard.residents.get(key);
-    if (resident) return (!free && resident.quarantined) || resident;
-    const row = stored.get(key);
+    if (resident) return (!free && resident.head.quarantined) || resident;
+    if (isChildRow(address)) {
+      const head = this.#bring(rootOf(address), turn, free);
+      return head instanceof Resident ? this.#shard.residents.get(key) : head;
+    }
+    const row = turn.stored.get(key);
     if (!row || (row.quarantined && !free)) return row;
-    const brought = row.status === 'active' || row.busy ? this.#taker.rehydrate(row) : undefined;
+    const opens = row.status === 'active' || row.busy;
+    const brought = opens ? this.#taker.opener.open(row, turn.stored) : undefined;
     if (!brought) return row;
-    this.#shard.adopt(brought);
-    return brought;
+    for (const member of brought.members()) this.#shard.adopt(member);
+    return (!free && brought.quarantined) || brought;
   }
 
   #take(item: Item, turn: Turn): void {
@@ -221,10 +228,11 @@ export class Pump {
     const isOld = message.seq <= this.#shard.cursor && !(message instanceof ParkedMessage);
     if (isOld || !read) return message.ack();
     const actor = read.ok ? this.#bring(read.address, turn, frees(read)) : undefined;
-    const created = this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
-    if (created) this.#shard.adopt(created);
+    this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
   }
 }
+
+const pin = (pinned: Map<string, Address>, root: Address) => pinned.set(addressKey(root), root);
 
 /** What one turn knows. */
 interface Turn {

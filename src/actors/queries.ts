@@ -1,5 +1,7 @@
 import { subjects } from '../bus/subjects.ts';
 import { addressKey, eventKey } from '../store/store.ts';
+import { isKin } from './kin.ts';
+import type { RowText } from './kinRows.ts';
 import type { Ring } from './ring.ts';
 
 /** The committed state of one actor, as a query answers it (docs/protocol.md). */
@@ -18,6 +20,8 @@ export interface QueryAnswer {
   error: unknown;
   /** The envelope, as JSON text. */
   snapshot: string;
+  /** Rows of the machines it has invoked or spawned, as far as its snapshot has them; left out when it has none. */
+  machines?: RowText[];
   /** When the question named an `eventId`: whether the actor has taken that event. */
   applied?: boolean;
 }
@@ -71,6 +75,14 @@ function answerWith(ring: Ring) {
       error: JSON.parse(row.error ?? 'null'),
       snapshot,
     };
+    const machines = [...found.values()].filter((other) => other !== row && isKin(other, row));
+    if (machines.length > 0)
+      answer.machines = machines.map((child) => ({
+        type: child.type,
+        id: child.id,
+        seq: child.seq,
+        snapshot: child.snapshot,
+      }));
     if (eventId !== undefined) {
       const event = { type, id, eventId };
       answer.applied = (await ring.store.knownEvents([event])).has(eventKey(event));

@@ -7,11 +7,15 @@ import {
   addressKey,
   type StoredActor,
 } from '../store/store.ts';
+import type { Child } from './children.ts';
 import type { ActorType } from './define.ts';
 import { isAct } from './effects.ts';
+import { rehydrate } from './envelope.ts';
 import type { Invocation } from './invocation.ts';
+import { isChildRow, parentOf, rootOf } from './kin.ts';
+import type { Born } from './machineLogic.ts';
 import { createStepScope, type StepScope } from './scope.ts';
-import { type Live, rehydrate, type Step } from './step.ts';
+import { type Live, type Step, systemIds } from './step.ts';
 
 /** How far an invoke has come: what a run of it elsewhere begins with. */
 export interface Retry {
@@ -24,6 +28,11 @@ export interface Retry {
   steps?: Readonly<Record<string, string>>;
 }
 
+type Deliver = (resident: Resident, event: EventObject) => void;
+
+const nowhere = () => {};
+const CHILDLESS: ReadonlyMap<string, Resident> = new Map();
+
 /**
  * One actor in memory. Its newest step may still be on its way to Postgres (`uncommitted > 0`); what it shows to the
  * world is always older than that.
@@ -31,8 +40,15 @@ export interface Retry {
 export class Resident {
   readonly address: Address;
   readonly key: string;
+  /** Of the actor at the head of its family. */
+  readonly rootKey: string;
   readonly type: ActorType;
   readonly scope: StepScope;
+  /** The machine that invoked or spawned it, while it still has it. */
+  parent: Resident | undefined;
+  /** What stands for it in its parent's snapshot. */
+  ref: Child | undefined;
+  #children: Map<string, Resident> | undefined;
   live: Live | undefined;
   /** The row's columns as of the newest step. */
   #row: Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error' | 'envelope'> | undefined;
@@ -58,31 +74,36 @@ export class Resident {
     type: ActorType,
     eventIds: readonly string[],
     eventIdsComplete: boolean,
-    deliver: (resident: Resident, event: EventObject) => void,
+    deliver: Deliver,
+    scope: StepScope,
   ) {
     this.address = address;
     this.key = addressKey(address);
+    this.rootKey = isChildRow(address) ? addressKey(rootOf(address)) : this.key;
     this.type = type;
     this.eventIds = new Set(eventIds);
     this.eventIdsComplete = eventIdsComplete;
-    this.scope = createStepScope(address, (event) => deliver(this, event));
+    this.scope = scope;
+    scope.deliver = (event) => deliver(this, event);
   }
 
-  static created(
-    address: Address,
-    type: ActorType,
-    deliver: (resident: Resident, event: EventObject) => void,
-  ): Resident {
-    return new Resident(address, type, [], true, deliver);
+  static created(address: Address, type: ActorType, deliver: Deliver): Resident {
+    return new Resident(address, type, [], true, deliver, createStepScope(address, nowhere));
   }
 
-  /** @throws Error when the machine cannot take the stored snapshot. */
+  /** A child machine, in the step of its parent that begins it. */
+  static born({ address, scope }: Born, type: ActorType, deliver: Deliver): Resident {
+    return new Resident(address, type, [], true, deliver, scope);
+  }
+
+  /** `parent` is given for a child machine whose parent still has it. @throws Error when the machine cannot take the stored snapshot. */
   static rehydrated(
     stored: StoredActor,
     type: ActorType,
-    deliver: (resident: Resident, event: EventObject) => void,
+    deliver: Deliver,
+    parent?: Resident,
   ): Resident {
-    const resident = Resident.migrating(stored, type, deliver);
+    const resident = Resident.migrating(stored, type, deliver, parent);
     resident.live = rehydrate(type, resident.scope, stored.seq, stored.snapshot);
     resident.#row = { ...stored, envelope: stored.snapshot };
     return resident;
@@ -92,14 +113,50 @@ export class Resident {
   static migrating(
     stored: StoredActor,
     type: ActorType,
-    deliver: (resident: Resident, event: EventObject) => void,
+    deliver: Deliver,
+    parent?: Resident,
   ): Resident {
     const address = { type: stored.type, id: stored.id };
     const { eventIds, eventIdsComplete } = stored;
-    const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver);
+    const scope = createStepScope(address, nowhere, parent?.scope.self);
+    const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver, scope);
     resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
     if (stored.quarantined) resident.quarantined = stored;
     return resident;
+  }
+
+  /** Machine children that are not over, by the id they have here. */
+  get children(): ReadonlyMap<string, Resident> {
+    return this.#children ?? CHILDLESS;
+  }
+
+  /** Becomes a child of `parent`; from now on both know all system ids of the family. */
+  joins(parent: Resident, childId: string, ref: Child): void {
+    this.parent = parent;
+    this.ref = ref;
+    parent.#children ??= new Map();
+    parent.#children.set(childId, this);
+    for (const member of [this, parent])
+      member.scope.systemIds ??= () => systemIdsOf(member.head.live);
+  }
+
+  /** Its parent has it no more. */
+  leaves(): void {
+    const { childId } = parentOf(this.address) ?? {};
+    const siblings = this.parent ? this.parent.#children : undefined;
+    if (childId !== undefined && siblings?.get(childId) === this) siblings.delete(childId);
+    this.parent = undefined;
+  }
+
+  /** The family's root, or whatever of it is still connected. */
+  get head(): Resident {
+    return this.parent ? this.parent.head : this;
+  }
+
+  /** It and all that hang below it. */
+  *members(): Generator<Resident> {
+    yield this;
+    for (const child of this.children.values()) yield* child.members();
   }
 
   get status(): ActorStatus {
@@ -158,6 +215,7 @@ export class Resident {
       type: this.address.type,
       id: this.address.id,
       version: this.type.version,
+      path: live.path.length === 0 ? null : JSON.stringify(live.path),
       status: row.status,
       state: row.state,
       tags: row.tags,
@@ -171,3 +229,5 @@ export class Resident {
     };
   }
 }
+
+const systemIdsOf = (live: Live | undefined) => (live ? systemIds(live.snapshot) : undefined);

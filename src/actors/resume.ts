@@ -1,7 +1,16 @@
-import { type Recovered, type StoredActor, SUSPECT_AFTER } from '../store/store.ts';
+import { PerdureError } from '../errors.ts';
+import {
+  type Address,
+  addressKey,
+  type Recovered,
+  type StoredActor,
+  SUSPECT_AFTER,
+} from '../store/store.ts';
 import { keepAttempt, startAttempt } from './attempts.ts';
 import { type Act, idempotencyKey, isAct } from './effects.ts';
 import type { Invocation } from './invocation.ts';
+import { isChildRow, rootOf } from './kin.ts';
+import { childRowsOf, type Rows } from './kinRows.ts';
 import { runActs } from './perform.ts';
 import { stepAgain } from './replay.ts';
 import type { Resident } from './resident.ts';
@@ -20,16 +29,17 @@ export async function resume(
   kept: Map<string, Invocation>,
 ): Promise<void> {
   const ours = (row: { shard: number }) => row.shard === shard.number;
-  for (const row of recovered.actors.filter(ours)) {
+  const rows = recovered.actors.filter(ours);
+  const kin = await loadKin(ring, rows);
+  for (const row of rows) {
     const suspect = row.crashes >= SUSPECT_AFTER;
     const moves = ring.registry.version(row.type, row.version) === undefined;
     if (suspect && moves && ring.others.areNotNeededFor(row.type, row.version)) {
       tryMigration(ring, shard, row);
       continue;
     }
-    const resident = shard.rehydrate(row);
-    if (!resident) continue;
-    shard.adopt(resident);
+    const resident = bring(shard, row, kin);
+    if (!resident || resident.head.quarantined) continue;
     // Migrated: what it waits for begins once that is committed.
     if (resident.live?.seq !== row.seq) continue;
     const start = () => resumeActor(ring, shard, resident, row, recovered.at, kept);
@@ -39,8 +49,37 @@ export async function resume(
   }
   for (const invocation of kept.values()) invocation.abort();
   for (const timer of recovered.timers.filter(ours)) ring.timers.add(timer);
-  ring.outbox.relay(recovered.outbox.filter(ours));
+  ring.outbox.resume(recovered.outbox.filter(ours));
   shard.offer();
+}
+
+/** Whole families of the rows that are part of one. */
+async function loadKin({ loader }: Ring, rows: readonly StoredActor[]): Promise<Rows> {
+  const roots = new Map<string, Address>();
+  for (const row of rows)
+    if (isChildRow(row) || childRowsOf(row).length > 0) {
+      const root = rootOf(row);
+      roots.set(addressKey(root), { type: root.type, id: root.id });
+    }
+  return roots.size === 0 ? new Map() : loader.load([...roots.values()]);
+}
+
+/** The actor in memory, with its family. A child machine that its parent has no more stands alone: it has actions to do. */
+function bring(shard: Shard, row: StoredActor, kin: Rows): Resident | undefined {
+  const key = addressKey(row);
+  const { residents } = shard;
+  const known = residents.get(key);
+  if (known) return known;
+  const root = kin.get(addressKey(rootOf(row)));
+  if (isChildRow(row) && root && (root.status === 'active' || root.busy))
+    adoptAll(shard, residents.get(addressKey(root)) ?? shard.rehydrate(root, kin));
+  if (!residents.has(key) && (!isChildRow(row) || row.status !== 'active'))
+    adoptAll(shard, shard.rehydrate(row, kin));
+  return residents.get(key);
+}
+
+function adoptAll(shard: Shard, brought: Resident | undefined): void {
+  for (const member of brought?.members() ?? []) shard.adopt(member);
 }
 
 /** What a migrated actor has kept of its old life, by invoke id. */
@@ -77,7 +116,7 @@ async function resumeActor(
   databaseTime: number,
   kept: Map<string, Invocation>,
 ): Promise<void> {
-  const undone = row.actedSeq < row.seq ? await unacknowledged(ring, resident, row) : [];
+  const undone = row.actedSeq < row.seq ? await toRedo(ring, resident, row) : [];
   if (shard.closed) return;
   const start = () => {
     // What a newer step wants begins when that is committed.
@@ -120,6 +159,21 @@ function resumeInvoke(
   const delayMs = retry ? Math.max(0, retry.nextAt - databaseTime) : 0;
   ring.load.invokesResumed++;
   startAttempt(ring, shard, resident, invokeId, retry?.attempt ?? 1, delayMs);
+}
+
+/** Actions of a history this node cannot open are left to one that can: they stay unacknowledged. */
+async function toRedo(ring: Ring, resident: Resident, row: StoredActor) {
+  try {
+    return await unacknowledged(ring, resident, row);
+  } catch (error) {
+    if (!(error instanceof PerdureError) || error.code !== 'codec_failed') throw error;
+    if (resident.unacted.length === 0) resident.unacted.push(row.actedSeq + 1);
+    ring.log.error(
+      { actor: resident.key, error: error.message },
+      'actor: actions cannot be redone here',
+    );
+    return [];
+  }
 }
 
 /** The history tells what each transition had to do: the same snapshot and event give the same actions (P1). */

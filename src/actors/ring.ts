@@ -14,6 +14,7 @@ import type { Outbox } from './outbox.ts';
 import type { Registry } from './registry.ts';
 import type { SurpriseReason } from './surpriseReason.ts';
 import type { Timers } from './timers.ts';
+import type { Transactions } from './transactions.ts';
 import type { Trials } from './trials.ts';
 
 /** A custom action of a committed transition that is about to be executed. */
@@ -43,6 +44,7 @@ export interface Ring {
   readonly lease: Lease;
   readonly committer: Committer;
   readonly invocations: Invocations;
+  readonly transactions: Transactions;
   readonly timers: Timers;
   readonly trials: Trials;
   readonly marks: Marks;

@@ -3,9 +3,11 @@ import type { LogReader } from '../bus/bus.ts';
 import { backoff, sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
 import type { OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
-import { Batch } from './batch.ts';
+import type { StoreTransaction } from '../store/userTransaction.ts';
+import { Batch, type OwnTransaction } from './batch.ts';
 import type { CommitSource } from './committer.ts';
 import type { Invocation } from './invocation.ts';
+import type { Rows } from './kinRows.ts';
 import type { Item } from './mailbox.ts';
 import { Parking } from './parking.ts';
 import { perform } from './perform.ts';
@@ -25,6 +27,8 @@ import { unpark } from './unpark.ts';
  *  H3  Once closed, a shard takes nothing, commits nothing and starts nothing.
  *  H4  Once sealed, it takes nothing more of the log and starts nothing; what has been stepped is committed still.
  *  H5  Once a commit did not land, it commits nothing more: what it has in memory follows from what was lost.
+ *  H6  A step that is committed in a transaction is alone in its batch. Batches are committed in the order of their
+ *      steps.
  */
 export class Shard implements CommitSource {
   readonly number: number;
@@ -38,6 +42,8 @@ export class Shard implements CommitSource {
   #epoch: number;
   #commitNo: number;
   #cursor: number;
+  /** Closed, oldest first: those of transactions, and what came before them. */
+  readonly #closedBatches: Batch[] = [];
   #batch: Batch;
   #inFlight: Batch | undefined;
   #sent: ShardCommit | undefined;
@@ -95,7 +101,7 @@ export class Shard implements CommitSource {
 
   /** Steps have been taken that are not committed. */
   get isUnderWay(): boolean {
-    return !this.#batch.isEmpty || this.#inFlight !== undefined;
+    return !this.#next.isEmpty || this.#inFlight !== undefined;
   }
 
   /** Attempts of invokes that are under way and will end by themselves. */
@@ -155,7 +161,7 @@ export class Shard implements CommitSource {
   async passed(): Promise<number | undefined> {
     if (!this.#reader || this.#closed) return undefined;
     const { waiting, logEnd } = await this.#reader.lag();
-    const idle = waiting === 0 && this.#pump.isIdle && this.#batch.isEmpty && !this.#inFlight;
+    const idle = waiting === 0 && this.#pump.isIdle && !this.isUnderWay;
     return idle && !this.#closed ? logEnd : undefined;
   }
 
@@ -179,6 +185,7 @@ export class Shard implements CommitSource {
   close(): Map<string, Invocation> {
     this.#closed = true;
     this.#ring.committer.withdraw(this);
+    for (const { own } of [...this.#closedBatches, this.#batch]) own?.transaction.abandon();
     this.#ring.timers.forget(this.number);
     const running = new Map<string, Invocation>();
     for (const resident of this.residents.values()) {
@@ -214,12 +221,13 @@ export class Shard implements CommitSource {
     this.post({ kind: 'self', address, eventId, event });
   };
 
-  /** The actor in memory; undefined (and logged) when no version here can open it. */
-  rehydrate(row: StoredActor): Resident | undefined {
-    return this.#taker.rehydrate(row);
+  /** The actor in memory, with its machine children; undefined (and logged) when no version here can open it. */
+  rehydrate(row: StoredActor, kin: Rows): Resident | undefined {
+    return this.#taker.opener.open(row, kin);
   }
 
   adopt(resident: Resident): void {
+    if (this.residents.get(resident.key) === resident) return;
     this.residents.set(resident.key, resident);
     this.#count(resident, 1);
   }
@@ -233,7 +241,7 @@ export class Shard implements CommitSource {
   passivate(all: boolean): void {
     const before = this.#ring.clock.monotonic() - this.#ring.limits.passivateAfterMs;
     for (const resident of this.residents.values())
-      if (isIdle(resident) && (all || resident.finished || resident.touchedAt <= before))
+      if (isIdle(resident) && (all || resident.finished || lastTouched(resident) <= before))
         this.#drop(resident);
   }
 
@@ -243,15 +251,41 @@ export class Shard implements CommitSource {
     if (resident?.finished && isIdle(resident)) this.#drop(resident);
   }
 
+  /** A family leaves as one: whoever of it is needed needs the others. */
   #drop(resident: Resident): void {
-    // Its row is about to be written: brought back before that, it would be there twice.
-    if (this.#pump.pins(resident.key) || this.#batch.residents.has(resident)) return;
-    if (this.residents.delete(resident.key)) this.#count(resident, -1);
+    if (resident.parent) return;
+    const members = [...resident.members()];
+    const batches = [...this.#closedBatches, this.#batch];
+    // A row that is about to be written: brought back before that, the actor would be there twice.
+    const stays = (member: Resident) =>
+      !isIdle(member) || batches.some(({ residents }) => residents.has(member));
+    if (this.#pump.pins(resident.rootKey) || members.some(stays)) return;
+    for (const { key } of members) if (this.residents.delete(key)) this.#count(resident, -1);
   }
 
   /** What the pump fills; handed over whole with the next commit. */
   get batch(): Batch {
     return this.#batch;
+  }
+
+  /** Has `step` taken into a batch that is committed in a transaction: behind what there is, ahead of what comes. */
+  alone(own: OwnTransaction, step: (batch: Batch) => void): void {
+    this.#closeBatch();
+    this.#batch.own = own;
+    step(this.#batch);
+    this.#closeBatch();
+  }
+
+  #closeBatch(): void {
+    if (this.#batch.isEmpty) return;
+    this.#batch.close();
+    this.#closedBatches.push(this.#batch);
+    this.#batch = new Batch(this.number);
+  }
+
+  /** The batch that is committed next. */
+  get #next(): Batch {
+    return this.#closedBatches[0] ?? this.#batch;
   }
 
   /** The shard cannot go on as it is. */
@@ -261,26 +295,30 @@ export class Shard implements CommitSource {
 
   /** Has the batch committed: now, or soon when there is only row-only news (an outcome is out, an action is done). */
   offer(): void {
-    const batch = this.#batch;
+    const batch = this.#next;
     if (batch.isEmpty || this.#closed) return;
-    if (batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits)
-      return this.#ring.committer.offer(this);
+    const isAwaited = batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits;
+    if (isAwaited || this.#closedBatches.length > 0) return this.#ring.committer.offer(this);
     if (this.#lazy) return;
     this.#lazy = true;
     this.#ring.clock.after(LAZY_COMMIT_MS, () => {
       this.#lazy = false;
-      if (!this.#closed && !this.#batch.isEmpty) this.#ring.committer.offer(this);
+      if (!this.#closed && !this.#next.isEmpty) this.#ring.committer.offer(this);
     });
   }
 
   get waiting(): number {
-    return this.#batch.size;
+    return this.#next.size;
+  }
+
+  get transaction(): StoreTransaction | undefined {
+    return this.#next.own?.transaction;
   }
 
   take(): ShardCommit | undefined {
-    if (this.#closed || this.#broken || this.#batch.isEmpty) return undefined;
-    this.#inFlight = this.#batch;
-    this.#batch = new Batch(this.number);
+    if (this.#closed || this.#broken || this.#next.isEmpty) return undefined;
+    this.#inFlight = this.#next;
+    if (this.#closedBatches.shift() === undefined) this.#batch = new Batch(this.number);
     this.#sent = this.#inFlight.toCommit(this.#epoch, this.#commitNo + 1, this.#cursor);
     return this.#sent;
   }
@@ -295,6 +333,7 @@ export class Shard implements CommitSource {
   landed(commitNo: number, at: number | null): void {
     const batch = this.#inFlight;
     this.#inFlight = undefined;
+    if (batch?.own) this.#ring.transactions.settled(batch.own.key);
     if (this.#closed || !batch) return;
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
@@ -303,7 +342,8 @@ export class Shard implements CommitSource {
     perform(this.#ring, this, batch, at);
     for (const resident of batch.residents) {
       // A turn that waits for Postgres has asked this memory already, and will not ask again.
-      if (!this.#pump.pins(resident.key)) resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
+      if (!this.#pump.pins(resident.rootKey))
+        resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
       if (resident.finished && isIdle(resident)) this.#drop(resident);
     }
     this.offer();
@@ -320,9 +360,23 @@ export class Shard implements CommitSource {
   }
 
   refused(error: Error): void {
+    const own = this.#inFlight?.own;
+    if (own) this.#ring.transactions.refused(own.key, error);
     this.#broken = true;
     this.surprised(`commit refused: ${error.message}`);
   }
+
+  lost(): void {
+    this.#broken = true;
+    this.surprised('commit lost with the session of its transaction');
+  }
+}
+
+/** When anything of the family was last in use. */
+function lastTouched(resident: Resident): number {
+  let last = 0;
+  for (const { touchedAt } of resident.members()) last = Math.max(last, touchedAt);
+  return last;
 }
 
 /** Nothing of it is under way: dropping it from memory loses nothing. */

@@ -1,19 +1,15 @@
-import { createRequire } from 'node:module';
-import type {
-  AnyActorRef,
-  AnyMachineSnapshot,
-  EventObject,
-  ExecutableActionObject,
-  Snapshot,
-} from 'xstate';
+import type { AnyActorRef, AnyMachineSnapshot, EventObject, ExecutableActionObject } from 'xstate';
 import { asError, PerdureError } from '../errors.ts';
 import type { ActorStatus, Address, Origin } from '../store/store.ts';
-import { type Child, watchedId } from './children.ts';
-import { encode, errorData, errorSummary, parse, stringify } from './codec.ts';
+import { type Child, kindOfChild, watchedId } from './children.ts';
+import { errorData, errorSummary, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import type { Effect } from './effects.ts';
-import { lowerActions, type Message, type Timer } from './lower.ts';
-import { activeIds, restoreActive, type StepScope } from './scope.ts';
+import { type Envelope, writeEnvelope, writeFailure } from './envelope.ts';
+import { type KinAct, lowerActions, type Message, type Timer } from './lower.ts';
+import { type Born, MachineLogic } from './machineLogic.ts';
+import { peer, type Target } from './refs.ts';
+import type { StepScope } from './scope.ts';
 
 /**
  * The pure half of the ring: (snapshot, event) → next snapshot + everything it causes, as data.
@@ -31,6 +27,10 @@ export interface Live {
   started: Readonly<Record<string, number>>;
   /** Armed timers: timer id → the transition that armed it. */
   timers: Readonly<Record<string, number>>;
+  /** Machine children: child id → the transition that started it, and with it the child's row. */
+  machines: Readonly<Record<string, number>>;
+  /** Of a child machine: one `src` for each level below the root. */
+  path: readonly string[];
   /** As it was last written; what is left when the next step goes wrong. Empty before the first. */
   envelope: string;
 }
@@ -57,6 +57,8 @@ export interface Step {
   timersArmed: Timer[];
   timersDropped: string[];
   messages: Message[];
+  /** For other members of the family, in XState's order: steps of theirs that follow in the same commit. */
+  kin: KinAct[];
 }
 
 export interface StepLimits {
@@ -72,9 +74,6 @@ export const RELEASE = 'perdure.release';
 export const FAIL = 'perdure.fail';
 export const SEND = 'perdure.send';
 
-const require = createRequire(import.meta.url);
-export const XSTATE_VERSION = (require('xstate/package.json') as { version: string }).version;
-
 /** The actor's first transition, from its input. */
 export function firstStep(
   type: ActorType,
@@ -82,19 +81,33 @@ export function firstStep(
   scope: StepScope,
   input: unknown,
   limits: StepLimits,
+  path: readonly string[] = [],
 ): Step {
-  scope.begin(0, undefined);
-  const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
-  const before: Live = {
-    snapshot,
-    seq: 0,
-    book: 0,
-    started: {},
-    timers: {},
-    envelope: '',
-  };
+  scope.begin(0, scope.systemIds?.(), 1);
+  try {
+    const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
+    const before = { ...UNBORN, snapshot, path };
+    return finish(type, address, scope, before, undefined, snapshot, limits);
+  } catch (thrown) {
+    // Before 5.33 XState threw what it keeps in the snapshot since.
+    const snapshot = { value: {}, context: {} } as unknown as AnyMachineSnapshot;
+    return failedStep(type, scope, { ...UNBORN, snapshot, path }, asError(thrown));
+  }
+}
+
+/** The first transition of a child machine: computed already, in the step that made it. */
+export function bornStep(
+  type: ActorType,
+  { address, scope, snapshot, collected }: Born,
+  path: readonly string[],
+  limits: StepLimits,
+): Step {
+  scope.resume(collected);
+  const before = { ...UNBORN, snapshot, path };
   return finish(type, address, scope, before, undefined, snapshot, limits);
 }
+
+const UNBORN = { seq: 0, book: 0, started: {}, timers: {}, machines: {}, envelope: '' };
 
 /** The next transition. */
 export function nextStep(
@@ -105,7 +118,11 @@ export function nextStep(
   input: StepInput,
   limits: StepLimits,
 ): Step {
-  scope.begin(live.book, systemIds(live.snapshot));
+  scope.begin(
+    live.book,
+    scope.systemIds ? scope.systemIds() : systemIds(live.snapshot),
+    live.seq + 1,
+  );
   try {
     return finish(type, address, scope, settled(live, input), live, advance(), limits);
   } catch (thrown) {
@@ -114,47 +131,39 @@ export function nextStep(
 
   function advance(): AnyMachineSnapshot {
     const { event } = input;
-    if (input.origin === 'timer' && event.type === SEND) {
-      // To a child: what the step causes is read from this action, as if the machine had sent it now.
-      const to = live.snapshot.children[(event as EventObject & { child?: string }).child ?? ''];
-      if (to)
-        scope.collected.actions.push(
-          sendTo(to, (event as EventObject & { event: EventObject }).event),
-        );
+    if (event.type === SEND) {
+      const to = forwardTarget(live, event as Forward);
+      // What the step causes is read from this action, as if the machine had sent it now.
+      if (to) scope.collected.actions.push(sendTo(to, (event as Forward).event));
       return live.snapshot;
     }
     if (event.type === FAIL) throw (event as EventObject & { error: unknown }).error;
-    const given = event.type === CANCEL ? { type: 'xstate.stop' } : event;
+    const given = event.type === CANCEL ? { type: 'xstate.stop' } : whole(live, event);
     return type.machine.transition(live.snapshot, given, scope.scope) as AnyMachineSnapshot;
   }
 }
 
+/** An event that is passed on: a delayed `sendTo` that came due, or what others send to a child without a row. */
+type Forward = EventObject & { child?: string; kin?: Target; to?: Target; event: EventObject };
+
+/** Undefined for another family's actor: that gets a message, which is no doing of the machine any more. */
+function forwardTarget(live: Live, { child, kin }: Forward): AnyActorRef | undefined {
+  if (child !== undefined) return live.snapshot.children[child];
+  return kin && peer(kin);
+}
+
+/** A child machine's snapshot travels as data; what gets it can ask it again what any snapshot can be asked. */
+function whole(live: Live, event: EventObject): EventObject {
+  const id = watchedId(event);
+  const child = id === undefined ? undefined : (live.snapshot.children[id] as Child | undefined);
+  const logic: unknown = child?.logic;
+  if (!(logic instanceof MachineLogic)) return event;
+  const { snapshot } = event as EventObject & { snapshot: never };
+  return { ...event, snapshot: logic.type.machine.resolveState(snapshot) } as EventObject;
+}
+
 const sendTo = (to: AnyActorRef, event: EventObject) =>
   ({ type: 'xstate.sendTo', params: { to, event } }) as unknown as ExecutableActionObject;
-
-/** An actor from its row. @throws Error when the machine cannot take the stored snapshot. */
-export function rehydrate(type: ActorType, scope: StepScope, seq: number, envelope: string): Live {
-  const stored = parse(envelope) as Envelope;
-  scope.begin(0, undefined);
-  const snapshot = type.machine.restoreSnapshot(stored.snapshot, scope.scope) as AnyMachineSnapshot;
-  const { book, started, timers, active } = stored;
-  if (active) restoreActive(type.machine, snapshot, active);
-  return { snapshot, seq, book, started, timers, envelope };
-}
-
-/** A committed snapshot, as it stands in `actor.snapshot` and `transition.snapshot`. */
-export interface Envelope {
-  machine: string;
-  version: string;
-  xstate: string;
-  book: number;
-  started: Record<string, number>;
-  timers: Record<string, number>;
-  /** Active states, see `activeIds`. */
-  active?: string[] | undefined;
-  /** XState's persisted snapshot. */
-  snapshot: Snapshot<unknown>;
-}
 
 /**
  * A child here is never started: it stands for what was asked. When its result is taken, it must read as settled,
@@ -171,6 +180,7 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
     const { snapshot } = event as EventObject & { snapshot?: object };
     if (child) child._snapshot = { ...child._snapshot, ...snapshot };
   }
+  if (origin === 'family') markEnded(live, event);
   if (origin !== 'invoke') return live;
   const { actorId } = event as EventObject & { actorId: string };
   const child = live.snapshot.children[actorId] as
@@ -188,6 +198,15 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
           };
   const { [actorId]: _done, ...started } = live.started;
   return { ...live, started };
+}
+
+/** Its parent is told of a machine's end. */
+function markEnded({ snapshot, machines }: Live, { type, ...event }: EventObject): void {
+  const { actorId } = event as { actorId?: string };
+  if (actorId === undefined || !(actorId in machines)) return;
+  const child = snapshot.children[actorId] as Child | undefined;
+  if (child && type.startsWith('xstate.done.actor.')) child.ended = 'done';
+  if (child && type.startsWith('xstate.error.actor.')) child.ended = 'error';
 }
 
 function finish(
@@ -219,7 +238,7 @@ export function completeStep(
   const { actions, edges } = scope.collected;
   if (previous === undefined && snapshot.status === 'error') throw snapshot.error;
   const seq = before.seq + 1;
-  const { started, timers, ...rest } = lowerActions(
+  const { started, timers, machines, ...rest } = lowerActions(
     {
       address,
       seq,
@@ -231,7 +250,9 @@ export function completeStep(
     },
     actions,
   );
-  const live: Live = { snapshot, seq, book: scope.collected.book, started, timers, envelope: '' };
+  const { book } = scope.collected;
+  const { path } = before;
+  const live: Live = { snapshot, seq, book, started, timers, machines, path, envelope: '' };
   const row = rowOf(type, live, limits);
   live.envelope = row.envelope;
   return { ...row, ...rest, live, edges: JSON.stringify(edges) };
@@ -245,17 +266,11 @@ function failedStep(type: ActorType, scope: StepScope, before: Live, error: Erro
   const summary = { code: 'step_failed', ...errorSummary(error) };
   const seq = before.seq + 1;
   const { book } = scope.collected;
+  const { path } = before;
   const written =
     before.envelope === '' ? NOTHING_WRITTEN : (JSON.parse(before.envelope) as Envelope).snapshot;
-  const envelope = JSON.stringify({
-    machine: type.machine.id,
-    version: type.version,
-    xstate: XSTATE_VERSION,
-    book,
-    started: {},
-    timers: {},
-    snapshot: { ...written, children: {}, status: 'error', error: errorData(summary) },
-  });
+  const failed = { ...written, children: {}, status: 'error', error: errorData(summary) };
+  const envelope = writeFailure(type, { book, path }, failed);
   const snapshot = {
     ...before.snapshot,
     children: {},
@@ -263,7 +278,7 @@ function failedStep(type: ActorType, scope: StepScope, before: Live, error: Erro
     error: summary,
   } as unknown as AnyMachineSnapshot;
   return {
-    live: { snapshot, seq, book, started: {}, timers: {}, envelope },
+    live: { snapshot, seq, book, started: {}, timers: {}, machines: {}, path, envelope },
     status: 'error',
     state: JSON.stringify((written as { value?: unknown }).value ?? null),
     tags: '[]',
@@ -279,6 +294,7 @@ function failedStep(type: ActorType, scope: StepScope, before: Live, error: Erro
     timersArmed: [],
     timersDropped: Object.keys(before.timers),
     messages: [],
+    kin: Object.keys(before.machines).map((childId) => ({ kind: 'stop', childId })),
   };
 }
 
@@ -289,7 +305,7 @@ type Row = Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error' | 'envelo
 function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
   const { snapshot } = live;
   const { status, value, tags } = snapshot;
-  const envelope = writeEnvelope(type, live, limits);
+  const envelope = writeText(type, live, limits);
   // A UTF-16 unit is at most 3 bytes of UTF-8; counting them is left to what comes near the limit.
   if (
     envelope.length * 3 > limits.snapshotMaxBytes &&
@@ -319,73 +335,30 @@ function writeOutput(output: unknown, { nestingMax, bodyMaxBytes }: StepLimits):
   );
 }
 
-function writeEnvelope(type: ActorType, live: Live, { nestingMax }: StepLimits): string {
-  const persisted = persist(type, live);
-  const written: Record<string, unknown> = {
-    ...persisted,
-    context: encode(persisted.context, 'context', nestingMax),
-    children: encodeChildren(persisted.children, nestingMax),
-  };
-  if (persisted.output !== undefined)
-    written.output = encode(persisted.output, 'output', nestingMax);
-  if (persisted.error !== undefined) written.error = encode(persisted.error, 'error', nestingMax);
-  const envelope: Envelope = {
-    machine: type.machine.id,
-    version: type.version,
-    xstate: XSTATE_VERSION,
-    book: live.book,
-    started: live.started,
-    timers: live.timers,
-    active: activeIds(type.machine, live.snapshot),
-    snapshot: written as unknown as Snapshot<unknown>,
-  };
-  return JSON.stringify(envelope);
-}
-
-function persist(type: ActorType, { snapshot }: Live): Snapshot<unknown> & Persisted {
+function writeText(type: ActorType, live: Live, { nestingMax }: StepLimits): string {
   try {
-    return type.machine.getPersistedSnapshot(snapshot) as Snapshot<unknown> & Persisted;
+    return writeEnvelope(type, live, nestingMax);
   } catch (error) {
-    // XState walks the context for actor references, for ever when it contains itself.
     if (!(error instanceof RangeError)) throw error;
     const problem = 'context is nested too deeply, or contains itself.';
     throw new PerdureError('not_serialisable', problem, { cause: error });
   }
 }
 
-interface Persisted {
-  context: unknown;
-  children: Record<string, { snapshot: Record<string, unknown> }>;
-}
-
-/** All that XState keeps of a promise, a callback, an observable or a transition function. */
-const CHILD_KEYS = ['status', 'output', 'error', 'context', 'input'] as const;
-
-/** What XState keeps of a child, without the fields that are not there: there are as many children as invokes. */
-function encodeChildren(children: Persisted['children'], nestingMax: number): unknown {
-  const written: Record<string, unknown> = {};
-  for (const id in children) {
-    const child = children[id] as Persisted['children'][string];
-    const snapshot: Record<string, unknown> = {};
-    // In one order, whatever happened to it in memory: the same step must be the same text.
-    for (const key of CHILD_KEYS) {
-      const value = child.snapshot[key];
-      if (value !== undefined) snapshot[key] = encode(value, `${key} of ${id}`, nestingMax);
-    }
-    written[id] = { ...child, snapshot };
-  }
-  return written;
-}
-
-/** Children that go by a system id; undefined when there are none, as in most machines. */
-export function systemIds(snapshot: AnyMachineSnapshot): Map<string, AnyActorRef> | undefined {
-  let keyed: Map<string, AnyActorRef> | undefined;
-  const children = snapshot.children as Record<string, AnyActorRef & { systemId?: string }>;
+/** Children that go by a system id, also those of machine children; undefined when there are none, as in most machines. */
+export function systemIds(
+  snapshot: AnyMachineSnapshot,
+  keyed?: Map<string, AnyActorRef>,
+): Map<string, AnyActorRef> | undefined {
+  const children = (snapshot.children ?? {}) as Record<string, Child & { systemId?: string }>;
   for (const id in children) {
     const child = children[id];
-    if (child?.systemId === undefined) continue;
-    keyed ??= new Map();
-    keyed.set(child.systemId, child);
+    if (child?.systemId !== undefined) {
+      keyed ??= new Map();
+      keyed.set(child.systemId, child);
+    }
+    if (child && kindOfChild(child) === 'machine')
+      keyed = systemIds(child._snapshot as unknown as AnyMachineSnapshot, keyed);
   }
   return keyed;
 }

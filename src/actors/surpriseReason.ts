@@ -17,7 +17,7 @@ const CLASSES: [pattern: RegExp, reason: SurpriseReason][] = [
   [/^versions/, 'versions'],
   [/^fenced|^the epoch is/, 'fenced'],
   [/^Postgres has been put back/, 'restored'],
-  [/^commit refused/, 'commit'],
+  [/^commit (refused|lost)/, 'commit'],
   [/lease/, 'lease'],
   [/^the log was/, 'log'],
   [/^Postgres has been|^the epoch/, 'fenced'],

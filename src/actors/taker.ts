@@ -1,24 +1,28 @@
 import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
-import { REPLY_HEADER } from '../bus/subjects.ts';
+import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
 import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
+import { refusedQuestion } from './asks.ts';
 import type { Batch, Taken } from './batch.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
-import type { ActorType } from './define.ts';
 import { isAct } from './effects.ts';
+import { type Caused, Family } from './family.ts';
 import type { Refusal, Request } from './intake.ts';
+import { isChildRow } from './kin.ts';
+import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
-import { migrateStep } from './migrate.ts';
+import { Opener } from './opener.ts';
 import { Parker, printable } from './parker.ts';
+import { addressed, type Target } from './refs.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
 import { outcomeOf } from './results.ts';
-import { resumeKept, resumeReleased } from './resume.ts';
+import { resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
-import { FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
+import { bornStep, FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
 
 type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
 
@@ -40,85 +44,34 @@ export class Taker {
   readonly #shard: Shard;
   readonly #parker: Parker;
   readonly reports: ChildReports;
-  /** Why rows could not be opened although their version is known, for whoever is told. */
-  readonly #failures = new WeakMap<StoredActor, [reason: ErrorCode, detail: string]>();
+  readonly opener: Opener;
+  readonly #family: Family;
 
   constructor(ring: Ring, shard: Shard) {
     this.#ring = ring;
     this.#shard = shard;
     this.#parker = new Parker(ring, shard);
     this.reports = new ChildReports(ring, shard, (batch, resident, event, cause) =>
-      this.#step(batch, resident, event, cause),
+      this.#step(batch, resident, { event, cause }),
     );
+    this.opener = new Opener(ring, shard, {
+      record: (resident, from, step, cause) =>
+        this.#record(shard.batch, resident, from, step, cause),
+      follow: (resident, step) => this.#family.follow(shard.batch, resident, step),
+    });
+    this.#family = new Family(shard, ring.limits, {
+      next: (batch, resident, caused) => this.#stepAlone(batch, resident, caused),
+      first: (batch, resident, born, path) => this.#bear(batch, resident, born, path),
+    });
   }
 
-  /**
-   * The actor in memory; undefined when this node knows no version that can open it, or leaves it to a node that knows its
-   * own. One of a version that is only known to a `migrate` is stepped over into the batch: its `seq` is one more than
-   * its row's.
-   */
-  rehydrate(row: StoredActor): Resident | undefined {
-    const { registry, others, log } = this.#ring;
-    const { parking } = this.#shard;
-    const { type: name, version } = row;
-    const actor = addressKey(row);
-    if (parking.isLeftAlone(actor)) return undefined;
-    const known = registry.version(name, version);
-    const next = known ? undefined : registry.migrating(name, version);
-    const isKept = !known && others.keep(name, version);
-    try {
-      if (known) return Resident.rehydrated(row, known, this.#shard.deliver);
-      if (next && !isKept && mayMigrate(row)) return this.#migrate(row, next);
-    } catch (error) {
-      const { message } = asError(error);
-      parking.leaveAlone(actor);
-      this.#failures.set(row, [next ? 'migrate_failed' : 'version_unknown', message]);
-      log.error(
-        { actor, version, error: message },
-        next ? 'actor: migrate failed, left alone' : 'actor: cannot be rehydrated',
-      );
-      return undefined;
-    }
-    parking.leaveAlone(actor);
-    parking.lacks(name, version);
-    if (isKept) log.info({ actor, version }, 'actor: version known elsewhere, left alone');
-    else if (next)
-      log.warn({ actor, version }, 'actor: actions of its old version are left, left alone');
-    else log.warn({ actor, version }, 'actor: version unknown here, left alone');
-    return undefined;
-  }
-
-  #migrate(row: StoredActor, type: ActorType): Resident {
-    const { limits, log } = this.#ring;
-    const { batch } = this.#shard;
-    const resident = Resident.migrating(row, type, this.#shard.deliver);
-    const { address, scope } = resident;
-    const { before, step, event } = migrateStep(
-      type,
-      address,
-      scope,
-      row.seq,
-      row.snapshot,
-      limits,
-    );
-    resident.live = before;
-    const cause = { eventType: event.type, text: JSON.stringify(event), eventId: null } as const;
-    this.#record(batch, resident, row.state, step, { ...cause, origin: 'engine' });
-    const kept = Object.entries(step.live.started).filter(([, seq]) => seq <= row.seq);
-    if (kept.length > 0)
-      batch.afterwards.push(() => resumeKept(this.#ring, this.#shard, resident, kept));
-    log.info({ actor: resident.key, from: event.from, to: event.to }, 'actor: migrated');
-    return resident;
-  }
-
-  /** Returns the actor when the message created one. */
   message(
     batch: Batch,
     message: LogMessage,
     read: Request | Refusal,
     actor: Resident | StoredActor | undefined,
     known: ReadonlySet<string>,
-  ): Resident | undefined {
+  ): undefined {
     if (!read.ok) {
       this.#parker.consume(batch, message, read);
       return this.#refuse(batch, message, read.reason, read.detail);
@@ -148,6 +101,8 @@ export class Taker {
         );
       return this.#start(batch, message, read);
     }
+    if (!actor && isChildRow(address))
+      return this.#refuse(batch, message, 'actor_finished', `${name} has ended.`);
     if (!actor) {
       const type = this.#ring.registry.newest(address.type);
       return type
@@ -164,12 +119,13 @@ export class Taker {
         `${name} is in quarantine: ${actor.crashes} nodes died in a row while something ran for it.`,
       );
     if (!(actor instanceof Resident))
-      return this.#refuse(batch, message, ...(this.#failures.get(actor) as [ErrorCode, string]));
+      return this.#refuse(batch, message, ...(this.opener.failure(actor) as [ErrorCode, string]));
+    if (read.answers) return this.reports.answered(batch, actor, read);
     const event = read.value as EventObject;
     if (event.type === RELEASE) return this.#release(batch, message, actor);
     const origin = read.outboxId !== null ? 'actor' : 'event';
     const cause: Cause = { eventType: event.type, text: read.text, eventId, origin };
-    this.#step(batch, actor, event, cause);
+    this.#step(batch, actor, { event, cause });
     this.#replyStepped(batch, message, actor);
     return undefined;
   }
@@ -181,14 +137,12 @@ export class Taker {
     const eventId = timerEventId(item.timerId, item.armedSeq);
     const cause: Cause = { eventType: event.type, text: item.event, eventId, origin: 'timer' };
     batch.dropTimer({ ...resident.address, timerId: item.timerId });
-    const seq = this.#step(batch, resident, event, cause, item.timerId);
+    const seq = this.#step(batch, resident, { event, cause, timerId: item.timerId });
     if (event.type === SEND && 'to' in event) {
-      const { to, event: sent } = event as unknown as {
-        to: { type: string; id: string };
-        event: unknown;
-      };
+      const { to, event: sent } = event as unknown as { to: Target; event: unknown };
       const body = stringify(sent, 'event', this.#ring.limits.nestingMax);
-      batch.send({ messageId: `${resident.key}/${seq}/timer`, kind: 'send', ...to, body });
+      const messageId = `${resident.key}/${seq}/timer`;
+      batch.send({ messageId, kind: 'send', ...addressed(to, body) });
     }
   }
 
@@ -198,56 +152,57 @@ export class Taker {
     if (known.has(eventKey({ ...item.address, eventId }))) return;
     const text = stringify(item.event, 'event', this.#ring.limits.nestingMax);
     const event = parse(text) as EventObject;
-    this.#step(batch, resident, event, { eventType: event.type, text, eventId, origin: 'self' });
+    const cause = { eventType: event.type, text, eventId, origin: 'self' } as const;
+    this.#step(batch, resident, { event, cause });
   }
 
   failed(batch: Batch, resident: Resident, error: Error): void {
     if (resident.finished) return;
     const text = JSON.stringify({ type: FAIL, error: errorData(errorSummary(error)) });
     const event = parse(text) as EventObject;
-    this.#step(batch, resident, event, { eventType: FAIL, text, eventId: null, origin: 'engine' });
+    const cause = { eventType: FAIL, text, eventId: null, origin: 'engine' } as const;
+    this.#step(batch, resident, { event, cause });
   }
 
   /** No transition: the row is written, which ends the quarantine, and what the actor waits for is started. */
   #release(batch: Batch, message: LogMessage, resident: Resident): undefined {
-    const { quarantined } = resident;
-    resident.quarantined = undefined;
     this.#replyStepped(batch, message, resident);
-    if (!quarantined) return;
-    batch.row(resident);
-    batch.afterwards.push(
-      () =>
-        void resumeReleased(this.#ring, this.#shard, resident, quarantined).catch((error) =>
-          this.#shard.surprised(asError(error).message),
-        ),
-    );
+    for (const member of resident.members()) {
+      const { quarantined } = member;
+      member.quarantined = undefined;
+      if (!quarantined) continue;
+      batch.row(member);
+      batch.afterwards.push(
+        () =>
+          void resumeReleased(this.#ring, this.#shard, member, quarantined).catch((error) =>
+            this.#shard.surprised(asError(error).message),
+          ),
+      );
+    }
   }
 
-  #start(batch: Batch, message: LogMessage, read: Request): Resident | undefined {
+  #start(batch: Batch, message: LogMessage, read: Request): undefined {
     const { address, eventId } = read;
     const type = this.#ring.registry.newest(address.type);
     if (!type) return this.#unknownType(batch, message, address.type);
     const resident = Resident.created(address, type, this.#shard.deliver);
     const step = firstStep(type, address, resident.scope, read.value, this.#ring.limits);
-    const text =
-      read.text === '' ? '{"type":"xstate.init"}' : `{"type":"xstate.init","input":${read.text}}`;
-    this.#record(batch, resident, null, step, {
-      eventType: 'xstate.init',
-      text,
-      eventId,
-      origin: 'start',
-    });
+    const text = initText(read.text);
+    this.#record(batch, resident, null, step, { eventType: INIT, text, eventId, origin: 'start' });
+    this.#shard.adopt(resident);
+    if (step.kin.length > 0) this.#family.follow(batch, resident, step);
     this.#replyStepped(batch, message, resident);
-    return resident;
   }
 
-  #step(
-    batch: Batch,
-    resident: Resident,
-    event: EventObject,
-    cause: Cause,
-    timerId?: string,
-  ): number {
+  #step(batch: Batch, resident: Resident, caused: Caused): number {
+    if (resident.parent || resident.children.size > 0)
+      return this.#family.take(batch, resident, caused).live.seq;
+    const step = this.#stepAlone(batch, resident, caused);
+    if (step.kin.length > 0) this.#family.follow(batch, resident, step);
+    return step.live.seq;
+  }
+
+  #stepAlone(batch: Batch, resident: Resident, { event, cause, timerId }: Caused): Step {
     const { type, address, scope, live } = resident;
     const fromState = resident.state;
     const step = nextStep(
@@ -259,7 +214,16 @@ export class Taker {
       this.#ring.limits,
     );
     this.#record(batch, resident, fromState, step, cause);
-    return step.live.seq;
+    return step;
+  }
+
+  /** The first step of a child machine. */
+  #bear(batch: Batch, resident: Resident, born: Born, path: readonly string[]): Step {
+    const step = bornStep(resident.type, born, path, this.#ring.limits);
+    const text = initText(born.input);
+    const cause = { eventType: INIT, text, eventId: null, origin: 'family' } as const;
+    this.#record(batch, resident, null, step, cause);
+    return step;
   }
 
   #record(
@@ -301,12 +265,16 @@ export class Taker {
       snapshot: step.envelope,
     });
     for (const { index, to, body } of step.messages)
-      batch.send({ messageId: `${key}/${seq}/${index}`, kind: 'send', ...to, body });
-    if (step.status !== 'active') batch.send(outcomeOf(resident, step));
+      batch.send({ messageId: `${key}/${seq}/${index}`, kind: 'send', ...addressed(to, body) });
+    if (step.status !== 'active' && !isChildRow(address)) batch.send(outcomeOf(resident, step));
   }
 
   #isBroken(actor: Resident | StoredActor | undefined): boolean {
-    return actor !== undefined && !(actor instanceof Resident) && this.#failures.has(actor);
+    return (
+      actor !== undefined &&
+      !(actor instanceof Resident) &&
+      this.opener.failure(actor) !== undefined
+    );
   }
 
   #unknownType(batch: Batch, message: LogMessage, type: string): undefined {
@@ -320,6 +288,9 @@ export class Taker {
       { subject: message.subject.slice(0, 300), seq: message.seq, reason, detail },
       'dead letter',
     );
+    const outboxId = message.header(OUTBOX_HEADER);
+    const told = outboxId === null ? undefined : refusedQuestion(message, outboxId, reason, detail);
+    if (told) batch.send(told);
     batch.deadLetter({ ...this.#parker.written(message), reason, detail: printable(detail) });
     return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });
   }
@@ -344,9 +315,11 @@ export class Taker {
   }
 }
 
-/** Actions that were not acknowledged are redone from the history, which takes the machine that wrote it (G4). */
-const mayMigrate = ({ status, actedSeq, seq }: StoredActor): boolean =>
-  status === 'active' && actedSeq === seq;
+const INIT = 'xstate.init';
+
+/** The event of a first transition; `input` is encoded, and empty when there is none. */
+const initText = (input: string): string =>
+  input === '' ? `{"type":"${INIT}"}` : `{"type":"${INIT}","input":${input}}`;
 
 /** `_INBOX.…`, also with a prefix of the user's own (`_INBOX_orders.…`). */
 const INBOX = /^_INBOX[\w-]*(\.[\w-]+)+$/;

@@ -164,12 +164,13 @@ export function tryMigration(ring: Ring, shard: Shard, row: StoredActor): void {
     if (shard.closed) return;
     log.warn({ actor: key, crashes: row.crashes }, 'actor: under suspicion, tried apart');
     await marks.actor({ ...epochOf(shard), ...address, onTrial: true });
-    const stored = (await loader.load([address])).get(key);
+    const rows = await loader.load([address]);
+    const stored = rows.get(key);
     // A message may have brought it in meanwhile.
     if (shard.closed || shard.residents.has(key) || stored?.seq !== row.seq) return;
-    const resident = shard.rehydrate(stored);
+    const resident = shard.rehydrate(stored, rows);
     if (!resident) return marks.actor({ ...epochOf(shard), ...address, onTrial: false });
-    shard.adopt(resident);
+    for (const member of resident.members()) shard.adopt(member);
     shard.offer();
     await hasGotOn(clock, shard, resident, row.seq + 1);
   });

@@ -12,10 +12,7 @@ import { asError, PerdureError } from '../errors.ts';
  * @throws PerdureError `bad_options` when there is no such file, it does not load, or it exports none
  */
 export async function loadActorTypes(file: string): Promise<ActorType[]> {
-  const path = resolve(file);
-  if (!existsSync(path)) throw new PerdureError('bad_options', `There is no file ${file}.`);
-  shareThisCopy();
-  const exported = await importFile(file, path);
+  const exported = await importFile(file);
   const values = Object.values(exported).flat();
   const types = [...new Set(values.filter(isActorType))];
   if (types.length > 0) return types;
@@ -42,7 +39,11 @@ function shareThisCopy(): void {
   });
 }
 
-async function importFile(file: string, path: string): Promise<Record<string, unknown>> {
+/** What a file of the user's exports. @throws PerdureError `bad_options` */
+export async function importFile(file: string): Promise<Record<string, unknown>> {
+  const path = resolve(file);
+  if (!existsSync(path)) throw new PerdureError('bad_options', `There is no file ${file}.`);
+  shareThisCopy();
   try {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   } catch (thrown) {

@@ -10,6 +10,15 @@ export function token(text: string): string {
   throw new InvalidArgumentError('Use 1 to 128 of A-Z a-z 0-9 _ and -.');
 }
 
+/** The id of an actor, or of a machine of its family: `o-1.ship-3`. */
+export function rowId(text: string): string {
+  const [root = '', ...below] = text.split('.');
+  if (TOKEN.test(root) && below.every((part) => /^[\w:~-]+-\d+$/.test(part))) return text;
+  throw new InvalidArgumentError(
+    'Use an actor’s id (1 to 128 of A-Z a-z 0-9 _ and -), or one of its machines as show names it: o-1.ship-3.',
+  );
+}
+
 /** A whole number. */
 export function whole(min: number, max: number): (text: string) => number {
   return (text) => {

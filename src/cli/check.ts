@@ -1,10 +1,14 @@
 import type { Command } from 'commander';
+import type { ActorType } from '../actors/define.ts';
 import { Registry } from '../actors/registry.ts';
 import { LIMITS, namespace } from '../config.ts';
+import { PerdureError } from '../errors.ts';
+import { unheard } from '../inspect/eventFindings.ts';
 import { type MachineFinding, machineFindings } from '../inspect/machineFindings.ts';
 import { checkSnapshots, type SnapshotVerdict } from '../inspect/snapshotCheck.ts';
-import { lookAtActors } from '../store/check.ts';
+import { type ActorLook, lookAtActors } from '../store/check.ts';
 import { loadActorTypes } from './actorFile.ts';
+import { codecOption, loadCodec } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOf, endpointOptions } from './endpoints.ts';
 import { REACH_MS, withSession } from './session.ts';
@@ -13,17 +17,22 @@ import { printJson, printTable } from './table.ts';
 
 interface Flags extends ConnectionFlags {
   static?: true;
+  events?: true;
   json?: true;
 }
 
 /** `perdure check`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('check'), 'database')
+  codecOption(endpointOptions(program.command('check'), 'database'))
     .description(
       'Check the machines of a file, and what becomes of the live actors when nodes run it.',
     )
     .argument('<file>', 'exports the actor types, as for perdure serve')
     .option('--static', 'look at the machines only, without a database')
+    .option(
+      '--events',
+      'also look for recorded events that no state handles; reads the whole history',
+    )
     .option('--json', 'print one JSON document a line')
     .addHelpText(
       'after',
@@ -49,8 +58,11 @@ Examples:
 async function check(file: string, flags: Flags): Promise<void> {
   const types = await loadActorTypes(file);
   const registry = new Registry(types);
+  if (flags.static && flags.events)
+    throw new PerdureError('bad_options', '--events needs the database: leave --static out.');
   const findings = types.flatMap(machineFindings);
-  const verdicts = flags.static ? [] : await compare(registry, flags);
+  const { verdicts, unhandled } = flags.static ? NOTHING : await compare(registry, types, flags);
+  findings.push(...unhandled);
   if (flags.json) {
     findings.forEach(printJson);
     for (const verdict of verdicts) printJson({ ...verdict, state: JSON.parse(verdict.state) });
@@ -62,12 +74,42 @@ async function check(file: string, flags: Flags): Promise<void> {
   process.stdout.write('', () => process.exit(isWrong ? 1 : 0));
 }
 
-async function compare(registry: Registry, flags: Flags): Promise<SnapshotVerdict[]> {
+interface Compared {
+  verdicts: SnapshotVerdict[];
+  unhandled: MachineFinding[];
+}
+
+const NOTHING: Compared = { verdicts: [], unhandled: [] };
+
+async function compare(
+  registry: Registry,
+  types: readonly ActorType[],
+  flags: Flags,
+): Promise<Compared> {
   const { url, namespace: name } = endpointOf('database', flags);
   const space = namespace(name);
-  return withSession({ url, schema: space.schema, reachMs: REACH_MS }, async (client) =>
-    checkSnapshots(registry, await lookAtActors(client, space), LIMITS),
-  );
+  const codec = await loadCodec(flags);
+  return withSession({ url, schema: space.schema, reachMs: REACH_MS }, async (client) => {
+    const look = await lookAtActors(client, space, codec);
+    const verdicts = await checkSnapshots(registry, look, LIMITS);
+    return { verdicts, unhandled: flags.events ? await unhandledIn(registry, types, look) : [] };
+  });
+}
+
+/** By type, not by version: new actors are what new events are for. */
+async function unhandledIn(
+  registry: Registry,
+  types: readonly ActorType[],
+  look: ActorLook,
+): Promise<MachineFinding[]> {
+  const names = [...new Set(types.map(({ name }) => name))];
+  const received = await look.received(names);
+  return names.flatMap((name) => {
+    const newest = registry.newest(name) as ActorType;
+    const { version } = newest;
+    const sent = received.filter(({ type }) => type === name);
+    return unheard(newest, sent).map((found) => ({ type: name, version, ...found }));
+  });
 }
 
 function report(findings: MachineFinding[], verdicts: SnapshotVerdict[], flags: Flags): void {
@@ -77,8 +119,8 @@ function report(findings: MachineFinding[], verdicts: SnapshotVerdict[], flags: 
   if (verdicts.length > 0)
     printTable(
       ['TYPE', 'VERSION', 'STATE', 'ACTORS', 'VERDICT', 'WHY'],
-      verdicts.map(({ type, version, state, actors, verdict, as, reason }) => [
-        type,
+      verdicts.map(({ type, version, path, state, actors, verdict, as, reason }) => [
+        path === null ? type : `${type} › ${JSON.parse(path).join(' › ')}`,
         version,
         stateText(JSON.parse(state)),
         String(actors),

@@ -8,6 +8,7 @@ export interface ConnectionFlags {
   database?: string;
   namespace?: string;
   data?: string;
+  codec?: string;
 }
 
 /** Adds the flags that say what to connect to; every command that connects has the same ones. */

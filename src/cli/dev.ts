@@ -7,11 +7,13 @@ import { type Dev, startDev } from '../dev/dev.ts';
 import { DATA_DIR } from '../dev/devFile.ts';
 import { PerdureError } from '../errors.ts';
 import { whole } from './arguments.ts';
+import { codecOption, loadCodec, passCodecOn } from './codecFile.ts';
 import { untilAborted } from './interrupt.ts';
 import { stopRequest } from './stopRequest.ts';
 
 interface Flags {
   data: string;
+  codec?: string;
   nodes: number;
   namespace?: string;
   portNats?: number;
@@ -22,8 +24,7 @@ interface Flags {
 
 /** `perdure dev FILE`: everything on this machine. */
 export function register(program: Command): void {
-  program
-    .command('dev')
+  codecOption(program.command('dev'))
     .description(
       'Run Postgres, nats-server, nodes with the actor types of FILE, and the inspector.',
     )
@@ -81,6 +82,8 @@ async function runUntilAsked(
   asked: AbortSignal,
 ): Promise<void> {
   const since = performance.now();
+  const codec = await loadCodec(flags);
+  passCodecOn(flags);
   const running = await startDev({
     file,
     data: flags.data,
@@ -89,6 +92,7 @@ async function runUntilAsked(
     portNats: flags.portNats,
     portPostgres: flags.portPostgres,
     keep: flags.keep ?? false,
+    codec,
     log,
     signal: asked,
   });

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { PerdureError } from '../errors.ts';
 import type { HistoryRow } from '../store/read.ts';
-import { token, whole } from './arguments.ts';
+import { rowId, token, whole } from './arguments.ts';
+import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
@@ -17,10 +18,10 @@ interface Flags extends ConnectionFlags {
 
 /** `perdure history TYPE ID`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('history'), 'database')
+  codecOption(endpointOptions(program.command('history'), 'database'))
     .description('List the transitions of an actor, the first one first.')
     .argument('<type>', 'actor type', token)
-    .argument('<id>', 'actor', token)
+    .argument('<id>', 'actor, or a machine of its family', rowId)
     .option('--from-seq <seq>', 'start with this transition', whole(1, Number.MAX_SAFE_INTEGER), 1)
     .option('--limit <count>', 'at most so many', whole(1, 10_000), 50)
     .option('--snapshots', 'with --json, the snapshot after each transition too')

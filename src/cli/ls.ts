@@ -3,6 +3,7 @@ import { PerdureError } from '../errors.ts';
 import type { ActorSummary } from '../store/read.ts';
 import { age } from './age.ts';
 import { token, whole } from './arguments.ts';
+import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
@@ -14,13 +15,14 @@ interface Flags extends ConnectionFlags {
   status?: string;
   state?: string;
   parked?: true;
+  children?: true;
   limit: number;
   json?: true;
 }
 
 /** `perdure ls`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('ls'), 'database')
+  codecOption(endpointOptions(program.command('ls'), 'database'))
     .description('List actors, the last changed first.')
     .argument('[type]', 'only this actor type', token)
     .option('--type <type>', 'the same', token)
@@ -32,6 +34,7 @@ export function register(program: Command): void {
       '--parked',
       'count instead what nodes cannot open: by type and version of active actors',
     )
+    .option('--children', 'also machines that other machines have invoked or spawned')
     .option('--limit <count>', 'at most so many', whole(1, 10_000), 50)
     .option('--json', 'print one JSON document a line')
     .addHelpText(
@@ -54,6 +57,7 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
       ...(only === undefined ? {} : { type: only }),
       ...(flags.status === undefined ? {} : { status: flags.status }),
       ...(flags.state === undefined ? {} : { state: flags.state }),
+      ...(flags.children ? { children: 'all' } : {}),
       limit: flags.limit,
     }),
   );

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
+import { rootOf } from '../actors/kin.ts';
 import { RELEASE } from '../actors/step.ts';
 import type { QuarantinedRow } from '../store/read.ts';
 import { age } from './age.ts';
-import { seconds, token, whole } from './arguments.ts';
+import { rowId, seconds, token, whole } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { type PublishFlags, printReceipt, publishing } from './publishing.ts';
@@ -29,7 +30,7 @@ export function register(program: Command): void {
   endpointOptions(quarantine.command('release'), 'nats')
     .description('Let an actor go on where it stood.')
     .argument('<type>', 'actor type', token)
-    .argument('<id>', 'actor', token)
+    .argument('<id>', 'actor, or a machine of its family', rowId)
     .option('--timeout <seconds>', 'default 10', seconds)
     .option('--json', 'print one JSON document')
     .addHelpText(
@@ -72,7 +73,7 @@ async function release(
   await withClient(flags, async (client) => {
     printReceipt(
       { type, id },
-      await client.send(type, id, { type: RELEASE }, publishing(flags)),
+      await client.send(type, rootOf({ type, id }).id, { type: RELEASE }, publishing(flags)),
       flags,
     );
   });

@@ -5,6 +5,7 @@ import { createLogger } from '../log.ts';
 import { createNode, type PerdureNode } from '../node.ts';
 import { loadActorTypes } from './actorFile.ts';
 import { whole } from './arguments.ts';
+import { codecOption, loadCodec, passCodecOn } from './codecFile.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
 import { watchForHangs } from './hangWatch.ts';
 import { untilAborted } from './interrupt.ts';
@@ -45,7 +46,7 @@ export const PORT_MAX = 65_535;
 
 /** `perdure serve FILE`: a node in this process, or several in processes of their own. */
 export function register(program: Command): void {
-  connectionOptions(program.command('serve'))
+  codecOption(connectionOptions(program.command('serve')))
     .description('Run nodes with every actor type FILE exports.')
     .argument('<file>', 'TypeScript or JavaScript')
     .option(
@@ -100,6 +101,7 @@ async function serve(file: string, flags: ServeFlags): Promise<void> {
   if (flags.httpHost !== undefined && flags.http === undefined)
     throw new PerdureError('bad_options', '--http-host needs --http PORT.');
   if (flags.workers !== undefined) {
+    passCodecOn(flags);
     const { serveWorkers } = await import('./workers.ts');
     return serveWorkers(file, flags, flags.workers);
   }
@@ -135,7 +137,13 @@ async function run(file: string, flags: ServeFlags): Promise<void> {
   // Whoever started us kills when it is out of patience; a service manager signals it and us alike.
   const asked = stopRequest(process.send === undefined ? () => process.exit(1) : () => {});
   const actors = await loadActorTypes(file);
-  const node = createNode({ actors, ...connection, ...nodeOptions(flags) });
+  const codec = await loadCodec(flags);
+  const node = createNode({
+    actors,
+    ...connection,
+    ...nodeOptions(flags),
+    ...(codec && { codec }),
+  });
   const started = node.start().then(() => announce(node, flags.json));
   await Promise.race([started.then(() => untilAborted(asked)), untilAborted(asked)]);
   await node.stop();

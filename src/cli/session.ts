@@ -7,7 +7,9 @@ import { type Logger, withoutSecrets } from '../log.ts';
 import { type Session, waitUntilReachable } from '../store/connection.ts';
 import { openReadStore } from '../store/postgres.ts';
 import type { ReadStore } from '../store/read.ts';
+import { unwrappingReadStore } from '../store/unwrapping.ts';
 import { withAdvice } from './advice.ts';
+import { loadCodec } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOf } from './endpoints.ts';
 import { rememberWarnings } from './lastWarning.ts';
@@ -43,11 +45,12 @@ export async function withReadStore<T>(
   work: (store: ReadStore) => Promise<T>,
 ): Promise<T> {
   const { url, namespace: name } = endpointOf('database', flags);
+  const codec = await loadCodec(flags);
   const store = await reachPostgres(url, REACH_MS, (reach) =>
     openReadStore({ databaseUrl: url, namespace: namespace(name), ...reach }),
   );
   try {
-    return await work(store);
+    return await work(unwrappingReadStore(store, codec));
   } catch (thrown) {
     throw withAdvice(thrown);
   } finally {

@@ -1,11 +1,13 @@
 import { inspect } from 'node:util';
 import type { Command } from 'commander';
 import { parse } from '../actors/codec.ts';
-import type { Envelope } from '../actors/step.ts';
+import { type Envelope, machinesIn } from '../actors/envelope.ts';
 import { PerdureError } from '../errors.ts';
-import type { ActorDetail, ParkedFor } from '../store/read.ts';
+import type { ActorDetail, ActorSummary, ParkedFor } from '../store/read.ts';
+import { isWrappedValue } from '../textCodec.ts';
 import { age, duration } from './age.ts';
-import { token } from './arguments.ts';
+import { rowId, token } from './arguments.ts';
+import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
@@ -14,10 +16,10 @@ import { printFields, printJson } from './table.ts';
 
 /** `perdure show TYPE ID`. */
 export function register(program: Command): void {
-  endpointOptions(program.command('show'), 'database')
+  codecOption(endpointOptions(program.command('show'), 'database'))
     .description('Show everything that is recorded of an actor now.')
     .argument('<type>', 'actor type', token)
-    .argument('<id>', 'actor', token)
+    .argument('<id>', 'actor, or a machine of its family', rowId)
     .option('--json', 'print one JSON document')
     .addHelpText(
       'after',
@@ -34,15 +36,20 @@ async function show(
   id: string,
   flags: ConnectionFlags & { json?: true },
 ): Promise<void> {
-  const actor = await withReadStore(flags, async (store) => {
+  const [actor, below] = await withReadStore(flags, async (store) => {
     const found = await store.actor(type, id);
-    if (found) return found;
-    const parked = await store.parkedFor(type, id);
-    const more = parked ? ` ${parkedText(parked)}` : '';
-    throw new PerdureError('not_found', `There is no ${type}/${id}.${more}`);
+    if (!found) {
+      const parked = await store.parkedFor(type, id);
+      const more = parked ? ` ${parkedText(parked)}` : '';
+      throw new PerdureError('not_found', `There is no ${type}/${id}.${more}`);
+    }
+    const children = machinesIn(found.snapshot);
+    if (Object.keys(children).length === 0) return [found, []] as const;
+    const kin = await store.listActors({ type, children: { of: id }, limit: MACHINES_MAX });
+    return [found, kin] as const;
   });
-  if (flags.json) return printJson(asJson(actor));
-  printFields(fields(actor));
+  if (flags.json) return printJson(asJson(actor, below));
+  printFields(fields(actor, below));
 }
 
 interface Retry {
@@ -56,7 +63,7 @@ interface Retry {
 
 /** What runs for the actor: the transition that started it, and its next attempt when it failed. */
 function invokes(actor: ActorDetail): { invokeId: string; startedSeq: number; retry?: Retry }[] {
-  const { started } = JSON.parse(actor.snapshot) as Envelope;
+  const { started = {} } = JSON.parse(actor.snapshot) as Partial<Envelope>;
   const retries = (actor.retries ?? {}) as Record<string, Retry>;
   return Object.entries(started).map(([invokeId, startedSeq]) => {
     const retry = retries[invokeId];
@@ -64,12 +71,19 @@ function invokes(actor: ActorDetail): { invokeId: string; startedSeq: number; re
   });
 }
 
-function asJson(actor: ActorDetail): object {
+/** Machines of a family that are shown, at most. */
+const MACHINES_MAX = 100;
+
+function asJson(actor: ActorDetail, below: readonly ActorSummary[]): object {
   const { snapshot, retries: _inInvokes, ...rest } = actor;
-  return { ...rest, invokes: invokes(actor), snapshot: JSON.parse(snapshot) };
+  const machines = below.map(({ id, status, state, seq }) => ({ id, status, state, seq }));
+  return { ...rest, invokes: invokes(actor), machines, snapshot: JSON.parse(snapshot) };
 }
 
-function fields(actor: ActorDetail): [string, string | undefined][] {
+function fields(
+  actor: ActorDetail,
+  below: readonly ActorSummary[],
+): [string, string | undefined][] {
   const { type, id, status, error, output } = actor;
   return [
     ['actor', `${type}/${id}`],
@@ -84,6 +98,7 @@ function fields(actor: ActorDetail): [string, string | undefined][] {
     ['created', `${actor.created_at} (${age(actor.created_at)} ago)`],
     ['changed', `${actor.updated_at} (${age(actor.updated_at)} ago)`],
     ['invokes', invokes(actor).map(invokeText).join('\n') || undefined],
+    ['machines', below.map(machineText).join('\n') || undefined],
     ['timers', actor.timers.map(timerText).join('\n') || undefined],
     ['context', readable(actor.context)],
     ['output', status === 'done' ? readable(output) : undefined],
@@ -99,6 +114,9 @@ function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[
   if (!retry.error) return since + done;
   return `${since}${done}, attempt ${retry.attempt} ${due(retry.nextAt)} after ${readable(`${retry.error.name}: ${retry.error.message}`)}`;
 }
+
+const machineText = ({ id, status, state, seq }: ActorSummary): string =>
+  `${id}, ${status === 'active' ? '' : `${status} `}in ${stateText(state)} since #${seq}`;
 
 function quarantineText({ type, id, crashes, quarantined_at: since }: ActorDetail) {
   if (since === null) return undefined;
@@ -120,6 +138,7 @@ function due(at: number): string {
 
 /** Dates, maps and the like as what they are; strings with their control characters escaped. */
 function readable(stored: unknown): string {
+  if (isWrappedValue(stored)) return 'recorded through a codec: --codec FILE opens it';
   const value = parse(JSON.stringify(stored) ?? 'null');
   return inspect(value, {
     depth: 10,

@@ -5,6 +5,7 @@ import { asError, invariant, PerdureError } from '../errors.ts';
 import { startInspectServer } from '../inspect/server.ts';
 import { createLogger } from '../log.ts';
 import { migrate } from '../store/migrate.ts';
+import type { TextCodec } from '../textCodec.ts';
 import { type DevFile, readStaleDevFile, removeDevFile, writeDevFile } from './devFile.ts';
 import { tryLock } from './lock.ts';
 import { startNats } from './natsServer.ts';
@@ -34,6 +35,8 @@ export interface DevOptions {
   portPostgres?: number | undefined;
   /** Leave Postgres and nats-server running at the end. */
   keep: boolean;
+  /** What the nodes' texts go through; for the inspector. */
+  codec?: TextCodec | undefined;
   log: (line: string) => void;
   /** Once aborted, nothing more is started and what was started is stopped. */
   signal: AbortSignal;
@@ -130,6 +133,7 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
   const portFile = join(data, 'inspect-port');
   const portInspect = await freePort(lastPort(portFile));
   const inspector = await startInspectServer({
+    codec: options.codec,
     databaseUrl,
     namespace: space.name,
     port: portInspect,

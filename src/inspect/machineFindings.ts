@@ -1,21 +1,28 @@
 import type { AnyTransitionDefinition } from 'xstate';
 import type { ActorType } from '../actors/define.ts';
+import { childTypes } from '../actors/standIns.ts';
 import { childrenOf, type StateNodeOf } from '../actors/states.ts';
+import { eventFindings, hasEnd, type PlaceFinding } from './eventFindings.ts';
 
 /** What can be said of a machine by looking at it alone. */
-export interface MachineFinding {
-  /** An `error` can hardly be meant; a `note` is worth a thought. */
-  level: 'error' | 'note';
+export interface MachineFinding extends PlaceFinding {
   type: string;
   version: string;
-  /** `#order.paying`. */
-  place: string;
-  problem: string;
-  cure: string;
 }
 
-/** States that cannot be reached or left, and invokes whose failure nobody hears of. */
-export function machineFindings({ name, version, machine }: ActorType): MachineFinding[] {
+/** States that cannot be reached or left, events that meet nobody, and invokes whose failure nobody hears of. */
+export const machineFindings = (type: ActorType): MachineFinding[] =>
+  machinesOf(type).flatMap(findingsOf);
+
+/** The type itself, and the machines it has invoked or spawned somewhere below, each once. */
+function machinesOf(type: ActorType, found = new Set<ActorType>()): ActorType[] {
+  if (found.has(type)) return [];
+  found.add(type);
+  for (const child of childTypes(type)) machinesOf(child, found);
+  return [...found];
+}
+
+function findingsOf({ name, version, machine }: ActorType): MachineFinding[] {
   const root = machine.root as StateNodeOf;
   const reachable = new Reach(root).states;
   const findings: MachineFinding[] = [];
@@ -49,6 +56,7 @@ export function machineFindings({ name, version, machine }: ActorType): MachineF
     for (const child of childrenOf(node)) look(child);
   };
   look(root);
+  for (const found of eventFindings(machine)) findings.push({ type: name, version, ...found });
   return findings;
 }
 
@@ -58,8 +66,23 @@ class Reach {
   /** Those entered as a whole: with what they are in at first. */
   readonly #whole = new Set<StateNodeOf>();
 
+  /** What is left only once it is done, until it can be. */
+  readonly #endless = new Set<StateNodeOf>();
+
   constructor(root: StateNodeOf) {
     this.#enter(root);
+    while (this.#end());
+  }
+
+  /** Whether one more state turned out to have an end. */
+  #end(): boolean {
+    for (const node of this.#endless) {
+      if (!hasEnd(node, (child) => this.states.has(child))) continue;
+      this.#endless.delete(node);
+      this.#follow(node.transitions.get(doneOf(node)) ?? []);
+      return true;
+    }
+    return false;
   }
 
   #enter(node: StateNodeOf): void {
@@ -100,10 +123,17 @@ class Reach {
     this.states.add(node);
     const parent = node.parent as StateNodeOf | undefined;
     if (parent) this.#add(parent);
-    for (const { target } of transitionsOf(node))
+    if (node.transitions.has(doneOf(node))) this.#endless.add(node);
+    this.#follow(transitionsOf(node).filter(({ eventType }) => eventType !== doneOf(node)));
+  }
+
+  #follow(transitions: readonly AnyTransitionDefinition[]): void {
+    for (const { target } of transitions)
       for (const to of target ?? []) this.#enter(to as StateNodeOf);
   }
 }
+
+const doneOf = ({ id }: StateNodeOf): string => `xstate.done.state.${id}`;
 
 const transitionsOf = (node: StateNodeOf): AnyTransitionDefinition[] => [
   ...[...node.transitions.values()].flat(),

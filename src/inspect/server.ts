@@ -4,6 +4,8 @@ import { namespace } from '../config.ts';
 import { asError, PerdureError } from '../errors.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { openReadStore } from '../store/postgres.ts';
+import { unwrappingReadStore } from '../store/unwrapping.ts';
+import type { TextCodec } from '../textCodec.ts';
 import { answer } from './routes.ts';
 import { SharedReads } from './sharedReads.ts';
 
@@ -14,6 +16,8 @@ export interface InspectServerOptions {
   /** Default: a free one. */
   port?: number;
   log?: Logger;
+  /** Opens what was recorded through it. */
+  codec?: TextCodec | undefined;
 }
 
 export interface InspectServer {
@@ -46,6 +50,7 @@ export async function startInspectServer(options: InspectServerOptions): Promise
     namespace: namespace(options.namespace),
     log,
   });
+  const opened = unwrappingReadStore(store, options.codec);
   const reads = new SharedReads();
 
   const server = createServer(
@@ -71,7 +76,7 @@ export async function startInspectServer(options: InspectServerOptions): Promise
       );
     const url = new URL(request.url ?? '/', 'http://127.0.0.1');
     if (url.pathname === '/livez') return { live: true };
-    return reads.share(`${url.pathname}${url.search}`, () => answer(store, url));
+    return reads.share(`${url.pathname}${url.search}`, () => answer(opened, url));
   }
 
   await new Promise<void>((resolve, reject) => {

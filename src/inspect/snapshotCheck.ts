@@ -1,5 +1,6 @@
 import type { StateValue } from 'xstate';
 import type { ActorType } from '../actors/define.ts';
+import { typeAt } from '../actors/kinRows.ts';
 import { migrateStep } from '../actors/migrate.ts';
 import type { Registry } from '../actors/registry.ts';
 import { createStepScope } from '../actors/scope.ts';
@@ -31,11 +32,13 @@ export async function checkSnapshots(
   for (const [n, group] of groups.entries()) {
     const { type, version } = group;
     const known = registry.version(type, version);
+    const next = registry.migrating(type, version);
     if (known) {
       const found = needsOf(known, group, n);
       if (typeof found === 'string') verdicts.push(orphaned(group, found));
       else needs.push(found);
-    } else if (registry.migrating(type, version)) migrating.set(`${type}@${version}`, group);
+    } else if (next && group.path !== null) verdicts.push(movedMachine(next, group));
+    else if (next) migrating.set(`${type}@${version}`, group);
     else
       verdicts.push(
         orphaned(
@@ -53,6 +56,10 @@ export async function checkSnapshots(
     for (const lack of lacks)
       if (lack.n === n) {
         actors -= lack.actors;
+        if (lack.lacks[0] === 'codec') {
+          verdicts.push(orphaned({ ...group, actors: lack.actors }, NO_CODEC));
+          continue;
+        }
         const reason = `${lack.lacks.map(told).join(', ')}: the machine was changed without a new version`;
         const stuck = { ...group, actors: lack.actors, verdict: 'stuck' as const, reason };
         verdicts.push({ ...stuck, as: group.version });
@@ -62,10 +69,12 @@ export async function checkSnapshots(
   }
   for (const { type, version } of migrating.values())
     verdicts.push(...(await tryMigrations(registry, look, limits, type, version)));
-  const order = ({ type, version, state, verdict }: SnapshotVerdict) =>
-    [type, version, state, verdict].join('\0');
+  const order = ({ type, version, path, state, verdict }: SnapshotVerdict) =>
+    [type, version, path, state, verdict].join('\0');
   return verdicts.sort((a, b) => (order(a) < order(b) ? -1 : 1));
 }
+
+const NO_CODEC = 'recorded through a codec that is not here, or has another key (--codec)';
 
 const orphaned = (group: ActorGroup, reason: string): SnapshotVerdict => ({
   ...group,
@@ -74,10 +83,30 @@ const orphaned = (group: ActorGroup, reason: string): SnapshotVerdict => ({
   reason,
 });
 
+const typeOf = (root: ActorType, { path }: ActorGroup): ActorType | undefined =>
+  typeAt(root, path === null ? [] : JSON.parse(path));
+
+/** A machine that another one has goes where its root goes, and has to have its state there. */
+function movedMachine(root: ActorType, group: ActorGroup): SnapshotVerdict {
+  const type = typeOf(root, group);
+  if (!type) {
+    const reason = `the machine ${group.path} is not in version ${root.version}: these end`;
+    return { ...group, verdict: 'migrated', as: root.version, reason };
+  }
+  try {
+    activeNodes(type.machine.root as StateNodeOf, JSON.parse(group.state) as StateValue);
+    return { ...group, verdict: 'migrated', as: root.version, reason: '' };
+  } catch (error) {
+    return orphaned(group, `machine ${group.path}: ${asError(error).message}`);
+  }
+}
+
 /** What the machine waits for in the state of the group; a text when it has no such state. */
-function needsOf({ machine }: ActorType, group: ActorGroup, n: number): GroupNeeds | string {
+function needsOf(known: ActorType, group: ActorGroup, n: number): GroupNeeds | string {
+  const { type, version, path, state } = group;
+  const machine = typeOf(known, group)?.machine;
+  if (!machine) return `there is no machine ${path} in it: it was changed without a new version`;
   const root = machine.root as StateNodeOf;
-  const { type, version, state } = group;
   try {
     const value = JSON.parse(state) as StateValue;
     activeNodes(root, value);
@@ -86,6 +115,7 @@ function needsOf({ machine }: ActorType, group: ActorGroup, n: number): GroupNee
       n,
       type,
       version,
+      path,
       state,
       invokes: nodes.flatMap(({ invoke }) => invoke.map(({ id }) => id)),
       timers: [
@@ -141,7 +171,7 @@ async function tryMigrations(
       if (reason !== '') reason = 'for more reasons than are told apart';
     }
     const verdict = found.get(key);
-    const group = { type, version, state, actors: 1 };
+    const group = { type, version, path: null, state, actors: 1 };
     if (verdict) verdict.actors++;
     else if (reason !== '') found.set(key, orphaned(group, reason));
     else found.set(key, { ...group, verdict: 'migrated', as: to.version, reason });

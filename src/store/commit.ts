@@ -40,6 +40,11 @@ fence AS (
 const TAIL = `
 SELECT ARRAY(SELECT shard FROM fence) AS shards, (extract(epoch FROM ${AT}) * 1000)::int8 AS at`;
 
+/** At the end of a transaction that must not be committed without it: an error when the shard did not pass. */
+const OR_FAIL = ', 1 / (SELECT count(*) FROM fence) AS passed';
+/** Division by zero: what `OR_FAIL` says, and nothing else in the statement. */
+export const NOT_PASSED = '22012';
+
 /** One part of a commit: its SQL, with `?` for each parameter, and what fills them. */
 interface Part {
   sql: string;
@@ -73,13 +78,13 @@ const epochOf = (commit: ShardCommit) => commit.epoch;
 const PARTS: Part[] = [
   {
     sql: `actors AS (
-  INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version,
+  INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, path,
                      state, tags, output, error, retries, snapshot)
-  SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version,
+  SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version, r.path,
          r.state, r.tags, r.output, r.error, r.retries, r.snapshot
     FROM unnest(?::int4[], ?::int8[], ?::int8[], ?::int8[], ?::bool[], ?::text[], ?::text[], ?::text[], ?::text[],
-                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
-      AS r (shard, epoch, seq, acted_seq, busy, status, type, id, version,
+                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
+      AS r (shard, epoch, seq, acted_seq, busy, status, type, id, version, path,
             state, tags, output, error, retries, snapshot)
    WHERE r.shard = ${PASSED}
   ON CONFLICT (type, id) DO UPDATE SET
@@ -101,6 +106,7 @@ const PARTS: Part[] = [
         textArray(rows, (row) => row.type),
         textArray(rows, (row) => row.id),
         textArray(rows, (row) => row.version),
+        textArray(rows, (row) => row.path),
         textArray(rows, (row) => row.state),
         textArray(rows, (row) => row.tags),
         textArray(rows, (row) => row.output),
@@ -307,6 +313,18 @@ function textFor(present: number): string {
   text = [HEAD, ...parts].join(',\n') + TAIL;
   texts.set(present, text);
   return text;
+}
+
+/**
+ * The commit as the last statement of a transaction that began some time ago: its time is its own all the same, and it
+ * fails (`NOT_PASSED`) where it would otherwise write nothing.
+ */
+export function lastStatement(nodeId: string, commit: ShardCommit): Statement {
+  const { text, values } = commitStatement(nodeId, [commit]);
+  return {
+    text: text.replaceAll('now()', 'statement_timestamp()') + OR_FAIL,
+    ...(values && { values }),
+  };
 }
 
 /** The commit as one prepared statement. */

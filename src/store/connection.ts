@@ -18,10 +18,14 @@ export interface SessionOptions {
    * are empty; a plan that suits an empty table (scan it, hash it) is a disaster a minute later.
    */
   indexPlans?: boolean;
+  /** For statements of the user's own: `search_path` and the types of values are as everywhere else. */
+  isUsers?: boolean;
 }
 
 /** Longest a statement may run on the server, ms. */
-const STATEMENT_TIMEOUT_MS = 5_000;
+export const STATEMENT_TIMEOUT_MS = 5_000;
+/** Longest a transaction may wait for its next statement, ms: well within the lease of a node that hangs. */
+export const IDLE_MAX_MS = 5_000;
 /** The server did not even say that it gave up: the connection is dead. */
 export const DEADLINE_MS = STATEMENT_TIMEOUT_MS + 1_000;
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -43,6 +47,8 @@ export interface Session {
   destroy(): void;
   /** Codes of warnings since the last statement was sent. */
   warnings: string[];
+  /** What the server or the socket said when it ended. */
+  trouble: Error | undefined;
 }
 
 const INT8 = 20;
@@ -71,7 +77,8 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
     keepAliveInitialDelayMillis: 5_000,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     stream: () => socket,
-    types,
+    // Statements that belong together are sent together.
+    ...(options.isUsers ? { pipeline: true } : { types }),
   });
   let end = () => {};
   const ended = new Promise<void>((resolve) => {
@@ -82,6 +89,7 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
     ended,
     alive: true,
     warnings: [],
+    trouble: undefined,
     destroy() {
       session.alive = false;
       socket.destroy();
@@ -90,6 +98,7 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
   // Without a listener an error on an idle connection ends the process.
   client.on('error', (error) => {
     options.log.debug({ err: error.message }, 'postgres connection error');
+    session.trouble ??= error;
     session.destroy();
   });
   client.on('end', () => {
@@ -114,14 +123,19 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
   }
 }
 
+/** pg_temp last: nobody's temporary table may stand in for one of ours. */
+export const searchPath = ({ schema }: SessionOptions): string => `${schema}, pg_temp`;
+
+/** Settings by which the planner takes an index wherever there is one. */
+export const BY_INDEX = { enable_seqscan: 'off', enable_hashjoin: 'off', enable_mergejoin: 'off' };
+
 /** Sets what must never depend on how a server or role happens to be configured (reliability: deadlines). */
-async function prepareSession(client: pg.Client, options: SessionOptions): Promise<void> {
+export async function prepareSession(client: pg.Client, options: SessionOptions): Promise<void> {
   const settings: Record<string, string> = {
-    // pg_temp last: nobody's temporary table may stand in for one of ours.
-    search_path: `${options.schema}, pg_temp`,
+    ...(!options.isUsers && { search_path: searchPath(options) }),
     statement_timeout: `${STATEMENT_TIMEOUT_MS}ms`,
     lock_timeout: '2s',
-    idle_in_transaction_session_timeout: '5s',
+    idle_in_transaction_session_timeout: `${IDLE_MAX_MS}ms`,
     // The server gives up on a vanished client within about 11 s and frees its locks.
     tcp_keepalives_idle: '5',
     tcp_keepalives_interval: '2',
@@ -129,12 +143,7 @@ async function prepareSession(client: pg.Client, options: SessionOptions): Promi
     tcp_user_timeout: '10s',
     // Compiling a statement that takes milliseconds is never worth it.
     jit: 'off',
-    ...(options.indexPlans && {
-      plan_cache_mode: 'force_generic_plan',
-      enable_seqscan: 'off',
-      enable_hashjoin: 'off',
-      enable_mergejoin: 'off',
-    }),
+    ...(options.indexPlans && { plan_cache_mode: 'force_generic_plan', ...BY_INDEX }),
   };
   const { rows } = await client.query<{ sync: string; fsync: string; standby: boolean }>(
     `SELECT (SELECT count(set_config(name, value, false))

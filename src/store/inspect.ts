@@ -91,6 +91,12 @@ const deadLetter = (row: DeadLetterDbRow): DeadLetterRow => ({
 /** Ids are numbers written as text; anything else names nothing. */
 const isDeadLetterId = (id: string) => /^\d{1,15}$/.test(id);
 
+/** A family's rows lie side by side: '/' is what comes after '.', and no id has either. */
+function listed(children: ActorFilter['children']): string {
+  if (children === 'all') return 'true';
+  return children ? `id > $6 || '.' AND id < $6 || '/'` : `strpos(id, '.') = 0`;
+}
+
 /** Reads on connections of their own, so that no inspector can slow the engine down. */
 export class PostgresReadStore implements ReadStore {
   readonly #lane: Lane;
@@ -110,6 +116,7 @@ export class PostgresReadStore implements ReadStore {
       text: `SELECT ${SUMMARY} FROM actor
               WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR status = $2)
                 AND ($4::text IS NULL OR (state::jsonb #> $3::text[]) ? $4)
+                AND ${listed(filter.children)}
               ORDER BY updated_at DESC, type, id LIMIT $5`,
       values: [
         filter.type ?? null,
@@ -117,6 +124,7 @@ export class PostgresReadStore implements ReadStore {
         path?.slice(0, -1) ?? null,
         path?.at(-1) ?? null,
         listLimit(filter.limit),
+        ...(typeof filter.children === 'object' ? [filter.children.of] : []),
       ],
     });
     return rows.map(summary);

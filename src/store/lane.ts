@@ -8,7 +8,14 @@ import {
   type Session,
   type SessionOptions,
 } from './connection.ts';
-import { ConnectionLost, isConnectivity, isFull, isTransient, sqlState } from './pgErrors.ts';
+import {
+  ConnectionLost,
+  isConnectivity,
+  isFull,
+  isTransient,
+  isUnreplicated,
+  sqlState,
+} from './pgErrors.ts';
 
 export interface Statement {
   /** Prepared once for each session under this name. */
@@ -298,12 +305,6 @@ export class Lane {
     }
   }
 }
-
-/**
- * A cancelled wait for synchronous replication looks like success plus a warning (01000, or 57P01 at shutdown):
- * a failover may still lose it, so it is unknown. Our statements raise no other warnings.
- */
-const isUnreplicated = (code: string): boolean => code === '01000' || code === '57P01';
 
 /** Worth another attempt, for a statement that may run twice. */
 const isPassing = (error: unknown) => error instanceof ConnectionLost || isTransient(error);

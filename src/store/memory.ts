@@ -1,10 +1,11 @@
 import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
-import { invariant } from '../errors.ts';
+import { invariant, PerdureError } from '../errors.ts';
 import { wholeDelay } from './commit.ts';
 import type { ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import { type ActorState, byText, type ParkedState, type ShardState } from './memoryRead.ts';
+import { MemoryTransaction, type TestTransaction } from './memoryTransaction.ts';
 import type { ReadStore } from './read.ts';
 import {
   type Address,
@@ -21,6 +22,7 @@ import {
   type StoredTransition,
   type TimerKey,
 } from './store.ts';
+import type { StoreTransaction } from './userTransaction.ts';
 
 const MARK_EVERY_MS = 30_000;
 
@@ -30,6 +32,8 @@ export interface MemoryStoreOptions {
   shards?: number;
   /** Event ids that `recover` returns for each actor. */
   eventIdsMax?: number;
+  /** What stands in for Postgres where users have statements of their own. */
+  transaction?: (() => TestTransaction) | undefined;
 }
 
 /** The in-memory twin of the Postgres store, for simulation; one instance is shared by all nodes. */
@@ -39,12 +43,14 @@ export function createMemoryStore(options: MemoryStoreOptions): MemoryStore {
 
 export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   readonly #eventIdsMax: number;
+  readonly #transaction: (() => TestTransaction) | undefined;
   #deadLetterId = 0;
 
   constructor({
     clock,
     shards = SHARDS,
     eventIdsMax = LIMITS.eventIdsInMemory,
+    transaction,
   }: MemoryStoreOptions) {
     super(clock, {
       shards: Array.from({ length: shards }, (_, shard) => freeShard(shard)),
@@ -59,6 +65,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       marks: [],
     });
     this.#eventIdsMax = eventIdsMax;
+    this.#transaction = transaction;
   }
 
   async recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered> {
@@ -126,6 +133,23 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   }
 
   async commit(nodeId: string, commits: readonly ShardCommit[]): Promise<CommitResult> {
+    return this.#commit(nodeId, commits, () => {});
+  }
+
+  async begin(signal: AbortSignal): Promise<StoreTransaction> {
+    signal.throwIfAborted();
+    if (!this.#transaction)
+      throw new PerdureError(
+        'bad_options',
+        'There is nothing here to run transactions on: give testCluster the option transaction.',
+      );
+    return new MemoryTransaction(this.#transaction(), (nodeId, commit, before) =>
+      this.#commit(nodeId, [commit], before),
+    );
+  }
+
+  /** `before` runs when nothing can be refused any more; when it throws, nothing lands. */
+  #commit(nodeId: string, commits: readonly ShardCommit[], before: () => void): CommitResult {
     invariant(
       new Set(commits.map(({ shard }) => shard)).size === commits.length,
       'a shard appears twice in one commit',
@@ -141,6 +165,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     });
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
     this.#refuseDuplicates(passed);
+    if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
     return { committed: new Set(passed.map(({ shard }) => shard)), at };
   }

@@ -122,6 +122,7 @@ export class MemoryReadStore implements ReadStore {
       .filter((actor) => filter.type === undefined || actor.type === filter.type)
       .filter((actor) => filter.status === undefined || actor.status === filter.status)
       .filter((actor) => filter.state === undefined || isIn(parsed(actor.state), filter.state))
+      .filter(({ id }) => isListed(id, filter.children))
       .sort((a, b) => b.updatedAt - a.updatedAt || byText(a.type, b.type) || byText(a.id, b.id))
       .slice(0, listLimit(filter.limit))
       .map(summary);
@@ -328,3 +329,8 @@ const deadLetterRow = (row: DeadLetterState): DeadLetterRow => ({
   at: iso(row.at),
   redriven_at: isoOrNull(row.redrivenAt),
 });
+
+function isListed(id: string, children: ActorFilter['children']): boolean {
+  if (children === 'all') return true;
+  return children ? id.startsWith(`${children.of}.`) : !id.includes('.');
+}

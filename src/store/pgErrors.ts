@@ -45,6 +45,12 @@ export function isFull(error: unknown): boolean {
   return /^5[38]/.test(sqlState(error) ?? '');
 }
 
+/**
+ * A cancelled wait for synchronous replication looks like success plus a warning (01000, or 57P01 at shutdown):
+ * a failover may still lose it, so it is unknown. Our statements raise no other warnings.
+ */
+export const isUnreplicated = (code: string): boolean => code === '01000' || code === '57P01';
+
 /** The server answered: not with these credentials, not this database. Waiting does not help. */
 export function asWrongCredentials(error: unknown, databaseUrl: string): PerdureError | undefined {
   const code = sqlState(error);

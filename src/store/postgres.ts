@@ -30,7 +30,9 @@ import type {
   StoredTimer,
   StoredTransition,
 } from './store.ts';
+import { TransactionPool } from './transactionPool.ts';
 import { forgive, tryActors, tryMessages } from './trials.ts';
+import type { StoreTransaction } from './userTransaction.ts';
 
 /** Connections for loading actors, timers and outbox rows. */
 const LOAD_CONNECTIONS = 2;
@@ -119,6 +121,7 @@ export class PostgresStore implements Store {
   readonly #ownership: Lane;
   readonly #commits: Lane;
   readonly #loads: Lane;
+  readonly #transactions: TransactionPool;
   readonly #leases: Leases;
   readonly #clock: Clock;
   /** What this side knows of the node's lease; `at` is monotonic time, before the statement was sent. */
@@ -143,6 +146,7 @@ export class PostgresStore implements Store {
     this.#ownership = new Lane({ ...session, size: 1 });
     this.#commits = new Lane({ ...session, size: limits.commitsInFlight, indexPlans: true });
     this.#loads = new Lane({ ...session, size: LOAD_CONNECTIONS, indexPlans: true });
+    this.#transactions = new TransactionPool(session, limits.transactionsMax);
     this.#leases = new Leases(this.#lease, this.#ownership, () => clock.monotonic() >= calmAt);
   }
 
@@ -164,13 +168,14 @@ export class PostgresStore implements Store {
     return { state, since, error, reconnects };
   }
 
-  /** Statements that wait for a connection, by lane. */
-  waiting(): Record<'lease' | 'ownership' | 'commits' | 'loads', number> {
+  /** Statements that wait for a connection, by lane, and transactions that do. */
+  waiting(): Record<'lease' | 'ownership' | 'commits' | 'loads' | 'transactions', number> {
     return {
       lease: this.#lease.waiting,
       ownership: this.#ownership.waiting,
       commits: this.#commits.waiting,
       loads: this.#loads.waiting,
+      transactions: this.#transactions.waiting,
     };
   }
 
@@ -287,6 +292,10 @@ export class PostgresStore implements Store {
     return commit(this.#commits, nodeId, commits);
   }
 
+  begin(signal: AbortSignal): Promise<StoreTransaction> {
+    return this.#transactions.begin(signal);
+  }
+
   markLog(
     passed: readonly { shard: number; seq: number }[],
     replayWindowMs: number,
@@ -296,12 +305,14 @@ export class PostgresStore implements Store {
 
   /** Lets what is in flight end, then closes; calls that wait for Postgres are rejected. Does not unregister. */
   async close(): Promise<void> {
-    await Promise.all(this.#lanes().map((lane) => lane.close(CLOSE_GRACE_MS)));
+    const lanes = this.#lanes().map((lane) => lane.close(CLOSE_GRACE_MS));
+    await Promise.all([...lanes, this.#transactions.close()]);
   }
 
   /** Cuts every connection at once, as a killed process would; for tests of what the others do then. */
   destroy(): void {
     for (const lane of this.#lanes()) lane.destroy();
+    this.#transactions.destroy();
   }
 
   #lanes(): Lane[] {

@@ -34,6 +34,8 @@ export interface ActorFilter {
   status?: string;
   /** A state value or a prefix of its dotted path: `paying`, `open.waiting`. */
   state?: string;
+  /** Machines that other machines have invoked or spawned: of this root, or all of them; left out: none. */
+  children?: 'all' | { of: string };
   /** Default 50, at most 10,000. */
   limit?: number;
 }

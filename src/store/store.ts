@@ -7,6 +7,7 @@ import type {
   ShardNeeds,
   StoredParked,
 } from './elsewhere.ts';
+import type { StoreTransaction } from './userTransaction.ts';
 
 /**
  * The record of what happened, as the engine sees it. Intent-level: no SQL leaks out. Two implementations
@@ -17,6 +18,7 @@ import type {
  *  S2  A commit is one statement: all of a shard's part lands, or none of it.
  *  S3  `reclaim` waits behind a commit in flight (row lock); after it, an older epoch can never land.
  *  S4  A transition's (type, id, seq) exists at most once, whatever the epochs say.
+ *  S5  What a transaction has done lands with its commit, in one, or it never happened.
  */
 export interface Store {
   /** Registers this incarnation of a node and starts holding its session lock. */
@@ -90,6 +92,13 @@ export interface Store {
    * @throws Error when Postgres refused the statement: nothing landed.
    */
   commit(nodeId: string, commits: readonly ShardCommit[]): Promise<CommitResult>;
+
+  /**
+   * Begins a transaction for statements of the user's own, as soon as one of `transactionsMax` sessions is free; waits
+   * for Postgres when it is away.
+   * @throws when `signal` aborts
+   */
+  begin(signal: AbortSignal): Promise<StoreTransaction>;
 
   /**
    * Records with the time up to where every shard is done: its cursor, or `passed` for one that has nothing to do
@@ -206,6 +215,8 @@ export type ActorStatus = 'active' | 'done' | 'error' | 'stopped';
 export interface ActorWrite extends Address {
   /** Version of the actor type that wrote the snapshot. */
   version: string;
+  /** Of a machine that another one has: JSON array with one `src` for each level below the root. */
+  path: string | null;
   status: ActorStatus;
   /** State value as JSON: `"paying"`, `{"a":"b"}`. */
   state: string;
@@ -244,6 +255,7 @@ export type Origin =
   | 'actor'
   | 'invoke'
   | 'child'
+  | 'family'
   | 'timer'
   | 'self'
   | 'cancel'

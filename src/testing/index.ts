@@ -1,3 +1,4 @@
+export type { TestTransaction } from '../store/memoryTransaction.ts';
 export type { CrashOption, CrashPoint } from './crashPlan.ts';
 export type { EffectEntry } from './effectLog.ts';
 export { forEachCrash, type Scenario } from './forEachCrash.ts';
@@ -10,3 +11,4 @@ export {
   type TestClusterOptions,
   testCluster,
 } from './testCluster.ts';
+export { withTransactions } from './withTransactions.ts';

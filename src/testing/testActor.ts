@@ -1,8 +1,16 @@
-import type { AnyStateMachine, EventFromLogic, OutputFrom, SnapshotFrom } from 'xstate';
+import type {
+  AnyMachineSnapshot,
+  AnyStateMachine,
+  EventFromLogic,
+  OutputFrom,
+  SnapshotFrom,
+} from 'xstate';
 import { parse } from '../actors/codec.ts';
 import type { ActorType } from '../actors/define.ts';
-import { createStepScope } from '../actors/scope.ts';
-import { rehydrate } from '../actors/step.ts';
+import { machinesIn } from '../actors/envelope.ts';
+import { childRow } from '../actors/kin.ts';
+import { snapshotOf } from '../actors/kinRows.ts';
+import { childType } from '../actors/standIns.ts';
 import { PerdureError } from '../errors.ts';
 import type { ActorStatus, Address } from '../store/store.ts';
 import type { EffectEntry } from './effectLog.ts';
@@ -38,7 +46,6 @@ export class TestActor<M extends AnyStateMachine = AnyStateMachine> {
   readonly id: string;
   readonly #type: ActorType<string, M>;
   readonly #stage: Stage;
-  #snapshot: { seq: number; snapshot: SnapshotFrom<M> } | undefined;
 
   /** Made by `TestCluster.start` and `TestCluster.actor`. */
   constructor(type: ActorType<string, M>, id: string, stage: Stage) {
@@ -68,13 +75,22 @@ export class TestActor<M extends AnyStateMachine = AnyStateMachine> {
 
   /** The committed snapshot, as XState knows it. */
   get snapshot(): SnapshotFrom<M> {
-    const { seq, snapshot } = this.#row();
-    if (this.#snapshot?.seq !== seq) {
-      const scope = createStepScope({ type: this.type, id: this.id }, () => {});
-      const live = rehydrate(this.#type, scope, seq, snapshot);
-      this.#snapshot = { seq, snapshot: live.snapshot as unknown as SnapshotFrom<M> };
-    }
-    return this.#snapshot.snapshot;
+    const row = this.#row();
+    return snapshotOf(this.#type, row, (address) => this.#stage.store.row(address)) as never;
+  }
+
+  /**
+   * The machine that this one has invoked or spawned under that id, while its snapshot has it. Its history is its own.
+   * @throws PerdureError `not_found`
+   */
+  child(id: string): TestActor {
+    const row = this.#row();
+    const startedBy = machinesIn(row.snapshot)[id];
+    const { src } = (this.snapshot as AnyMachineSnapshot).children[id] ?? {};
+    const type = typeof src === 'string' ? childType(this.#type, src) : undefined;
+    if (startedBy === undefined || !type)
+      throw new PerdureError('not_found', `${this.type}/${this.id} has no machine ${id} now.`);
+    return new TestActor(type, childRow(this, id, startedBy).id, this.#stage);
   }
 
   /** The state value. */

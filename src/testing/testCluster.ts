@@ -11,6 +11,7 @@ import { assertToken, subjects } from '../bus/subjects.ts';
 import { LIMITS, type Limits, namespace, resolveLimits } from '../config.ts';
 import { type ErrorCode, PerdureError } from '../errors.ts';
 import { createLogger } from '../log.ts';
+import type { TestTransaction } from '../store/memoryTransaction.ts';
 import type { Address } from '../store/store.ts';
 import { type CrashOption, CrashPlan, type CrashPoint } from './crashPlan.ts';
 import { type EffectEntry, EffectLog } from './effectLog.ts';
@@ -30,6 +31,11 @@ export interface TestClusterOptions {
   /** `every-commit`: actors that can leave memory leave after each commit. Default: after 10 s, as in production. */
   passivate?: 'as-usual' | 'every-commit';
   limits?: Partial<Limits>;
+  /**
+   * Begins what stands in for Postgres in `fromTransaction`. What it commits is committed with the actor's transition, or
+   * neither is, wherever the node dies. Default: none, and such invokes fail.
+   */
+  transaction?: () => TestTransaction;
   /** How long `settle` waits for what user code does outside of this process, real ms. Default 2,000. */
   realWaitMs?: number;
 }
@@ -57,7 +63,7 @@ export class TestCluster {
   readonly #store: RecordStore;
   readonly #log: MemoryLog;
   readonly #client: MemoryBus;
-  readonly #parts: NodeParts;
+  #parts: NodeParts;
   readonly #plan: CrashPlan;
   readonly #effects = new EffectLog();
   readonly #emitted: EmittedEntry[] = [];
@@ -80,7 +86,8 @@ export class TestCluster {
     this.#plan = new CrashPlan(crash);
     this.#time = new VirtualTime(seed);
     const ns = namespace();
-    this.#store = new RecordStore({ clock: this.#time.world, shards: SHARDS });
+    const { transaction } = options;
+    this.#store = new RecordStore({ clock: this.#time.world, shards: SHARDS, transaction });
     this.#log = createMemoryLog({ clock: this.#time.rounds, shards: SHARDS, namespace: ns });
     this.#client = this.#log.connect();
     this.#client.listen(subjects.transition(ns, '*', '*'), (_, body) => this.#hear(body));
@@ -194,6 +201,23 @@ export class TestCluster {
   async crash(): Promise<void> {
     await this.#ready();
     this.#node?.die();
+    await this.settle();
+  }
+
+  /**
+   * The node is shut down, and another one started that knows these actors instead: what a deploy does. Actors of versions it
+   * has a `migrate` for are taken over when it opens them.
+   * @throws PerdureError `bad_options`
+   */
+  async deploy(actors: readonly ActorType[]): Promise<void> {
+    const registry = new Registry(actors);
+    await this.settle();
+    const node = this.#node;
+    if (node?.alive) {
+      await this.#during(node.engine.stop());
+      await node.close();
+    }
+    this.#parts = { ...this.#parts, registry };
     await this.settle();
   }
 

@@ -8,6 +8,7 @@ import type { Clock } from '../clock.ts';
 import type { Limits } from '../config.ts';
 import type { Logger } from '../log.ts';
 import type { CommitResult, ShardCommit, Store } from '../store/store.ts';
+import type { StoreTransaction } from '../store/userTransaction.ts';
 import { VERSION } from '../version.ts';
 import type { CrashPlan } from './crashPlan.ts';
 import type { EffectLog } from './effectLog.ts';
@@ -108,7 +109,10 @@ export class TestNode {
     const { store, time } = this.#parts;
     return new Proxy<Store>(store, {
       get: (_, name: keyof Store) => {
-        if (name === 'commit') return this.#commit.bind(this);
+        if (name === 'commit')
+          return (nodeId: string, commits: readonly ShardCommit[]) =>
+            this.#commit(() => store.commit(nodeId, commits));
+        if (name === 'begin') return this.#begin.bind(this);
         return async (...args: unknown[]) => {
           if (!this.#alive) return NEVER;
           time.touch();
@@ -119,15 +123,31 @@ export class TestNode {
     });
   }
 
-  async #commit(nodeId: string, commits: readonly ShardCommit[]): Promise<CommitResult> {
-    const { store, time, plan, passivatesAlways } = this.#parts;
+  async #begin(signal: AbortSignal): Promise<StoreTransaction> {
+    const { store, time } = this.#parts;
+    if (!this.#alive) return NEVER;
+    time.touch();
+    const transaction = await store.begin(signal);
+    return new Proxy(transaction, {
+      get: (_, name: keyof StoreTransaction) => {
+        if (name === 'commit')
+          return (nodeId: string, commit: ShardCommit) =>
+            this.#commit(() => transaction.commit(nodeId, commit));
+        const value = transaction[name];
+        return typeof value === 'function' ? value.bind(transaction) : value;
+      },
+    });
+  }
+
+  async #commit(send: () => Promise<CommitResult>): Promise<CommitResult> {
+    const { time, plan, passivatesAlways } = this.#parts;
     if (!this.#alive) return NEVER;
     time.touch();
     if (plan.diesBefore()) {
       this.die();
       return NEVER;
     }
-    const result = await store.commit(nodeId, commits);
+    const result = await send();
     if (plan.diesAfter()) this.die();
     if (!this.#alive) return NEVER;
     // Behind what the commit causes, and ahead of the next turn.

@@ -42,6 +42,7 @@ conform([
   defineCase({
     name: 'a delayed raise under an id that is waiting already',
     differs: { views: 'the new one takes the place of the old one; under XState both fire' },
+    twoTimersOfOneId: true,
     machine: () =>
       setup({
         types: {

@@ -4,9 +4,9 @@ import { type CrashPoint, testCluster } from '../../src/testing/index.ts';
 import { randomFrom } from '../support/cluster.ts';
 import { seed } from '../support/services.ts';
 import type { Case, Trace } from './support/case.ts';
-import { runOn, withoutLoss } from './support/compare.ts';
 import { runPlain } from './support/plain.ts';
 import { randomCase } from './support/randomMachine.ts';
+import { runOn, withoutLoss } from './support/run.ts';
 
 // Machines, events and crashes by chance; XState alone says what should come of it: `npm run property`, with
 // PERDURE_TEST_CASES=100000 for more. Not part of `npm test` yet: about one machine in 200 is still otherwise, where several

@@ -4,7 +4,6 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/conformance/property.test.ts'],
-    globalSetup: ['test/support/globalSetup.ts'],
     pool: 'forks',
     retry: 0,
   },

@@ -83,6 +83,106 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
     });
   });
 
+  describe(`${name}: transactions`, () => {
+    const { signal } = new AbortController();
+
+    test('what it has done lands with its commit, and not before (S5)', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      const { notes } = cluster;
+      const transaction = await store.begin(signal);
+      await notes.add(transaction.tx, 'a');
+      await notes.add(transaction.tx, 'b');
+      await transaction.close();
+      expect(await notes.read()).toEqual([]);
+      const before = await store.commit(nodeId, [part(shard(3))]);
+      await cluster.wait(20);
+      const { committed, at } = await transaction.commit(nodeId, {
+        ...part({ ...shard(3), commitNo: 1 }),
+        cursor: 41,
+        actors: [actor('a', 1)],
+        transitions: [transition('a', 1)],
+        timersArmed: [timer('a', 't', { delayMs: 1_500 })],
+      });
+      expect(committed).toEqual(new Set([3]));
+      expect(await notes.read()).toEqual(['a', 'b']);
+      // Deadlines count from the commit, however long ago it began.
+      expect(at).toBeGreaterThanOrEqual(before.at + 20);
+      const { timers } = await store.recover([3], 60_000);
+      expect(timers).toMatchObject([{ fireAt: at + 1_500 }]);
+      expect(await store.transitions(address('a'), 1, 10)).toMatchObject([{ seq: 1, at }]);
+      const rows = await cluster.reads.shards();
+      expect(rows[3]).toMatchObject({ cursor: 41, commit_no: 2 });
+    });
+
+    test('of one that is abandoned nothing is left, and it takes nothing more', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      const transaction = await store.begin(signal);
+      await cluster.notes.add(transaction.tx, 'a');
+      transaction.abandon();
+      await expect(cluster.notes.add(transaction.tx, 'b')).rejects.toMatchObject({
+        code: 'bad_transaction',
+      });
+      await expect(transaction.close()).rejects.toMatchObject({ code: 'bad_transaction' });
+      await expect(transaction.commit(nodeId, part(shard(0)))).rejects.toThrow();
+      transaction.abandon();
+      expect(await cluster.notes.read()).toEqual([]);
+      expect((await cluster.reads.shards())[0]).toMatchObject({ commit_no: 0 });
+    });
+
+    test.each(['epoch', 'commitNo'] as const)(
+      'one of another %s is undone (S1, S5)',
+      async (which) => {
+        const { store, nodeId, shard, cluster } = await setupOwner();
+        const transaction = await store.begin(signal);
+        await cluster.notes.add(transaction.tx, 'a');
+        await transaction.close();
+        const commit = part(shard(0), {
+          actors: [actor('a', 1)],
+          transitions: [transition('a', 1)],
+        });
+        const { committed } = await transaction.commit(nodeId, {
+          ...commit,
+          [which]: commit[which] + 1,
+        });
+        expect(committed).toEqual(new Set());
+        expect(await cluster.notes.read()).toEqual([]);
+        expect(await store.transitions(address('a'), 1, 10)).toEqual([]);
+      },
+    );
+
+    test('when its commit is refused both are undone', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      await store.commit(nodeId, [part(shard(0), { transitions: [transition('a', 1)] })]);
+      const transaction = await store.begin(signal);
+      await cluster.notes.add(transaction.tx, 'a');
+      await transaction.close();
+      const again = part({ ...shard(0), commitNo: 1 }, { transitions: [transition('a', 1)] });
+      await expect(transaction.commit(nodeId, again)).rejects.toThrow(/duplicate/);
+      expect(await cluster.notes.read()).toEqual([]);
+      expect((await cluster.reads.shards())[0]).toMatchObject({ commit_no: 1 });
+    });
+
+    test('once its commit is under way it is not abandoned', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      const transaction = await store.begin(signal);
+      await cluster.notes.add(transaction.tx, 'a');
+      await expect(transaction.commit(nodeId, part(shard(0)))).rejects.toThrow();
+      await transaction.close();
+      await expect(cluster.notes.add(transaction.tx, 'b')).rejects.toThrow();
+      const landed = transaction.commit(nodeId, part(shard(0)));
+      transaction.abandon();
+      expect((await landed).committed).toEqual(new Set([0]));
+      expect(await cluster.notes.read()).toEqual(['a']);
+    });
+
+    test('nobody who has given up gets one', async () => {
+      const { store } = await setupOwner();
+      const stop = new AbortController();
+      stop.abort(new Error('given up'));
+      await expect(store.begin(stop.signal)).rejects.toThrow('given up');
+    });
+  });
+
   describe(`${name}: commits`, () => {
     test('a commit writes the actor, its transition, timers and outbox, and advances the cursor', async () => {
       const { store, nodeId, shard, cluster } = await setupOwner();

@@ -7,6 +7,8 @@ import { openSession } from '../../src/store/connection.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { openReadStore, openStore, type StoreOptions } from '../../src/store/postgres.ts';
 import { type OpenedShard, StoreUnknown } from '../../src/store/store.ts';
+import type { Transaction } from '../../src/store/userTransaction.ts';
+import { startCutProxy } from '../support/cutProxy.ts';
 import { eventually, freshDatabase, startOwnServices } from '../support/services.ts';
 import { actor, address, message, nodeInfo, part, timer, transition } from './storeFixtures.ts';
 import { startProxy } from './storeProxy.ts';
@@ -329,8 +331,14 @@ describe('schema', () => {
     const results = await Promise.all(
       Array.from({ length: 6 }, () => migrate({ ...options(), namespace: space })),
     );
-    const files = ['0001_initial.sql', '0002_cluster.sql', '0003_versions.sql', '0004_parked.sql'];
-    expect(results.flatMap(({ applied }) => applied)).toEqual(files);
+    const files = [
+      '0001_initial.sql',
+      '0002_cluster.sql',
+      '0003_versions.sql',
+      '0004_parked.sql',
+      '0005_families.sql',
+    ];
+    expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
   });
 
@@ -388,7 +396,7 @@ describe('schema', () => {
     );
     expect(Object.fromEntries(rows.map((row) => [row.table_name, row.columns]))).toEqual({
       actors:
-        'type id status state version seq shard epoch tags output error created_at updated_at',
+        'type id status state version seq shard epoch tags output error created_at updated_at parent path',
       dead_letters:
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
       nodes: 'node_id name host pid version started_at expires_at live shards draining nats_ok',
@@ -481,3 +489,158 @@ test('plans made on empty tables still go by index when the tables have grown', 
   // A handful for each statement; walking a whole index would be thousands.
   expect(after.fetched - before.fetched).toBeLessThan(20 * 30);
 }, 60_000);
+
+describe('transactions of the user', () => {
+  const { signal } = new AbortController();
+  const last = async (tx: Transaction, sql: string) =>
+    Object.values((await tx.query(sql)).rows[0] ?? {})[0];
+
+  test('statements find what the database says, not what is ours, and leave nothing for the next', async () => {
+    const { store, nodeId, shards } = await setup({
+      limits: resolveLimits({ transactionsMax: 1 }),
+    });
+    const first = await store.begin(signal);
+    expect(await last(first.tx, 'SHOW search_path')).toBe('"$user", public');
+    expect(await last(first.tx, 'SELECT 1::int8')).toBe('1');
+    for (const sql of [
+      `SET search_path = elsewhere`,
+      `SET statement_timeout = 0`,
+      `SET synchronous_commit = off`,
+      `PREPARE commit_1 AS SELECT 1`,
+      `CREATE TEMP TABLE shard (shard int)`,
+    ])
+      await first.tx.query(sql);
+    const pid = await last(first.tx, 'SELECT pg_backend_pid()');
+    await first.close();
+    expect((await first.commit(nodeId, part(shards[0] as OpenedShard))).committed).toEqual(
+      new Set([0]),
+    );
+    const second = await store.begin(signal);
+    expect(await last(second.tx, 'SELECT pg_backend_pid()')).toBe(pid);
+    expect(await last(second.tx, 'SHOW search_path')).toBe('"$user", public');
+    expect(await last(second.tx, 'SHOW statement_timeout')).toBe('5s');
+    expect(await last(second.tx, 'SHOW synchronous_commit')).toBe('on');
+    second.abandon();
+  });
+
+  test('whoever comes when all sessions are taken waits, in order, or gives up', async () => {
+    const { store } = await setup({ limits: resolveLimits({ transactionsMax: 2 }) });
+    const open = [await store.begin(signal), await store.begin(signal)];
+    const stop = new AbortController();
+    const gone = store.begin(stop.signal);
+    const third = store.begin(signal);
+    const fourth = store.begin(signal);
+    expect(store.waiting().transactions).toBe(3);
+    stop.abort(new Error('given up'));
+    await expect(gone).rejects.toThrow('given up');
+    open[0]?.abandon();
+    const got = await third;
+    expect(store.waiting().transactions).toBe(1);
+    got.abandon();
+    open[1]?.abandon();
+    (await fourth).abandon();
+  });
+
+  test.each([
+    'COMMIT',
+    ' -- a comment\n /* and /* another */ */ ; commit and chain',
+    'END',
+    'rollback',
+    'ABORT',
+    'BEGIN',
+    'START  TRANSACTION',
+    `PREPARE TRANSACTION 'x'`,
+  ])('%s is refused', async (sql) => {
+    const { store } = await setup();
+    const transaction = await store.begin(signal);
+    await expect(transaction.tx.query(sql)).rejects.toMatchObject({ code: 'bad_transaction' });
+    transaction.abandon();
+  });
+
+  test('a savepoint is not the end, and two statements are not one', async () => {
+    const { store, nodeId, shards } = await setup();
+    const transaction = await store.begin(signal);
+    const { tx } = transaction;
+    await tx.query('SAVEPOINT one');
+    await expect(tx.query('SELECT 1 / 0')).rejects.toMatchObject({ code: '22012' });
+    await tx.query('ROLLBACK TO one');
+    await tx.query('ROLLBACK WORK TO SAVEPOINT one');
+    await tx.query('RELEASE one');
+    await tx.query('SAVEPOINT two');
+    await expect(tx.query('SELECT 1; COMMIT')).rejects.toMatchObject({ code: '42601' });
+    await tx.query('ROLLBACK TO two');
+    await expect(tx.query('DO $$ BEGIN COMMIT; END $$')).rejects.toMatchObject({ code: '2D000' });
+    await tx.query('ROLLBACK TO two');
+    await transaction.close();
+    const { committed } = await transaction.commit(nodeId, part(shards[0] as OpenedShard));
+    expect(committed).toEqual(new Set([0]));
+  });
+
+  test('one that was made read-only cannot be committed', async () => {
+    const { store } = await setup();
+    const transaction = await store.begin(signal);
+    await transaction.tx.query('SET TRANSACTION READ ONLY');
+    await expect(transaction.close()).rejects.toMatchObject({ code: 'bad_transaction' });
+    transaction.abandon();
+  });
+
+  test('a session whose server ends it is replaced, and says that it may run again', async () => {
+    const { store, space } = await setup();
+    const transaction = await store.begin(signal);
+    await terminate(space, `state = 'idle in transaction'`);
+    await expect(transaction.tx.query('SELECT 1')).rejects.toMatchObject({
+      code: 'store_unavailable',
+    });
+    expect(transaction.mayRunAgain).toBe(true);
+    transaction.abandon();
+    const next = await store.begin(signal);
+    expect(await last(next.tx, 'SELECT 1')).toBe(1);
+    next.abandon();
+  });
+
+  test('a node that stops between the last statement and COMMIT holds nobody up for long, and undoes it', async () => {
+    const proxy = await startCutProxy(database.url);
+    closers.push(() => proxy.close());
+    const { store, nodeId, shards, space, open } = await setup({ databaseUrl: proxy.url });
+    const shard = shards[0] as OpenedShard;
+    const transaction = await store.begin(signal);
+    await transaction.tx.query('CREATE TABLE of_a_node_that_stops (n int)');
+    await transaction.close();
+    const stopped = new Promise<void>((stop) =>
+      proxy.cut('stall', (name) => name === 'COMMIT', 1, stop),
+    );
+    const commit = transaction.commit(
+      nodeId,
+      part(shard, { actors: [actor('a', 1)], transitions: [transition('a', 1)] }),
+    );
+    const failed = commit.catch((error: unknown) => error);
+    await stopped;
+    // The lock on the shard's row is held until Postgres gives up on it.
+    const other = await open({ databaseUrl: database.url });
+    await eventually(
+      async () => {
+        const { rows } = await admin.query(
+          `SELECT FROM pg_stat_activity WHERE application_name = $1 AND state = 'idle in transaction'`,
+          [`perdure node ${space.name}`],
+        );
+        return rows.length === 1;
+      },
+      { what: 'the statement has been executed' },
+    );
+    const from = performance.now();
+    expect(await other.store.reclaim(nodeId, [shard])).toMatchObject([{ commitNo: 0, epoch: 2 }]);
+    expect(performance.now() - from).toBeLessThan(8_000);
+    expect(await failed).toBeInstanceOf(StoreUnknown);
+    const { rows } = await admin.query(`SELECT to_regclass('of_a_node_that_stops') AS made`);
+    expect(rows).toEqual([{ made: null }]);
+    expect(await other.store.load([address('a')], 1)).toEqual([]);
+  });
+
+  test('what is under way when it is abandoned is cut off', async () => {
+    const { store } = await setup();
+    const transaction = await store.begin(signal);
+    const sleeping = transaction.tx.query('SELECT pg_sleep(4)');
+    transaction.abandon();
+    await expect(sleeping).rejects.toMatchObject({ code: 'store_unavailable' });
+  });
+});

@@ -14,6 +14,7 @@ import type {
   TimerWrite,
   TransitionWrite,
 } from '../../src/store/store.ts';
+import type { Transaction } from '../../src/store/userTransaction.ts';
 
 /** One node's view of the store under test. */
 export interface StoreNode {
@@ -28,9 +29,18 @@ export interface StoreCluster {
   /** Registers a node; `leaseMs` is one minute unless told, and the id a new one. */
   node(leaseMs?: number, nodeId?: string, opens?: readonly OpenedVersion[]): Promise<StoreNode>;
   reads: ReadStore;
+  /** A table of the user's, which statements of a transaction write to. */
+  notes: Notes;
   /** Lets time pass on the database's clock. */
   wait(ms: number): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Notes {
+  /** Adds one. */
+  add(tx: Transaction, note: string): Promise<unknown>;
+  /** Those that are committed. */
+  read(): Promise<string[]>;
 }
 
 export const nodeInfo = (nodeId: string, opens?: readonly OpenedVersion[]): NodeInfo => ({
@@ -49,6 +59,7 @@ export const actor = (id: string, seq: number, more: Partial<ActorWrite> = {}): 
   type: 'order',
   id,
   version: '1',
+  path: null,
   status: 'active',
   state: '"paying"',
   tags: '[]',

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { cutToday, goneToday, movedToday, sameToday } from '../support/actorsCheck.ts';
+import { nest } from '../support/actorsCheckFamily.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import { eventually } from '../support/services.ts';
 
@@ -20,9 +21,14 @@ interface Ran {
   stderr: string;
 }
 
-function perdure(...args: string[]): Promise<Ran> {
+/** Objects among the arguments are for the environment. */
+function perdure(...given: (string | Record<string, string>)[]): Promise<Ran> {
   const { databaseUrl, namespace } = world;
-  const env = { ...process.env, PERDURE_DATABASE_URL: databaseUrl, PERDURE_NAMESPACE: namespace };
+  const args = given.filter((arg) => typeof arg === 'string');
+  const env = Object.assign(
+    { ...process.env, PERDURE_DATABASE_URL: databaseUrl, PERDURE_NAMESPACE: namespace },
+    ...given.filter((arg) => typeof arg === 'object'),
+  );
   return new Promise((done) => {
     execFile(
       process.execPath,
@@ -52,6 +58,7 @@ beforeAll(async () => {
       await world.client.start(type, { id: `x${n}`, until: 'committed' });
       await world.client.send(type, `x${n}`, { type: event as 'A' }, { until: 'committed' });
     }
+  await world.client.send('same', 'x0', { type: 'TYPO' }, { until: 'committed' });
   await node.stop();
 });
 
@@ -96,6 +103,18 @@ test('says what a deploy would do to each actor, and fails', async () => {
     'cut a': 'nothing here knows version 1 of cut or migrates from it',
     'gone a': 'there is no type gone here',
   });
+});
+
+test('with --events, what was sent and no state handles; it is no error', async () => {
+  const ran = await perdure('check', TODAY, '--events', '--json');
+  expect(ran).toMatchObject({ code: 0, stderr: '' });
+  expect(lines(ran).filter(({ level }) => level === 'note')).toEqual([
+    expect.objectContaining({
+      type: 'same',
+      version: '1',
+      problem: 'was sent 1 × "TYPO", which no state handles',
+    }),
+  ]);
 });
 
 test('a table for people', async () => {
@@ -149,6 +168,7 @@ describe('without a database', () => {
   test('a wrong question ends with 2', async () => {
     expect(await perdure('check', 'nowhere.ts', '--static')).toMatchObject({ code: 2 });
     expect(await perdure('check')).toMatchObject({ code: 2 });
+    expect(await perdure('check', TODAY, '--static', '--events')).toMatchObject({ code: 2 });
     expect(await perdure('ls', '--parked', '--status', 'done')).toMatchObject({ code: 2 });
   });
 });
@@ -166,4 +186,30 @@ test('perdure ls --parked shows what no node opens', async () => {
   expect(stdout).toMatch(
     /^TYPE +VERSION +ACTORS +OPENED BY +WAITING +MESSAGES +SINCE\ngone +1 +5 +0 of 1 nodes +0 +0 +-\n$/,
   );
+});
+
+test('machines that others have are looked at, too, each by its own states', async () => {
+  const node = await world.node([nest]);
+  await world.client.start(nest, { id: 'n', until: 'committed' });
+  await world.client.send(nest, 'n', { type: 'STEP' }, { until: 'committed' });
+  await node.stop();
+  const file = 'test/support/actorsCheckFamily.ts';
+  const eggs = async (env: Record<string, string>) =>
+    lines(await perdure('check', file, '--json', env))
+      .filter(({ path }) => path === '["egg"]')
+      .map(({ state, actors, verdict, reason }) => ({ state, actors, verdict, reason }));
+  const fine = { state: 'warm', actors: 1, verdict: 'fine', reason: '' };
+  expect(await eggs({})).toEqual([{ ...fine, state: 'cracked' }, fine]);
+  expect(await eggs({ CHANGED: '1' })).toEqual([
+    {
+      state: 'cracked',
+      actors: 1,
+      verdict: 'orphaned',
+      reason: expect.stringContaining('there is no state "cracked" in #egg'),
+    },
+    fine,
+  ]);
+  const { stdout } = await perdure('check', file, { CHANGED: '1' });
+  expect(stdout).toMatch(/nest › egg +1 +cracked +1 +orphaned/);
+  expect(stdout).toMatch(/#egg\.bird is a dead end/);
 });

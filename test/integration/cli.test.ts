@@ -70,6 +70,7 @@ beforeAll(async () => {
     '0002_cluster.sql',
     '0003_versions.sql',
     '0004_parked.sql',
+    '0005_families.sql',
   ]);
   await runNode([order]);
 });

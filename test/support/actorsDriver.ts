@@ -2,9 +2,10 @@ import type { AnyActorRef, EventObject } from 'xstate';
 import { parse, stringify } from '../../src/actors/codec.ts';
 import type { ActorType } from '../../src/actors/define.ts';
 import { isAct } from '../../src/actors/effects.ts';
+import { rehydrate } from '../../src/actors/envelope.ts';
 import { stepAgain, timerEventId } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import { firstStep, type Live, nextStep, rehydrate, type Step } from '../../src/actors/step.ts';
+import { firstStep, type Live, nextStep, type Step } from '../../src/actors/step.ts';
 import { LIMITS } from '../../src/config.ts';
 import type { Origin, StoredTransition } from '../../src/store/store.ts';
 
@@ -174,6 +175,7 @@ export class ActorDriver {
         case 'tell':
           this.told.push({ to: effect.invokeId, event: effect.event });
           break;
+        case 'due':
         case 'log':
           break;
         default:

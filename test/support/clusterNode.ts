@@ -1,4 +1,5 @@
 import { loadActorTypes } from '../../src/cli/actorFile.ts';
+import { loadCodec } from '../../src/cli/codecFile.ts';
 import { createLogger } from '../../src/log.ts';
 import { createNode } from '../../src/node.ts';
 
@@ -7,8 +8,10 @@ import { createNode } from '../../src/node.ts';
 process.stdin.once('end', () => process.exit(1)).resume();
 const actors = await loadActorTypes(process.argv[2] as string);
 const { PERDURE_TEST_NAME: name, PERDURE_TEST_REPLICAS: replicas } = process.env;
+const codec = await loadCodec({});
 const node = createNode({
   actors,
+  ...(codec && { codec }),
   ...(name === undefined ? {} : { name }),
   ...(replicas === undefined ? {} : { replicas: Number(replicas) }),
   limits: JSON.parse(process.env.PERDURE_TEST_LIMITS ?? '{}'),

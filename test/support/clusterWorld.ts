@@ -9,6 +9,7 @@ import { shardOf } from '../../src/bus/subjects.ts';
 import { createClient, type PerdureClient } from '../../src/client.ts';
 import { type Limits, SHARDS } from '../../src/config.ts';
 import { createNode, type PerdureNode } from '../../src/node.ts';
+import type { TextCodec } from '../../src/textCodec.ts';
 import {
   type LogLine,
   type NodeProcess,
@@ -60,7 +61,7 @@ export interface World extends Place {
   node(
     actors: readonly ActorType[],
     limits?: Partial<Limits>,
-    place?: Partial<Place>,
+    place?: Partial<Place> & { codec?: TextCodec },
   ): Promise<PerdureNode>;
   /** A node in a process of its own. */
   spawn(
@@ -158,7 +159,16 @@ export async function openWorld(
       return push(...more);
     };
     const { databaseUrl, natsUrl: nats, namespace } = { ...world, ...place };
-    const node = createNode({ actors, limits, logger, databaseUrl, natsUrl: nats, namespace });
+    const { codec } = place;
+    const node = createNode({
+      actors,
+      limits,
+      logger,
+      databaseUrl,
+      natsUrl: nats,
+      namespace,
+      ...(codec && { codec }),
+    });
     await node.start();
     nodes.push(node);
     return node;

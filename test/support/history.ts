@@ -1,18 +1,17 @@
 import { Client } from 'pg';
+import { ABANDON, abandonStep } from '../../src/actors/abandon.ts';
+import { questionOf } from '../../src/actors/asks.ts';
+import type { Child } from '../../src/actors/children.ts';
 import { parse } from '../../src/actors/codec.ts';
 import type { ActorType } from '../../src/actors/define.ts';
 import { idempotencyKey, isAct } from '../../src/actors/effects.ts';
+import type { Envelope } from '../../src/actors/envelope.ts';
+import { childRow, isChildRow, parentOf, rootOf } from '../../src/actors/kin.ts';
+import { typeAt } from '../../src/actors/kinRows.ts';
 import { migrateStep } from '../../src/actors/migrate.ts';
 import { isMigration, stepAgain } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import {
-  type Envelope,
-  firstStep,
-  type Live,
-  nextStep,
-  SEND,
-  type Step,
-} from '../../src/actors/step.ts';
+import { firstStep, type Live, nextStep, SEND, type Step } from '../../src/actors/step.ts';
 import { OUTBOX_HEADER, shardOf } from '../../src/bus/subjects.ts';
 import { LIMITS, namespace, SHARDS } from '../../src/config.ts';
 import { ERRORS } from '../../src/errors.ts';
@@ -179,7 +178,7 @@ class Judge {
   /** Messages committed transitions sent, by id. */
   readonly #sent = new Map<string, { to: string; body: string }>();
   /** Invokes committed transitions started, by idempotency key. */
-  readonly #invokes = new Map<string, { at: number; settled: boolean }>();
+  readonly #invokes = new Map<string, { at: number; settled: boolean; asks: boolean }>();
   /** Delay of each arming, ms. */
   readonly #delays = new Map<string, number>();
   readonly #fired: HistoryReport['fired'] = [];
@@ -203,6 +202,7 @@ class Judge {
     for (const key of new Set([...this.#rows.keys(), ...this.#logs.keys()])) this.#checkActor(key);
     this.#checkWriters();
     this.#checkMessages();
+    this.#checkFamilies();
     this.#checkTimers();
     this.#checkExpected();
     this.#checkJournal();
@@ -261,7 +261,7 @@ class Judge {
       this.#violation(`${key}: the row's snapshot is not the last transition's`);
     if (last && row.state !== last.toState)
       this.#violation(`${key}: the row's state ${row.state} is not ${last.toState}`);
-    if (row.shard !== shardOf(row.type, row.id, SHARDS))
+    if (row.shard !== shardOfRow(row))
       this.#violation(`${key}: is in shard ${row.shard}, the subject says another`);
     if (log.every((transition, index) => transition.seq === index + 1)) this.#replay(key, row, log);
   }
@@ -277,9 +277,10 @@ class Judge {
     for (const [index, transition] of log.entries()) {
       const name = `${key}#${transition.seq}`;
       const envelope = JSON.parse(transition.snapshot) as Envelope;
-      const type = types.find(
+      const root = types.find(
         (known) => known.name === transition.type && known.version === envelope.version,
       );
+      const type = root && typeAt(root, envelope.path ?? []);
       if (!type) return this.#violation(`${name}: no type ${transition.type}@${envelope.version}`);
       const previous = log[index - 1];
       try {
@@ -290,7 +291,7 @@ class Judge {
         const event = parse(transition.event) as { input?: unknown };
         const again: Step =
           folded === undefined
-            ? firstStep(type, address, folding, event.input, LIMITS)
+            ? firstStep(type, address, folding, event.input, LIMITS, envelope.path)
             : stepOn(type, address, folding, folded, transition);
         this.#compare(name, 'folded from the start', transition, again);
         folded = again.live;
@@ -324,8 +325,9 @@ class Judge {
     previous: StoredTransition | undefined,
   ): void {
     const { seq } = transition;
+    // Answers are results of invokes, and as such in the history.
     for (const { index, to, body } of step.messages)
-      this.#sent.set(`${key}/${seq}/${index}`, { to: addressKey(to), body });
+      if (!to.invoke) this.#sent.set(`${key}/${seq}/${index}`, { to: addressKey(to), body });
     if (transition.origin === 'timer' && transition.eventType === SEND) {
       const { to, event } = JSON.parse(transition.event) as { to?: Address; event: unknown };
       const body = JSON.stringify(event);
@@ -335,7 +337,11 @@ class Judge {
       this.#delays.set(`${key}/${seq}/${timerId}`, delayMs);
     for (const effect of step.effects) {
       if (effect.kind === 'invoke') {
-        const invoke = { at: transition.at, settled: false };
+        const { logic, _snapshot } = effect.child as Child;
+        // Asking is no work of a process: nothing of it is in the journal.
+        const asks =
+          questionOf(logic, _snapshot.input, transition, { id: '', seq: 0 }) !== undefined;
+        const invoke = { at: transition.at, settled: false, asks };
         this.#invokes.set(idempotencyKey(transition, effect.invokeId, effect.seq), invoke);
       }
       if (effect.kind === 'action' && this.#options.capture)
@@ -383,7 +389,7 @@ class Judge {
   #checkWriters(): void {
     const writers = new Map<string, string>();
     for (const { type, id, epoch, nodeId } of this.#history.transitions) {
-      const shard = shardOf(type, id, SHARDS);
+      const shard = shardOfRow({ type, id });
       const writer = writers.get(`${shard}@${epoch}`);
       if (writer === undefined) writers.set(`${shard}@${epoch}`, nodeId);
       else if (writer !== nodeId)
@@ -394,7 +400,7 @@ class Judge {
     for (const { type, id, seq, epoch } of [...this.#history.transitions].sort(
       (a, b) => a.at - b.at || a.epoch - b.epoch,
     )) {
-      const shard = shardOf(type, id, SHARDS);
+      const shard = shardOfRow({ type, id });
       const newest = reached.get(shard) ?? 0;
       if (epoch < newest)
         this.#violation(
@@ -404,7 +410,7 @@ class Judge {
     }
     const shards = new Map(this.#history.shards.map((row) => [row.shard, row]));
     for (const { type, id, seq, epoch, at } of this.#history.transitions) {
-      const shard = shards.get(shardOf(type, id, SHARDS));
+      const shard = shards.get(shardOfRow({ type, id }));
       // A claim's time is that of its start; it may have waited behind a commit for a moment.
       if (shard && epoch < shard.epoch && at > shard.openedAt + CLAIM_WAIT_MS)
         this.#violation(
@@ -416,8 +422,19 @@ class Judge {
   /** Each message between actors was sent by a committed transition; at rest each has arrived. */
   #checkMessages(): void {
     const arrived = new Set<string>();
+    /** By sender and target, the last that was applied. */
+    const last = new Map<string, [seq: number, index: number]>();
     for (const transition of this.#history.transitions) {
       if (transition.origin !== 'actor') continue;
+      const [type, id, seq, index] = (transition.eventId ?? '').split('/');
+      const pair = `${type}/${id} ${addressKey(transition)}`;
+      const place: [number, number] = [Number(seq) || 0, Number(index) || 0];
+      const before = last.get(pair) ?? [0, 0];
+      if (place[0] < before[0] || (place[0] === before[0] && place[1] < before[1]))
+        this.#violation(
+          `${addressKey(transition)}#${transition.seq}: ${transition.eventId} came behind a later message of its sender`,
+        );
+      last.set(pair, place);
       const name = `${addressKey(transition)}#${transition.seq}`;
       const sent = this.#sent.get(transition.eventId ?? '');
       if (!sent) this.#violation(`${name}: message ${transition.eventId} was never sent`);
@@ -431,6 +448,24 @@ class Judge {
     for (const { headers } of this.#history.deadLetters) arrived.add(headers[OUTBOX_HEADER] ?? '');
     for (const [messageId, { to }] of this.#sent)
       if (!arrived.has(messageId)) this.#violation(`${messageId}: never arrived at ${to}`);
+  }
+
+  /** A machine that runs hangs below a machine that runs and has it; what a machine has is there. */
+  #checkFamilies(): void {
+    for (const row of this.#history.actors) {
+      const { machines = {} } = JSON.parse(row.snapshot) as Envelope;
+      for (const [childId, seq] of Object.entries(machines))
+        if (!this.#rows.has(addressKey(childRow(row, childId, seq))))
+          this.#violation(`${addressKey(row)}: its machine ${childId} of #${seq} has no row`);
+      const above = row.status === 'active' ? parentOf(row) : undefined;
+      if (!above) continue;
+      const parent = this.#rows.get(addressKey(above.parent));
+      const begun = parent && (JSON.parse(parent.snapshot) as Envelope).machines?.[above.childId];
+      const isKnown =
+        begun !== undefined && childRow(above.parent, above.childId, begun).id === row.id;
+      if (parent?.status !== 'active' || !isKnown)
+        this.#violation(`${addressKey(row)}: runs although nobody has it any more`);
+    }
   }
 
   /** The table of timers and what the snapshots say is armed are the same. */
@@ -489,8 +524,9 @@ class Judge {
         this.#violation(`${key}: ran with ${inputs.get(key)} and with ${text}`);
       inputs.set(key, text);
     }
-    for (const [key, { settled }] of this.#invokes)
-      if (settled && !inputs.has(key)) this.#violation(`${key}: has a result and never ran`);
+    for (const [key, { settled, asks }] of this.#invokes)
+      if (settled && !asks && !inputs.has(key))
+        this.#violation(`${key}: has a result and never ran`);
     if (!capture || !this.#options.quiescent) return;
     for (const line of this.#owed)
       if (!written.has(line)) this.#violation(`action never ran: ${line}`);
@@ -516,7 +552,11 @@ class Judge {
     if (!outcomes) return;
     const told = new Set(outcomes.map((o) => `${addressKey(o)}#${o.seq} ${o.status}`));
     for (const row of actors)
-      if (row.status !== 'active' && !told.has(`${addressKey(row)}#${row.seq} ${row.status}`))
+      if (
+        row.status !== 'active' &&
+        !isChildRow(row) &&
+        !told.has(`${addressKey(row)}#${row.seq} ${row.status}`)
+      )
         this.#violation(`${addressKey(row)}: its outcome was never published`);
   }
 }
@@ -530,12 +570,16 @@ function stepOn(
 ): Step {
   if (isMigration(transition))
     return migrateStep(type, address, scope, live.seq, live.envelope, LIMITS).step;
+  if (transition.eventType === ABANDON) return abandonStep(type, live.seq, live.envelope);
   // A result settles the child's snapshot in place; the event is parsed anew so that nothing is shared.
   const { origin, eventId } = transition;
   const timerId = origin === 'timer' ? eventId?.split(':').slice(2).join(':') : undefined;
   const event = parse(transition.event) as { type: string };
   return nextStep(type, address, scope, live, { event, origin, timerId }, LIMITS);
 }
+
+/** A family is where its root is. */
+const shardOfRow = (row: Address): number => shardOf(row.type, rootOf(row).id, SHARDS);
 
 /** Fields in a fixed order, without what differs between two runs of the same thing. */
 function canonical(value: unknown): string {

@@ -24,10 +24,10 @@ export const MUTANTS: Record<string, Mutant> = {
     file: '/src/actors/committer.ts',
     changes: [
       [
-        'const { committed, at } = await this.#store.commit(this.#nodeId, commits);',
+        'const { committed, at } = await this.#write(parts, commits);',
         `const early = Date.now();
       for (const { source, commit } of parts) source.landed(commit.commitNo, early);
-      const { committed, at } = await this.#store.commit(this.#nodeId, commits);`,
+      const { committed, at } = await this.#write(parts, commits);`,
       ],
       [
         'if (committed.has(source.number)) source.landed(commit.commitNo, at);\n',

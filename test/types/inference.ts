@@ -8,9 +8,12 @@ import {
   createClient,
   createNode,
   defineActor,
+  fromTransaction,
   invocation,
   type Migrate,
+  type TransactionArguments,
 } from '../../src/index.ts';
+import { pathsOf, testCluster } from '../../src/testing/index.ts';
 
 const machine = setup({
   types: {
@@ -95,6 +98,9 @@ defineActor('plain', {
 createNode({ actors: [order, plain] });
 // @ts-expect-error a machine is no actor type
 createNode({ actors: [machine] });
+createNode({ actors: [order], limits: { residentsMax: 10 } });
+// @ts-expect-error there is no such limit
+createNode({ actors: [order], limits: { residents: 10 } });
 // @ts-expect-error there is no such option
 defineActor('order', { machine, retries: 3 });
 
@@ -124,7 +130,20 @@ export async function inference(): Promise<void> {
   snapshot.matches('paid');
   // @ts-expect-error no such tag
   snapshot.hasTag('closed');
-  await client.waitFor(order, 'o-1', (state) => state.context.receipt !== null);
+  const done = await client.waitFor(order, 'o-1', (state) => state.context.receipt !== null);
+  done.output?.receipt satisfies string | null | undefined;
+  done.context.total satisfies number;
+  await client.waitFor(order, 'o-1', (state) => state.matches('done') || state.hasTag('open'));
+  // @ts-expect-error no such state
+  await client.waitFor(order, 'o-1', (state) => state.matches('paid'));
+  // @ts-expect-error no such tag
+  await job.waitFor((state) => state.hasTag('closed'));
+  // @ts-expect-error no such event
+  await job.waitFor((state) => state.can({ type: 'REFUND' }));
+  // @ts-expect-error a predicate answers yes or no
+  await job.waitFor((state) => state.context.receipt);
+  // @ts-expect-error without its type nobody knows the machine
+  await client.waitFor('order', 'o-1', () => true);
   // @ts-expect-error no such context
   await job.waitFor((state) => state.context.paid);
 
@@ -132,9 +151,64 @@ export async function inference(): Promise<void> {
   if (outcome.status === 'done') outcome.output.receipt satisfies string | null;
   // @ts-expect-error only a done actor has output
   outcome.output;
+  if (outcome.status === 'error') outcome.error.message satisfies string;
+  const told = await client.outcome(order, 'o-1', { timeoutMs: 100 });
+  // @ts-expect-error output of another shape
+  if (told.status === 'done') told.output.receipt satisfies number;
+
+  const handle = client.actor(order, 'o-1');
+  await handle.send({ type: 'PAY', amount: 3 });
+  // @ts-expect-error the amount is a number
+  await handle.send({ type: 'PAY', amount: '3' });
+  (await handle.snapshot()).context.receipt satisfies string | null;
+  // @ts-expect-error no such context
+  (await handle.snapshot()).context.paid;
+  // @ts-expect-error there is no such option
+  await handle.outcome({ timeout: 5 });
 
   await client.start('anything', { id: 'x', input: { free: 'form' } });
   await client.send('anything', 'x', { type: 'ANY', more: 1 });
+}
+
+/** The same in tests of one's own. */
+export async function inferenceInTests(): Promise<void> {
+  const cluster = await testCluster({ actors: [order, plain], crash: 'never' });
+  // @ts-expect-error a machine is no actor type
+  await testCluster({ actors: [machine] });
+
+  const job = await cluster.start(order, { input: { total: 30 } });
+  // @ts-expect-error input is required
+  await cluster.start(order, { id: 'o-1' });
+  // @ts-expect-error input of another shape
+  await cluster.start(order, { input: { total: '30' } });
+  await cluster.start(plain, {});
+
+  await job.send({ type: 'PAY', amount: 3 });
+  // @ts-expect-error the event needs an amount
+  await job.send({ type: 'PAY' });
+  // @ts-expect-error no such event
+  await cluster.actor(order, 'o-1').send({ type: 'REFUND' });
+
+  job.snapshot.context.total satisfies number;
+  job.context.receipt satisfies string | null;
+  // @ts-expect-error no such context
+  job.context.paid;
+  job.state satisfies 'waiting' | 'charging' | 'done';
+  job.matches('waiting') satisfies boolean;
+  // @ts-expect-error no such state
+  job.matches('paid');
+  job.can({ type: 'ABANDON' }) satisfies boolean;
+  // @ts-expect-error no such event
+  job.can({ type: 'REFUND' });
+  job.output?.receipt satisfies string | null | undefined;
+  // @ts-expect-error output of another shape
+  job.output?.receipt satisfies number;
+
+  pathsOf(order, { input: { total: 1 }, events: [{ type: 'PAY', amount: 1 }] });
+  // @ts-expect-error no such event
+  pathsOf(order, { input: { total: 1 }, events: [{ type: 'REFUND' }] });
+  // @ts-expect-error input of another shape
+  pathsOf(order, { input: { total: '1' } });
 }
 
 setup({}).createMachine({
@@ -142,4 +216,38 @@ setup({}).createMachine({
     type: 'PAY',
     amount: 1,
   }),
+});
+
+const debit = fromTransaction(
+  async ({ tx, input, signal }: TransactionArguments<{ by: number }>) => {
+    signal.throwIfAborted();
+    const { rows, rowCount } = await tx.query<{ balance: number }>('UPDATE …', [input.by]);
+    rowCount satisfies number;
+    // @ts-expect-error no such column
+    rows[0]?.amount;
+    // @ts-expect-error it ends with the transition
+    tx.commit();
+    return rows[0]?.balance ?? 0;
+  },
+);
+fromTransaction<string, number>(async ({ input }) => {
+  input satisfies number;
+  return `${input}`;
+});
+// @ts-expect-error an output of another type
+fromTransaction<string>(async () => 1);
+setup({
+  types: { context: {} as { left: number } },
+  actors: { debit },
+}).createMachine({
+  context: { left: 0 },
+  invoke: {
+    src: 'debit',
+    input: { by: 3 },
+    onDone: { actions: assign({ left: ({ event }) => event.output }) },
+  },
+});
+setup({ actors: { debit } }).createMachine({
+  // @ts-expect-error input of another shape
+  invoke: { src: 'debit', input: { by: '3' } },
 });

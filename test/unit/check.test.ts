@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type AnyStateMachine, createMachine, fromPromise, setup } from 'xstate';
+import { type AnyStateMachine, createMachine, fromPromise, raise, setup } from 'xstate';
 import { defineActor } from '../../src/actors/define.ts';
 import { machineFindings } from '../../src/inspect/machineFindings.ts';
 
@@ -71,7 +71,14 @@ describe('what is said of a machine', () => {
             type: 'parallel',
             onDone: 'end',
             states: {
-              one: { initial: 'x', states: { x: { on: { BACK: 'y' } }, y: { on: { NEXT: 'x' } } } },
+              one: {
+                initial: 'x',
+                states: {
+                  x: { on: { BACK: 'y' } },
+                  y: { on: { NEXT: 'x', END: 'z' } },
+                  z: { type: 'final' },
+                },
+              },
               two: { initial: 'x', states: { x: { type: 'final' } } },
             },
           },
@@ -135,6 +142,88 @@ describe('what is said of a machine', () => {
       },
     });
     expect(found).toEqual(['error #m.a.y is a dead end']);
+  });
+
+  test('ends that cannot come, and what only they would lead to', () => {
+    const found = plain({
+      initial: 'a',
+      states: {
+        a: {
+          initial: 'x',
+          onDone: 'b',
+          states: { x: { on: { GO: 'y' } }, y: { on: { GO: 'x' } } },
+        },
+        b: { type: 'final' },
+      },
+    });
+    expect(found).toEqual([
+      'error #m.b can never be reached',
+      'error #m.a has an onDone that can never happen',
+    ]);
+    expect(
+      plain({
+        type: 'parallel',
+        states: {
+          a: {
+            initial: 'x',
+            onDone: 'b',
+            states: {
+              x: { on: { GO: 'y' } },
+              y: { type: 'final' },
+              // Final, and nothing leads there.
+              z: { type: 'final' },
+            },
+          },
+          b: { on: { GO: {} } },
+        },
+      }),
+    ).toEqual(['error #m.a.z can never be reached']);
+  });
+
+  test('raised events that no state handles, wherever they are raised', () => {
+    const machine = setup({
+      types: { events: {} as { type: string } },
+      actions: { shout: raise({ type: 'SHOUTED' }), whisper: raise({ type: 'mouse.up' }) },
+    }).createMachine({
+      id: 'm',
+      initial: 'a',
+      states: {
+        a: {
+          entry: [raise({ type: 'KNOWN' }), 'shout', raise({ type: 'LATE' }, { delay: 5 })],
+          exit: raise(({ event }) => event),
+          after: { 10: 'b' },
+          on: { KNOWN: { target: 'b', actions: raise({ type: 'LOST' }) }, 'mouse.*': {} },
+        },
+        b: { type: 'final' },
+      },
+    });
+    expect(find(machine)).toEqual([
+      'error #m.a raises "LATE", which no state handles',
+      'error #m.a raises "LOST", which no state handles',
+      'error action shout raises "SHOUTED", which no state handles',
+    ]);
+    const hears = (on: object) =>
+      plain({ initial: 'a', on, states: { a: { entry: raise({ type: 'ANY' }) as never } } });
+    expect(hears({ '*': {} })).toEqual([]);
+    expect(hears({ 'ANY.*': {} })).toEqual([]);
+    expect(hears({ 'ANYTHING.*': {} })).toHaveLength(1);
+  });
+
+  test('ends of children that no state invokes', () => {
+    const machine = setup({ actors: { never } }).createMachine({
+      id: 'm',
+      initial: 'a',
+      states: {
+        a: {
+          invoke: { id: 'one', src: 'never' },
+          on: { 'xstate.done.actor.one': 'a', 'xstate.error.actor.one': 'a' },
+        },
+      },
+      on: { 'xstate.done.actor.two': {}, 'xstate.error.actor.*': {} },
+    });
+    expect(find(machine)).toEqual([
+      'note #m handles "xstate.done.actor.two", and no state invokes "two"',
+    ]);
   });
 
   test('invokes whose failure nobody hears of', () => {

@@ -5,7 +5,9 @@ import {
   createActor,
   createMachine,
   enqueueActions,
+  fromCallback,
   fromPromise,
+  raise,
   setup,
   spawnChild,
 } from 'xstate';
@@ -16,6 +18,9 @@ const machine = setup({ actors: { work } }).createMachine({
   initial: 'a',
   states: { a: { invoke: { src: 'work', onDone: 'b' } }, b: {} },
 });
+
+const endless: { self?: object } = {};
+endless.self = endless;
 
 function refusal(define: () => unknown): { code: string; message: string } {
   try {
@@ -118,9 +123,93 @@ describe('refused, with the place and the cure:', () => {
       /is no logic of XState's own/,
     ],
     [
-      'an invoke of a machine',
-      setup({ actors: { child: createMachine({}) } }).createMachine({ invoke: { src: 'child' } }),
-      /actor "child" is a machine/,
+      'an invoke of a machine that could not survive a crash',
+      setup({ actors: { child: createMachine({ invoke: { src: 'nobody' } }) } }).createMachine({
+        invoke: { src: 'child' },
+      }),
+      /actor "nobody" has no implementation/,
+    ],
+    [
+      'an event of XState’s own',
+      createMachine({ initial: 'a', states: { a: { on: { 'xstate.after.5.x': {} } } } }),
+      /state #\(machine\)\.a: event "xstate\.after\.5\.x" is XState's own.*Use after/,
+    ],
+    [
+      'raising an event of Perdure’s own',
+      createMachine({ entry: raise({ type: 'perdure.cancel' }) }),
+      /state #\(machine\): raises "perdure\.cancel"/,
+    ],
+    [
+      'one id for invokes of a state and one in it',
+      setup({ actors: { work } }).createMachine({
+        id: 'm',
+        invoke: { src: 'work', id: 'w' },
+        initial: 'a',
+        states: { a: { invoke: { src: 'work', id: 'w' } } },
+      }),
+      /state #m\.a: the id "w" is that of an invoke of state #m, too, and both can run at once/,
+    ],
+    [
+      'one id for invokes of two regions',
+      setup({ actors: { work } }).createMachine({
+        id: 'm',
+        type: 'parallel',
+        states: {
+          a: { initial: 'x', states: { x: { invoke: { src: 'work', id: 'w' } } } },
+          b: { initial: 'x', states: { x: { invoke: { src: 'work', id: 'w' } } } },
+        },
+      }),
+      /state #m\.b\.x: the id "w" is that of an invoke of state #m\.a\.x/,
+    ],
+    [
+      'spawn of logic in place, in assign',
+      createMachine({
+        entry: assign({ child: ({ spawn }) => spawn(fromPromise(async () => 1) as never) }),
+      }),
+      /state #\(machine\): spawn is given logic in place \(fromPromise\).*Give the logic a name/,
+    ],
+    [
+      'spawn of logic in place, in a named action of enqueueActions',
+      setup({
+        actions: {
+          go: enqueueActions(({ enqueue }) => {
+            enqueue.spawnChild(fromCallback(() => {}) as never);
+          }),
+        },
+      }).createMachine({ entry: 'go' }),
+      /action go: spawn is given logic in place \(fromCallback\)/,
+    ],
+    [
+      'an input of an invoke that holds a class instance',
+      setup({ actors: { work } }).createMachine({
+        invoke: { src: 'work', id: 'w', input: { at: new URL('http://x.y') } as never },
+      }),
+      /state #\(machine\): input of w\.at is an instance of URL.*Give an input of plain data/,
+    ],
+    [
+      'an input of spawnChild that holds a symbol',
+      setup({ actors: { work } }).createMachine({
+        entry: spawnChild('work', { input: { s: Symbol('s') } as never }),
+      }),
+      /input of spawnChild\.s is a symbol/,
+    ],
+    [
+      'an event that is sent and holds a function',
+      createMachine({ entry: raise({ type: 'X', f: () => 1 } as never, { delay: 5 }) }),
+      /an event that is sent\.f is a function.*Send plain data/,
+    ],
+    [
+      'an output that contains itself',
+      createMachine({
+        initial: 'a',
+        states: { a: { type: 'final', output: endless } },
+      }),
+      /state #\(machine\)\.a: output.* contains itself/,
+    ],
+    [
+      'a context that contains itself',
+      createMachine({ context: endless }),
+      /initial context: context.* contains itself/,
     ],
   ])('%s', (_, given, words) => {
     const { code, message } = refusal(() =>
@@ -164,6 +253,31 @@ test('what can survive is taken: promises in place, a context built by a functio
   expect(() =>
     defineActor('fine', { machine: fine, retry: { '*': { attempts: 2 } } }),
   ).not.toThrow();
+});
+
+test('what looks like a refusal and is none: other names, other times, words in a comment', () => {
+  const fine = setup({ actors: { work } }).createMachine({
+    id: 'm',
+    initial: 'a',
+    on: {
+      'xstate.done.actor.*': {},
+      'xstate.error.actor.w': {},
+      'xstate.snapshot.w': {},
+      GO: {
+        actions: assign(({ spawn }) => {
+          // Not spawn(fromPromise(…)): that would be refused.
+          spawn('work');
+          return {};
+        }),
+      },
+    },
+    states: {
+      // One after the other, they may have one id.
+      a: { invoke: { src: 'work', id: 'w' }, after: { 5: 'b' } },
+      b: { invoke: { src: 'work', id: 'w' }, entry: raise({ type: 'X' }, { delay: 5 }) },
+    },
+  });
+  expect(() => defineActor('fine', { machine: fine })).not.toThrow();
 });
 
 test('logic invoked in place is taken, with a warning of what renaming the state would do', () => {

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { type AnyStateMachine, assign, fromPromise, raise, setup } from 'xstate';
 import { defineActor } from '../../src/actors/define.ts';
+import type { Envelope } from '../../src/actors/envelope.ts';
 import { migrateStep } from '../../src/actors/migrate.ts';
 import { Registry } from '../../src/actors/registry.ts';
 import { stepAgain } from '../../src/actors/replay.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import { type Envelope, firstStep, nextStep, type Step } from '../../src/actors/step.ts';
+import { firstStep, nextStep, type Step } from '../../src/actors/step.ts';
 import type { Migrate } from '../../src/actors/versions.ts';
 import { LIMITS } from '../../src/config.ts';
 

@@ -3,7 +3,7 @@ import { createMachine } from 'xstate';
 import { defineActor } from '../../src/actors/define.ts';
 import { Others } from '../../src/actors/others.ts';
 import { Parking } from '../../src/actors/parking.ts';
-import { circles, newNeeds } from '../../src/actors/placement.ts';
+import { newNeeds, pools } from '../../src/actors/placement.ts';
 import { Registry } from '../../src/actors/registry.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import type { OtherNodes } from '../../src/store/elsewhere.ts';
@@ -102,7 +102,7 @@ test('a question to the others is answered after it was asked, and many share on
   expect(asked).toBe(2);
 });
 
-describe('circles', () => {
+describe('pools', () => {
   const SHARDS = 64;
   const standing = (sharing: number, needs: Standing['needs'] = [], shares = true) => ({
     sharing,
@@ -112,7 +112,7 @@ describe('circles', () => {
   const need = (shards: number[], ...needs: string[]) =>
     shards.map((shard) => ({ shard, needs, fresh: true }));
   const targets = (registry: Registry, groups: OtherNodes[], given: ReturnType<typeof standing>) =>
-    circles(given, SHARDS, othersOf(registry, ...groups).others, registry).map(
+    pools(given, SHARDS, othersOf(registry, ...groups).others, registry).map(
       ({ target, isForOthers }) => (isForOthers ? -target - 1 : target),
     );
 
@@ -131,11 +131,11 @@ describe('circles', () => {
 
   test('every shard is in exactly one', () => {
     const needs = [...need([3, 4], 'order@2'), ...need([9], 'order@1'), ...need([10], 'order')];
-    const found = circles(standing(2, needs), SHARDS, othersOf(ONE, group(TWO)).others, ONE);
+    const found = pools(standing(2, needs), SHARDS, othersOf(ONE, group(TWO)).others, ONE);
     for (let shard = 0; shard < SHARDS; shard++)
-      expect(found.filter((circle) => circle.has(shard))).toHaveLength(1);
+      expect(found.filter((pool) => pool.has(shard))).toHaveLength(1);
     expect(found.map(({ numbers }) => numbers?.length)).toEqual([61, 2, 1]);
-    expect(circles(standing(2), SHARDS, othersOf(ONE, group(TWO)).others, ONE)).toMatchObject([
+    expect(pools(standing(2), SHARDS, othersOf(ONE, group(TWO)).others, ONE)).toMatchObject([
       { numbers: undefined },
     ]);
   });

@@ -11,7 +11,7 @@ import {
   spawnChild,
 } from 'xstate';
 import { defineActor } from '../../src/actors/define.ts';
-import { actorAddress } from '../../src/actors/effects.ts';
+import { actorAddress } from '../../src/actors/refs.ts';
 import { timerEventId } from '../../src/actors/replay.ts';
 import { shardOf } from '../../src/bus/subjects.ts';
 import { SHARDS } from '../../src/config.ts';

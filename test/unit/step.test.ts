@@ -2,15 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { type AnyStateMachine, assign, fromPromise, raise, sendTo, setup } from 'xstate';
 import { parse } from '../../src/actors/codec.ts';
 import { defineActor } from '../../src/actors/define.ts';
-import { actorAddress } from '../../src/actors/effects.ts';
+import { type Envelope, rehydrate, XSTATE_VERSION } from '../../src/actors/envelope.ts';
+import { actorAddress } from '../../src/actors/refs.ts';
 import { createStepScope } from '../../src/actors/scope.ts';
-import {
-  type Envelope,
-  firstStep,
-  nextStep,
-  rehydrate,
-  XSTATE_VERSION,
-} from '../../src/actors/step.ts';
+import { firstStep, nextStep } from '../../src/actors/step.ts';
 import { LIMITS } from '../../src/config.ts';
 import { ActorDriver } from '../support/actorsDriver.ts';
 
@@ -185,12 +180,20 @@ describe('a step never throws for what user code did (P3):', () => {
     ],
     [
       'an event to itself that cannot be written',
-      raise({ type: 'X', f: () => 1 } as never, { delay: 5 }),
+      raise((() => ({ type: 'X', f: () => 1 })) as never, { delay: 5 }),
       'not_serialisable',
     ],
     [
       'a message that cannot be written',
-      sendTo(() => actorAddress('o', 'o'), { type: 'X', f: () => 1 } as never),
+      sendTo(() => actorAddress('o', 'o'), (() => ({ type: 'X', f: () => 1 })) as never),
+      'not_serialisable',
+    ],
+    [
+      'a child whose logic has no name',
+      assign(({ spawn }) => {
+        const logic = fromPromise(async () => 1);
+        return { child: spawn(logic as never) };
+      }),
       'not_serialisable',
     ],
     ['a message to nobody', sendTo('nobody', { type: 'X' }), 'step_failed'],

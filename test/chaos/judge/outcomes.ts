@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Envelope } from '../../../src/actors/step.ts';
+import type { Envelope } from '../../../src/actors/envelope.ts';
 import { addressKey } from '../../../src/store/store.ts';
 import type { History } from '../../support/history.ts';
 import type { Accepted, AcceptedEvent } from '../load/load.ts';

@@ -1,4 +1,4 @@
-import type { Envelope } from '../../../src/actors/step.ts';
+import type { Envelope } from '../../../src/actors/envelope.ts';
 import { addressKey, type StoredTransition } from '../../../src/store/store.ts';
 import type { HistoryReport } from '../../support/history.ts';
 import type { Accepted } from '../load/load.ts';

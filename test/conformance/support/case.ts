@@ -10,6 +10,8 @@ export interface Case {
   machine: () => AnyStateMachine;
   input?: unknown;
   steps: readonly CaseStep[];
+  /** It is about what XState does when an id is given to a second timer: there both come due. */
+  twoTimersOfOneId?: true;
   /** What of it is known to be otherwise than in XState, and why. A test fails once it is not otherwise any more. */
   differs?: Partial<Record<keyof Trace, string>>;
 }
@@ -23,6 +25,8 @@ export interface View {
   output: unknown;
   /** Its message. */
   error: string | undefined;
+  /** Machines it has invoked or spawned, by id. */
+  machines: Record<string, View>;
 }
 
 /** What was seen of one run of a case. */

@@ -1,26 +1,41 @@
 import { setImmediate } from 'node:timers';
-import { type AnyActorLogic, type AnyStateMachine, createActor, SimulatedClock } from 'xstate';
+import {
+  type ActorSystem,
+  type AnyActorLogic,
+  type AnyStateMachine,
+  createActor,
+  SimulatedClock,
+  StateMachine,
+} from 'xstate';
 import type { Case, Trace, View } from './case.ts';
 
-/** The reference: the case under XState's own `createActor`, on its own simulated clock. */
-export async function runPlain({ machine, input, steps }: Case): Promise<Trace> {
+/**
+ * The reference: the case under XState's own `createActor`, on its own simulated clock. `onTie` is told when several timers
+ * are due at the same moment.
+ */
+export async function runPlain(
+  { machine, input, steps, twoTimersOfOneId }: Case,
+  onTie: () => void = () => {},
+): Promise<Trace> {
   const trace: Trace = { views: [], emitted: [], effects: [] };
   const clock = new SimulatedClock();
   const actor = createActor(withStartsSeen(machine(), trace), {
     clock,
     input,
+    logger() {},
     inspect(seen) {
       // Sent by the real actor for every action that is executed; built-in ones have names of XState's.
       const event = seen as unknown as {
         type: string;
-        actorRef: unknown;
+        actorRef: Member;
         action: { type: string };
       };
-      if (event.type !== '@xstate.action' || event.actorRef !== actor) return;
+      if (event.type !== '@xstate.action') return;
       if (!event.action.type.startsWith('xstate.'))
-        trace.effects.push(`action ${event.action.type}`);
+        trace.effects.push(`${memberOf(event.actorRef)}action ${event.action.type}`);
     },
   });
+  if (!twoTimersOfOneId) oneTimerForEachId(actor.system.scheduler);
   actor.on('*', (event) => void trace.emitted.push(event));
   actor.subscribe({ error() {} });
   actor.start();
@@ -28,7 +43,7 @@ export async function runPlain({ machine, input, steps }: Case): Promise<Trace> 
   trace.views.push(viewOf(actor.getSnapshot()));
   for (const step of steps) {
     if ('send' in step) actor.send(step.send);
-    else await advance(clock, step.advance);
+    else await advance(clock, step.advance, onTie);
     await quiet(clock);
     trace.views.push(viewOf(actor.getSnapshot()));
   }
@@ -36,15 +51,29 @@ export async function runPlain({ machine, input, steps }: Case): Promise<Trace> 
   return trace;
 }
 
+/** XState lets both of two timers of one id fire, and only the later can be cancelled. Here, and in Perdure, it is the one. */
+function oneTimerForEachId(scheduler: ActorSystem<never>['scheduler']): void {
+  const schedule = scheduler.schedule.bind(scheduler);
+  scheduler.schedule = (source, target, event, delay, id) => {
+    if (id !== undefined) scheduler.cancel(source, id);
+    schedule(source, target, event, delay, id);
+  };
+}
+
 /** A snapshot of XState's, as far as cases look at it. */
 export function viewOf(snapshot: unknown): View {
-  const { status, value, context, tags, output, error } = snapshot as Omit<
+  const { status, value, context, tags, output, error, children } = snapshot as Omit<
     View,
-    'tags' | 'error'
+    'tags' | 'error' | 'machines'
   > & {
     tags: Set<string>;
     error: unknown;
+    children: Record<string, { getSnapshot(): object } | undefined>;
   };
+  const machines = Object.entries(children).flatMap(([id, child]) => {
+    const below = child?.getSnapshot();
+    return status === 'active' && below && 'historyValue' in below ? [[id, viewOf(below)]] : [];
+  });
   return {
     status,
     value,
@@ -52,15 +81,30 @@ export function viewOf(snapshot: unknown): View {
     tags: [...tags],
     output,
     error: error instanceof Error ? error.message : (error as undefined),
+    machines: Object.fromEntries(machines),
   };
 }
+
+interface Member {
+  id: string;
+  _parent: Member | undefined;
+}
+
+/** Whose effect it is: nothing for the actor itself, `ship: ` for the machine it has under that id. */
+const memberOf = ({ id, _parent }: Member): string => (_parent ? prefixOf(id) : '');
+
+/** Ids that are made up are other ones under XState. */
+export const prefixOf = (childId: string): string => `${childId.includes(':') ? '?' : childId}: `;
 
 /** Named children tell when they are started, and with what. */
 function withStartsSeen(machine: AnyStateMachine, trace: Trace): AnyStateMachine {
   const named = Object.entries(machine.implementations.actors as Record<string, AnyActorLogic>);
   const actors = named.map(([name, logic]) => {
+    if (logic instanceof StateMachine) return [name, withStartsSeen(logic, trace)];
     const start: NonNullable<AnyActorLogic['start']> = (snapshot, scope) => {
-      trace.effects.push(started(name, (snapshot as { input?: unknown }).input));
+      const { _parent: member } = scope.self as unknown as Member;
+      const { input } = snapshot as { input?: unknown };
+      trace.effects.push(`${member ? memberOf(member) : ''}${started(name, input)}`);
       logic.start?.(snapshot, scope);
     };
     return [name, logic.start ? { ...logic, start } : logic];
@@ -80,10 +124,12 @@ function deadlines(clock: SimulatedClock): number[] {
 }
 
 /** From one timer to the next, so that what one arms counts from when it fired. */
-async function advance(clock: SimulatedClock, ms: number): Promise<void> {
+async function advance(clock: SimulatedClock, ms: number, onTie: () => void): Promise<void> {
   const until = clock.now() + ms;
   for (let next = clock.now(); next < until; ) {
-    next = Math.min(until, ...deadlines(clock));
+    const all = deadlines(clock);
+    next = Math.min(until, ...all);
+    if (all.filter((due) => due === next).length > 1) onTie();
     clock.set(next);
     await quiet(clock);
   }

@@ -1,0 +1,58 @@
+import { isWrapped, type TextCodec, unwrap, unwrapValue } from '../textCodec.ts';
+import { contextOf } from './inspect.ts';
+import type { ReadStore } from './read.ts';
+
+/** The reading side behind a codec. What cannot be opened is shown as it is recorded. */
+export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefined): ReadStore {
+  const value = (recorded: unknown): unknown => {
+    try {
+      return unwrapValue(codec, recorded);
+    } catch {
+      return recorded;
+    }
+  };
+  const text = (recorded: string): string => {
+    try {
+      return unwrap(codec, recorded);
+    } catch {
+      return recorded;
+    }
+  };
+  return {
+    deadLetters: (...given) => store.deadLetters(...given),
+    deadLetter: (...given) => store.deadLetter(...given),
+    markRedriven: (...given) => store.markRedriven(...given),
+    counts: (...given) => store.counts(...given),
+    shards: (...given) => store.shards(...given),
+    nodes: (...given) => store.nodes(...given),
+    quarantined: (...given) => store.quarantined(...given),
+    parked: (...given) => store.parked(...given),
+    parkedFor: (...given) => store.parkedFor(...given),
+    async listActors(filter) {
+      const rows = await store.listActors(filter);
+      return rows.map((row) => ({ ...row, output: value(row.output), error: value(row.error) }));
+    },
+    async actor(type, id) {
+      const row = await store.actor(type, id);
+      if (!row) return undefined;
+      const snapshot = text(row.snapshot);
+      return {
+        ...row,
+        snapshot,
+        context: isWrapped(snapshot) ? JSON.parse(snapshot) : contextOf(snapshot),
+        output: value(row.output),
+        error: value(row.error),
+        retries: value(row.retries),
+        timers: row.timers.map((timer) => ({ ...timer, event: value(timer.event) })),
+      };
+    },
+    async history(type, id, options) {
+      const rows = await store.history(type, id, options);
+      return rows.map((row) => ({
+        ...row,
+        event: value(row.event),
+        snapshot: text(row.snapshot),
+      }));
+    },
+  };
+}

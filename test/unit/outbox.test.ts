@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest';
+import { Outbox } from '../../src/actors/outbox.ts';
+import type { Bus } from '../../src/bus/bus.ts';
+import { systemClock } from '../../src/clock.ts';
+import { LIMITS, namespace } from '../../src/config.ts';
+import { createLogger } from '../../src/log.ts';
+import type { OutboxRow } from '../../src/store/store.ts';
+import { eventually } from '../support/services.ts';
+
+// What one actor sends another reaches the log in the order it was sent, whatever fails on the way (G5).
+
+/** A bus whose publishes end when the test says so. */
+function hangingBus() {
+  const asked: { body: string; done: () => void; fails: () => void }[] = [];
+  const bus = {
+    publish: (_subject: string, body: string) =>
+      new Promise((resolve, reject) =>
+        asked.push({
+          body,
+          done: () => resolve({ seq: 1, duplicate: false }),
+          fails: () => reject(new Error('no')),
+        }),
+      ),
+  } as unknown as Bus;
+  return { bus, asked, bodies: () => asked.map(({ body }) => body) };
+}
+
+const outboxOn = (bus: Bus) =>
+  new Outbox({
+    bus,
+    clock: systemClock,
+    limits: LIMITS,
+    namespace: namespace(),
+    log: createLogger({ level: 'silent' }),
+    published: () => {},
+  });
+
+const row = (sender: string, place: string, to: string): OutboxRow => ({
+  shard: 1,
+  messageId: `order/${sender}/${place}`,
+  kind: 'send',
+  type: 'mail',
+  id: to,
+  body: `${sender} ${place}`,
+});
+
+test('the next message of a pair waits until the log has the one before; other pairs do not', async () => {
+  const { bus, asked, bodies } = hangingBus();
+  const outbox = outboxOn(bus);
+  outbox.relay([
+    row('a', '1/0', 'm'),
+    row('a', '1/1', 'm'),
+    row('a', '1/2', 'n'),
+    row('b', '1/0', 'm'),
+  ]);
+  expect(bodies()).toEqual(['a 1/0', 'a 1/2', 'b 1/0']);
+  // One that fails is tried again before anything behind it is.
+  asked[0]?.fails();
+  await eventually(() => asked.length === 4, { what: 'it is tried again' });
+  expect(bodies().at(-1)).toBe('a 1/0');
+  asked[3]?.done();
+  await eventually(() => asked.length === 5, { what: 'the next one goes' });
+  expect(bodies().at(-1)).toBe('a 1/1');
+  outbox.stop();
+});
+
+test('what an earlier owner has left is published in the order it was sent', async () => {
+  const { bus, asked, bodies } = hangingBus();
+  const outbox = outboxOn(bus);
+  outbox.resume([row('a', '10/0', 'm'), row('a', '9/10', 'm'), row('a', '9/2', 'm')]);
+  for (const n of [0, 1, 2]) {
+    await eventually(() => asked.length === n + 1, { what: `message ${n}` });
+    asked[n]?.done();
+  }
+  expect(bodies()).toEqual(['a 9/2', 'a 9/10', 'a 10/0']);
+  await eventually(() => outbox.held === 0, { what: 'all are out' });
+  outbox.stop();
+});
