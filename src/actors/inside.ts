@@ -110,7 +110,7 @@ export interface SystemParts {
 }
 
 /** An actor system in which nothing runs. */
-export const systemOf = (parts: SystemParts) => ({
+export const systemOf = (parts: SystemParts): AnyActorRef['system'] => ({
   ...emptySystem(),
   _bookId: () => parts.makeId(),
   _register: (sessionId: string) => sessionId,
@@ -126,7 +126,7 @@ export const systemOf = (parts: SystemParts) => ({
 });
 
 /** Stands in for members nobody calls; `createSystem` itself is not exported. */
-export const emptySystem = () => createEmptyActor().system;
+export const emptySystem = (): AnyActorRef['system'] => createEmptyActor().system;
 
 /** What XState looks for in whoever is `self`, beside what it documents. */
 export abstract class Inner {
