@@ -13,7 +13,6 @@ export default defineConfig({
       'test/chaos/**',
       'test/faults/**',
       'test/oldest/**',
-      'test/conformance/property.test.ts',
     ],
     globalSetup: ['test/support/globalSetup.ts'],
     pool: 'forks',

@@ -66,7 +66,7 @@ export function writeEnvelope(type: ActorType, live: Live, nestingMax: number): 
 /** The envelope of an actor that ended in an error nothing of the machine can be asked about. */
 export function writeFailure(
   type: ActorType,
-  { book, path }: Pick<Live, 'book' | 'path'>,
+  { book, path, active }: Pick<Live, 'book' | 'path'> & Pick<Envelope, 'active'>,
   snapshot: object,
 ): string {
   const envelope = {
@@ -77,6 +77,7 @@ export function writeFailure(
     book,
     started: {},
     timers: {},
+    active,
     snapshot,
   };
   return JSON.stringify(envelope);

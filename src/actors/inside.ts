@@ -110,7 +110,7 @@ export interface SystemParts {
 }
 
 /** An actor system in which nothing runs. */
-export const systemOf = (parts: SystemParts): AnyActorRef['system'] => ({
+export const systemOf = (parts: SystemParts): object => ({
   ...emptySystem(),
   _bookId: () => parts.makeId(),
   _register: (sessionId: string) => sessionId,

@@ -5,7 +5,7 @@ import { questionOf } from './asks.ts';
 import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
 import type { Effect } from './effects.ts';
-import { STOP } from './inside.ts';
+import { parentRef, STOP } from './inside.ts';
 import { isKin } from './kin.ts';
 import { type Target, targetOf } from './refs.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
@@ -206,11 +206,13 @@ class StepLowering {
   #send(index: number, params: Params): void {
     const to = params.to as object | undefined;
     const event = params.event as EventObject;
-    const child = this.#childOf(to);
-    if (child) return this.#tellInTurn(index, child, params, event);
     const target = to && targetOf(to);
     if (!target) return;
     const { address, self } = this.#step;
+    const isOwn = target.child !== undefined && target.id === address.id;
+    const child = this.#childOf(to) ?? (isOwn ? this.#named(to, target) : undefined);
+    if (child) return this.#tellInTurn(index, child, params, event);
+    if (isOwn) return;
     // To itself: a timer that is due at once, so that it survives a crash like any other. In a family it keeps its place
     // among what the others are told.
     if (to === self && (typeof params.delay === 'number' || !this.#hasKin()))
@@ -236,6 +238,12 @@ class StepLowering {
     // One that is left in this very step still gets what the exit sends it.
     const mine = to === snapshot.children[id] || to === previous?.children[id];
     return mine ? (to as Child) : undefined;
+  }
+
+  /** The child a mere name stands for. A child that is not there any more is somebody else, though it had the same id. */
+  #named(to: object, { child }: Target): Child | undefined {
+    if (child === undefined || parentRef(to) !== undefined) return undefined;
+    return this.#step.snapshot.children[child] as Child | undefined;
   }
 
   /** What is sent to a child ahead of its beginning waits for it, in XState's mailbox as here. */

@@ -72,8 +72,8 @@ export function runActs(
     shard.post({ kind: 'failed', address, error: told });
   };
   const running: PromiseLike<unknown>[] = [];
-  const { live } = resident.head;
-  if (live) resident.scope.enter(systemIds(live.snapshot));
+  const { live, scope, head } = resident;
+  if (live && head.live) scope.enter(systemIds(head.live.snapshot), live.snapshot);
   const actions = acts.filter((act) => act.kind === 'action');
   actions.forEach(({ type, run }, index) => {
     resident.acting = { seq, index, sent: 0 };

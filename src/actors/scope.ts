@@ -38,30 +38,40 @@ export class StepScope {
   }
 
   /** Starts collecting step `seq`. `book` continues the actor's own counter of made-up ids. */
-  begin(book: number, systemIds: Map<string, AnyActorRef> | undefined, seq = 0): void {
+  begin(
+    book: number,
+    systemIds: Map<string, AnyActorRef> | undefined,
+    seq = 0,
+    before?: AnyMachineSnapshot,
+  ): void {
     turn = { session: this.self.sessionId, seq, collected: { actions: [], edges: [], book } };
     keyed = systemIds;
+    seen = before;
   }
 
-  /** Lets `system.get` answer for this actor while its actions run. */
-  enter(systemIds: Map<string, AnyActorRef> | undefined): void {
+  /** Lets `system.get` and `self.getSnapshot` answer for this actor while its actions run. */
+  enter(systemIds: Map<string, AnyActorRef> | undefined, snapshot?: AnyMachineSnapshot): void {
+    turn = { ...turn, session: this.self.sessionId };
     keyed = systemIds;
+    seen = snapshot;
   }
 
   /** Runs `initial` as the first step of a child, in the middle of the step that begins it. */
   within<T>(initial: () => T): { result: T; collected: Collected } {
-    const outer = turn;
+    const outer = { turn, seen };
+    seen = undefined;
     turn = { session: this.self.sessionId, seq: 1, collected: { actions: [], edges: [], book: 0 } };
     try {
       return { result: initial(), collected: turn.collected };
     } finally {
-      turn = outer;
+      ({ turn, seen } = outer);
     }
   }
 
   /** Goes on with what `within` has collected. */
   resume(collected: Collected): void {
     turn = { session: this.self.sessionId, seq: 1, collected };
+    seen = undefined;
   }
 
   /** What the step has collected since `begin`. */
@@ -83,6 +93,8 @@ let turn: { session: string; seq: number; collected: Collected } = {
   seq: 0,
   collected: { actions: [], edges: [], book: 0 },
 };
+/** What the actor was before its step. */
+let seen: AnyMachineSnapshot | undefined;
 /** Children that have a system id, if there are any. */
 let keyed: Map<string, AnyActorRef> | undefined;
 
@@ -131,8 +143,8 @@ class Self extends Inner {
     this.send = deliver;
   }
 
-  getSnapshot(): undefined {
-    return undefined;
+  getSnapshot(): AnyMachineSnapshot | undefined {
+    return turn.session === this.sessionId ? seen : undefined;
   }
 
   on() {

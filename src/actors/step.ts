@@ -123,6 +123,7 @@ export function nextStep(
     live.book,
     scope.systemIds ? scope.systemIds() : systemIds(live.snapshot),
     live.seq + 1,
+    live.snapshot,
   );
   try {
     return finish(type, address, scope, settled(live, input), live, advance(), limits);
@@ -261,10 +262,12 @@ function failedStep(type: ActorType, scope: StepScope, before: Live, error: Erro
   const seq = before.seq + 1;
   const { book } = scope.collected;
   const { path } = before;
-  const written =
-    before.envelope === '' ? NOTHING_WRITTEN : (JSON.parse(before.envelope) as Envelope).snapshot;
+  const isFirst = before.envelope === '';
+  const { snapshot: written, active } = isFirst
+    ? { snapshot: NOTHING_WRITTEN, active: undefined }
+    : (JSON.parse(before.envelope) as Envelope);
   const failed = { ...written, children: {}, status: 'error', error: errorData(summary) };
-  const envelope = writeFailure(type, { book, path }, failed);
+  const envelope = writeFailure(type, { book, path, active }, failed);
   const snapshot = {
     ...before.snapshot,
     children: {},
@@ -275,7 +278,7 @@ function failedStep(type: ActorType, scope: StepScope, before: Live, error: Erro
     live: { snapshot, seq, book, started: {}, timers: {}, machines: {}, path, envelope },
     status: 'error',
     state: JSON.stringify((written as { value?: unknown }).value ?? null),
-    tags: '[]',
+    tags: isFirst ? '[]' : writeTags(before.snapshot),
     output: null,
     error: JSON.stringify(summary),
     envelope,
@@ -298,7 +301,7 @@ type Row = Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error' | 'envelo
 
 function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
   const { snapshot } = live;
-  const { status, value, tags } = snapshot;
+  const { status, value } = snapshot;
   const envelope = writeText(type, live, limits);
   // A UTF-16 unit is at most 3 bytes of UTF-8; counting them is left to what comes near the limit.
   if (
@@ -312,12 +315,15 @@ function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
   return {
     status: status as ActorStatus,
     state: JSON.stringify(value ?? null),
-    tags: tags?.size ? JSON.stringify([...tags]) : '[]',
+    tags: writeTags(snapshot),
     output: status === 'done' ? writeOutput(snapshot.output, limits) : null,
     error: status === 'error' ? JSON.stringify(errorSummary(snapshot.error)) : null,
     envelope,
   };
 }
+
+const writeTags = ({ tags }: AnyMachineSnapshot): string =>
+  tags?.size ? JSON.stringify([...tags]) : '[]';
 
 /** It also travels as a message, in the outcome. */
 function writeOutput(output: unknown, { nestingMax, bodyMaxBytes }: StepLimits): string {

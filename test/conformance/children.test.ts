@@ -245,6 +245,7 @@ conform([
       { send: { type: 'ADD', n: 1 } },
       { send: { type: 'LATER', n: 5 } },
       { send: { type: 'ADD', n: 2 } },
+      { send: { type: 'BY_REF', n: 7 } },
       { advance: 50 },
     ],
   }),

@@ -317,3 +317,36 @@ test('a snapshot the machine cannot take is refused when it is opened', () => {
   expect(() => rehydrate(type, scope(), 1, other)).toThrow();
   expect(() => rehydrate(type, scope(), 1, '{')).toThrow();
 });
+
+test('a snapshot is restored with the state value it was written with, also where a region is missing', () => {
+  const region = { initial: 'on', states: { on: { tags: 'on' } } };
+  const parallel = defineActor('parallel', {
+    machine: setup({}).createMachine({ type: 'parallel', states: { a: region, b: region } }),
+  });
+  const { envelope } = firstStep(parallel, address, scope(), undefined, LIMITS).live;
+  const written = JSON.parse(envelope) as Envelope;
+  const value = { b: 'on' };
+  const active = written.active?.filter((id) => !id.includes('.a'));
+  const odd = { ...written, active, snapshot: { ...written.snapshot, value } };
+  const { snapshot } = rehydrate(parallel, scope(), 1, JSON.stringify(odd));
+  expect(snapshot.value).toEqual(value);
+  expect([...snapshot.tags]).toEqual(['on']);
+});
+
+test('the error of a step that fails leaves the tags as they were', () => {
+  const tagged = defineActor('tagged', {
+    machine: setup({}).createMachine({
+      tags: 'open',
+      on: {
+        BAD: {
+          guard: () => {
+            throw new Error('x');
+          },
+        },
+      },
+    }),
+  });
+  const driver = new ActorDriver(tagged);
+  driver.send({ type: 'BAD' });
+  expect(driver.step.tags).toBe('["open"]');
+});

@@ -41,9 +41,6 @@ const COUNT_MAX = 40;
 const TRAIL_MAX = 8;
 const SAYINGS = 3;
 
-/** Behind the name of a child that was told something. */
-export const ANSWERS = ' answers';
-
 const note = () => {};
 
 const base = setup({
@@ -59,7 +56,7 @@ const base = setup({
     }),
     echo: fromCallback<Happening, { id: string }>(({ input, sendBack, receive }) => {
       sendBack({ type: 'HEARD', from: input.id });
-      receive(() => sendBack({ type: 'HEARD', from: `${input.id}${ANSWERS}` }));
+      receive(() => sendBack({ type: 'HEARD', from: `${input.id} answers` }));
     }),
     ticks: fromEventObservable<Happening, { id: string }>(
       ({ input }) => sayings((n) => ({ type: 'HEARD', from: `${input.id} ${n}` })) as never,
@@ -81,11 +78,12 @@ const base = setup({
     hear: assign({
       heard: ({ context, event }) => ({ ...context.heard, [event.from ?? '']: true }),
     }),
+    // That it has no value yet is old news when it is told after a crash.
     hearValue: assign({
-      heard: ({ context, event }) => ({
-        ...context.heard,
-        [`${event.type} ${event.snapshot?.context}`]: true,
-      }),
+      heard: ({ context: { heard }, event: { type, snapshot } }) =>
+        snapshot?.context === undefined
+          ? heard
+          : { ...heard, [`${type} ${snapshot.context}`]: true },
     }),
     hearSum: assign({
       trail: ({ context, event }) => longer(context, `${event.snapshot?.context}`),

@@ -14,6 +14,11 @@ interface Traits {
   /** Children that speak by themselves: callbacks, observables. */
   speakers: boolean;
   /**
+   * At most one child at a time. A result that waits while its child is left and begun anew counts in XState, as the new one's;
+   * and which of two promises settles first is not XState's to say.
+   */
+  alone: boolean;
+  /**
    * What it sends to itself, at once. XState takes that before anything else that is due at the moment; in Perdure each
    * is a commit, what was there already goes first, and what begins only to be left at once does not begin.
    */
@@ -33,11 +38,11 @@ export function writeCase(random: () => number): CaseData {
   const chance: Chance = (below) => Math.floor(random() * below);
   const root = planTree(chance);
   const kind = chance(5);
+  const all = flat(root);
   const pen: Pen = {
     chance,
-    targets: flat(root)
-      .filter((plan) => plan !== root)
-      .map(({ id }) => id),
+    targets: all.filter((plan) => plan !== root).map(({ id }) => id),
+    alone: all.every((plan) => plan.kind !== 'parallel'),
     serial: 0,
     ties: kind === 0,
     promises: kind === 1 || kind === 3,
@@ -46,7 +51,13 @@ export function writeCase(random: () => number): CaseData {
     sum: chance(2) === 0,
   };
   const machine = writeState(root, pen);
-  if (pen.sum) machine.invoke = [sum('sum', pen)];
+  if (pen.sum) {
+    machine.invoke = [sum('sum', pen)];
+    // What is on its way to a child that is begun anew reaches the new one.
+    const { on, after, always, onDone } = machine as Record<string, object | undefined>;
+    const edges = [always, onDone, ...Object.values({ ...on, ...after }).flat()] as StateData[];
+    for (const written of edges) if (written) delete written.reenter;
+  }
   const steps = Array.from({ length: 3 + chance(6) }, () =>
     chance(3) === 0
       ? { advance: pen.ties ? (1 + chance(8)) * 500 : (10 + chance(60)) * 97 }
@@ -109,20 +120,21 @@ function invoke(pen: Pen): StateData | undefined {
   const over = () => ({ ...edge(pen, false), guard: NOT_FOR_EVER });
   const ends = () => ({ onDone: over(), onError: over() });
   const kinds: (() => StateData)[] = [() => sum(id, pen)];
-  if (pen.promises) {
+  if (pen.promises && pen.alone) {
     kinds.push(() => ({ id, src: 'works', ...ends() }));
     kinds.push(() => ({ id, src: 'fails', ...ends() }));
   }
   if (pen.speakers) {
     kinds.push(() => ({ id, src: 'echo', input: { id } }));
     kinds.push(() => ({ id, src: 'ticks', input: { id } }));
+  }
+  if (pen.speakers && pen.alone)
     kinds.push(() => ({
       id,
       src: 'values',
       onSnapshot: { actions: ['hearValue'] },
       onDone: over(),
     }));
-  }
   return chance(4) === 0 && kinds.length === 1 ? undefined : pick(chance, kinds)();
 }
 
