@@ -8,12 +8,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     // Minutes of faults, chaos runs and the run on the oldest XState have commands of their own.
-    exclude: [
-      ...configDefaults.exclude,
-      'test/chaos/**',
-      'test/faults/**',
-      'test/oldest/**',
-    ],
+    exclude: [...configDefaults.exclude, 'test/chaos/**', 'test/faults/**', 'test/oldest/**'],
+    reporters: ['default', './test/conformance/support/tableReporter.ts'],
     globalSetup: ['test/support/globalSetup.ts'],
     pool: 'forks',
     maxWorkers: 2,

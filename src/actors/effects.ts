@@ -14,7 +14,8 @@ export type Effect =
   | { kind: 'stop'; invokeId: string; seq: number }
   /** A timer of the step that is due at once: an event for the actor itself. `begins`: of a child that begins. */
   | { kind: 'due'; timerId: string; begins: boolean }
-  | { kind: 'emit'; event: EventObject }
+  /** `text` is the event, encoded. */
+  | { kind: 'emit'; event: EventObject; text: string }
   | { kind: 'log'; label: string | undefined; value: unknown };
 
 /** What has to be acknowledged before it counts as done, and is done again after a crash. */

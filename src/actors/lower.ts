@@ -1,6 +1,7 @@
 import type { AnyActorRef, AnyMachineSnapshot, EventObject, ExecutableActionObject } from 'xstate';
 import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
+import { checkTimerId, delayOf, inTurn, type Timer } from './arming.ts';
 import { questionOf } from './asks.ts';
 import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
@@ -9,15 +10,6 @@ import { parentRef, STOP } from './inside.ts';
 import { isKin } from './kin.ts';
 import { type Target, targetOf } from './refs.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
-
-/** A timer the step arms; its deadline is the commit's time plus `delayMs`. */
-export interface Timer {
-  timerId: string;
-  delayMs: number;
-  position: number;
-  /** Encoded event. */
-  event: string;
-}
 
 /** A message to another durable actor. */
 export interface Message {
@@ -117,8 +109,7 @@ class StepLowering {
       case 'xstate.stopChild':
         return this.#stop(action.params as unknown as AnyActorRef | undefined);
       case 'xstate.emit':
-        this.#effects.push({ kind: 'emit', event: params?.event as EventObject });
-        return;
+        return this.#emit(params?.event as EventObject);
       case 'xstate.log':
         this.#effects.push({
           kind: 'log',
@@ -168,6 +159,11 @@ class StepLowering {
     };
   }
 
+  /** As all values are written, or refused: watchers are told nothing that is not what was emitted. */
+  #emit(event: EventObject): void {
+    this.#effects.push({ kind: 'emit', event, text: this.#write(event) });
+  }
+
   /** What an action wants to happen later, or as soon as its step is done. Only what has a delay can be cancelled. */
   #armAs(index: number, { id, delay }: Params, event: EventObject): void {
     const named = typeof id === 'string' && typeof delay === 'number';
@@ -175,11 +171,7 @@ class StepLowering {
   }
 
   #arm(timerId: string, event: EventObject, delay?: unknown, begins = false): void {
-    if (timerId.length > TIMER_ID_MAX || timerId.includes('\0'))
-      throw new PerdureError(
-        'step_failed',
-        `A timer's id must be at most ${TIMER_ID_MAX} characters, without NUL.`,
-      );
+    checkTimerId(timerId);
     this.#dropped.delete(timerId);
     const text = this.#write(event);
     const delayMs = delayOf(delay);
@@ -373,20 +365,6 @@ const childrenFirst = (acts: readonly KinAct[]): KinAct[] => [
   ...acts.filter(({ kind }) => kind === 'begin'),
   ...acts.filter(({ kind }) => kind !== 'begin'),
 ];
-
-/** After a crash those that are due at the same moment fire in this order, as they would have without one. */
-const inTurn = (armed: Timer[]): Timer[] =>
-  armed.sort((a, b) => a.position - b.position).map((timer, position) => ({ ...timer, position }));
-
-/** It is part of an event id, and both are keys in Postgres. */
-const TIMER_ID_MAX = 512;
-
-/** NaN and below is at once, as with setTimeout; a century stands for ever. */
-function delayOf(delay: unknown): number {
-  return typeof delay === 'number' && delay > 0 ? Math.min(delay, CENTURY_MS) : 0;
-}
-
-const CENTURY_MS = 3_155_760_000_000;
 
 function newChildren(
   previous: AnyMachineSnapshot | undefined,

@@ -165,10 +165,10 @@ function begin(
 /** The live feed: a hint for watchers, complete only for who listens now. */
 function tell(ring: Ring, taken: Taken, at: number | null): void {
   const { type, id } = taken.resident.address;
-  const emitted: unknown[] = [];
-  for (const effect of taken.effects) if (effect.kind === 'emit') emitted.push(effect.event);
+  const emitted: string[] = [];
+  for (const effect of taken.effects) if (effect.kind === 'emit') emitted.push(effect.text);
   const from = taken.fromState ?? 'null';
-  const more = emitted.length > 0 ? `,"emitted":${JSON.stringify(emitted)}` : '';
+  const more = emitted.length > 0 ? `,"emitted":[${emitted}]` : '';
   ring.bus.broadcast(
     // A child machine's is heard where its family is.
     subjects.transition(ring.namespace, type, rootOf(taken.resident.address).id),

@@ -4,6 +4,7 @@ import {
   addressKey,
   type Recovered,
   type StoredActor,
+  type StoredTimer,
   SUSPECT_AFTER,
 } from '../store/store.ts';
 import { keepAttempt, startAttempt } from './attempts.ts';
@@ -42,7 +43,10 @@ export async function resume(
     if (!resident || resident.head.quarantined) continue;
     // Migrated: what it waits for begins once that is committed.
     if (resident.live?.seq !== row.seq) continue;
-    const start = () => resumeActor(ring, shard, resident, row, recovered.at, kept);
+    const due = recovered.timers.filter(
+      ({ type, id, fireAt }) => type === row.type && id === row.id && fireAt <= recovered.at,
+    );
+    const start = () => resumeActor(ring, shard, resident, row, recovered.at, kept, due);
     if (!suspect || runsHere(resident, kept)) await start();
     else tryActor(ring, shard, resident, row, start);
     if (shard.closed) return;
@@ -115,6 +119,7 @@ async function resumeActor(
   row: StoredActor,
   databaseTime: number,
   kept: Map<string, Invocation>,
+  due: readonly StoredTimer[] = [],
 ): Promise<void> {
   const undone = row.actedSeq < row.seq ? await toRedo(ring, resident, row) : [];
   if (shard.closed) return;
@@ -124,13 +129,19 @@ async function resumeActor(
       if (seq <= row.seq && !resident.invocations.has(invokeId))
         resumeInvoke(ring, shard, resident, invokeId, seq, databaseTime, kept);
   };
+  const begin = () => {
+    // As in the life before: what the actor has sent to itself goes ahead of what its children say as they begin.
+    for (const { type, id, timerId, armedSeq, event } of due)
+      shard.post({ kind: 'timer', address: { type, id }, timerId, armedSeq, event });
+    start();
+  };
   if (undone[0]?.seq === 1) start();
   for (const { seq, acts } of undone)
     runActs(ring, shard, resident, seq, acts, (tell) => {
-      start();
+      begin();
       for (const act of acts) if (act.kind === 'tell') tell(act);
     });
-  start();
+  begin();
 }
 
 function runsHere({ address, live }: Resident, kept: ReadonlyMap<string, Invocation>): boolean {

@@ -1,13 +1,14 @@
 import type { AnyActorRef, AnyMachineSnapshot, EventObject, ExecutableActionObject } from 'xstate';
 import { asError, PerdureError } from '../errors.ts';
 import type { ActorStatus, Address, Origin } from '../store/store.ts';
+import type { Timer } from './arming.ts';
 import { type Child, kindOfChild, watchedId } from './children.ts';
 import { errorData, errorSummary, stringify } from './codec.ts';
 import type { ActorType } from './define.ts';
 import type { Effect } from './effects.ts';
 import { type Envelope, writeEnvelope, writeFailure } from './envelope.ts';
 import { STOP, setSnapshot } from './inside.ts';
-import { type KinAct, lowerActions, type Message, type Timer } from './lower.ts';
+import { type KinAct, lowerActions, type Message } from './lower.ts';
 import { type Born, MachineLogic } from './machineLogic.ts';
 import { peer, type Target } from './refs.ts';
 import type { StepScope } from './scope.ts';

@@ -319,7 +319,7 @@ export class TestCluster {
   }
 
   #hear(body: Uint8Array): void {
-    const { type, id, seq, emitted } = JSON.parse(Buffer.from(body).toString()) as {
+    const { type, id, seq, emitted } = parse(Buffer.from(body).toString()) as {
       type: string;
       id: string;
       seq: number;

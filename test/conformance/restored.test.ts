@@ -4,7 +4,7 @@ import { conform } from './support/compare.ts';
 // Machines, found by chance and made small, in which an actor that was brought back from its row once did other things than
 // one that had stayed in memory: XState makes anew what a snapshot does not say, and does not make the same.
 
-conform([
+conform('restored snapshots', [
   caseOf('active states after a transition between parallel regions', {
     machine: {
       id: 's0',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type AnyStateMachine, assign, fromPromise, raise, sendTo, setup } from 'xstate';
+import { type AnyStateMachine, assign, emit, fromPromise, raise, sendTo, setup } from 'xstate';
 import { parse } from '../../src/actors/codec.ts';
 import { defineActor } from '../../src/actors/define.ts';
 import { type Envelope, rehydrate, XSTATE_VERSION } from '../../src/actors/envelope.ts';
@@ -349,4 +349,21 @@ test('the error of a step that fails leaves the tags as they were', () => {
   const driver = new ActorDriver(tagged);
   driver.send({ type: 'BAD' });
   expect(driver.step.tags).toBe('["open"]');
+});
+
+test('what is emitted is written as all values are, or the step fails', () => {
+  const emitting = defineActor('emitting', {
+    machine: setup({}).createMachine({
+      on: {
+        BIG: { actions: emit({ type: 'told', n: 1n } as never) },
+        ODD: { actions: emit({ type: 'told', run: () => {} } as never) },
+      },
+    }),
+  });
+  const driver = new ActorDriver(emitting);
+  driver.send({ type: 'BIG' });
+  const [effect] = driver.step.effects;
+  expect(parse((effect as { text: string }).text)).toEqual({ type: 'told', n: 1n });
+  driver.send({ type: 'ODD' });
+  expect(driver.step.error).toContain('not_serialisable');
 });

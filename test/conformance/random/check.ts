@@ -35,7 +35,10 @@ export async function checkSeed(seed: number): Promise<Verdict> {
 export async function check(data: CaseData, random: () => number): Promise<Verdict> {
   const given = caseOf('random', data);
   const odd = new Set<Oddity>();
-  const plain = await runPlain(given, (oddity) => odd.add(oddity));
+  const plain = await runPlain(given, {
+    oneTimerForEachId: true,
+    onOddity: (oddity) => odd.add(oddity),
+  });
   const isTied = odd.has('tie') && (answersAtOnce(data) || settles(data));
   if (isTied || odd.has('orphan')) return { verdict: 'odd' };
   const type = defineActor('case', { machine: given.machine() });

@@ -3,6 +3,14 @@ import type { AnyStateMachine } from 'xstate';
 /** What is done to the actor, one after the other; everything settles in between. */
 export type CaseStep = { send: { type: string; [key: string]: unknown } } | { advance: number };
 
+/** How each case is run; what is seen must be the same. */
+export const WAYS = [
+  'XState alone',
+  'in Perdure',
+  'out of memory after every commit',
+  'a node dies at every point',
+] as const;
+
 /** One case, as data: a machine, and what happens to it. */
 export interface Case {
   name: string;
@@ -10,8 +18,6 @@ export interface Case {
   machine: () => AnyStateMachine;
   input?: unknown;
   steps: readonly CaseStep[];
-  /** It is about what XState does when an id is given to a second timer: there both come due. */
-  twoTimersOfOneId?: true;
   /** What of it is known to be otherwise than in XState, and why. A test fails once it is not otherwise any more. */
   differs?: Partial<Record<keyof Trace, string>>;
 }
@@ -22,6 +28,8 @@ export interface View {
   value: unknown;
   context: unknown;
   tags: string[];
+  /** By the id of the state. */
+  meta: unknown;
   output: unknown;
   /** Its message. */
   error: string | undefined;

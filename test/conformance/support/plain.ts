@@ -11,16 +11,32 @@ import {
 import type { Case, Trace, View } from './case.ts';
 
 /**
- * What XState does that is its own alone: several timers due at the same moment; a child begun while the one of the same id
- * still runs, which nobody can end any more (XState enters a state again without leaving it when a history state beside the
- * source is the target).
+ * What XState does that is its own alone: several timers due at the same moment; two children of one id, one of which nobody can
+ * end any more (XState enters a state again without leaving it when a history state beside the source is the target).
  */
 export type Oddity = 'tie' | 'orphan';
 
+/** A child that context refers to, by its name. */
+function named(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(named);
+  if (typeof value !== 'object' || value === null) return value;
+  if ('sessionId' in value && 'ref' in value)
+    return `child ${shownId((value as { id?: string }).id ?? '')}`;
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, named(inner)]));
+}
+
+/** How plain XState is looked at. */
+export interface Look {
+  onOddity?: (oddity: Oddity) => void;
+  /** Without what is otherwise in Perdure: see differences.test.ts. */
+  oneTimerForEachId?: boolean;
+}
+
 /** The reference: the case under XState's own `createActor`, on its own simulated clock. */
 export async function runPlain(
-  { machine, input, steps, twoTimersOfOneId }: Case,
-  onOddity: (oddity: Oddity) => void = () => {},
+  { machine, input, steps }: Case,
+  { onOddity = () => {}, oneTimerForEachId = false }: Look = {},
 ): Promise<Trace> {
   const trace: Trace = { views: [], emitted: [], effects: [] };
   const clock = new SimulatedClock();
@@ -40,7 +56,7 @@ export async function runPlain(
         trace.effects.push(`${memberOf(event.actorRef)}action ${event.action.type}`);
     },
   });
-  if (!twoTimersOfOneId) oneTimerForEachId(actor.system.scheduler);
+  if (oneTimerForEachId) replaceTimers(actor.system.scheduler);
   actor.on('*', (event) => void trace.emitted.push(event));
   actor.subscribe({ error() {} });
   actor.start();
@@ -57,7 +73,7 @@ export async function runPlain(
 }
 
 /** XState lets both of two timers of one id fire, and only the later can be cancelled. Here, and in Perdure, it is the one. */
-function oneTimerForEachId(scheduler: ActorSystem<never>['scheduler']): void {
+function replaceTimers(scheduler: ActorSystem<never>['scheduler']): void {
   const schedule = scheduler.schedule.bind(scheduler);
   scheduler.schedule = (source, target, event, delay, id) => {
     if (id !== undefined) scheduler.cancel(source, id);
@@ -67,10 +83,11 @@ function oneTimerForEachId(scheduler: ActorSystem<never>['scheduler']): void {
 
 /** A snapshot of XState's, as far as cases look at it. */
 export function viewOf(snapshot: unknown): View {
-  const { status, value, context, tags, output, error, children } = snapshot as Omit<
+  const { status, value, context, tags, output, error, getMeta, children } = snapshot as Omit<
     View,
-    'tags' | 'error' | 'machines'
+    'tags' | 'error' | 'meta' | 'machines'
   > & {
+    getMeta?: () => unknown;
     tags: Set<string>;
     error: unknown;
     children: Record<string, { getSnapshot(): object } | undefined>;
@@ -82,8 +99,9 @@ export function viewOf(snapshot: unknown): View {
   return {
     status,
     value,
-    context,
+    context: named(context),
     tags: [...tags],
+    meta: getMeta?.call(snapshot),
     output,
     error: error instanceof Error ? error.message : (error as undefined),
     machines: Object.fromEntries(machines),
@@ -99,7 +117,9 @@ interface Member {
 const memberOf = ({ id, _parent }: Member): string => (_parent ? prefixOf(id) : '');
 
 /** Ids that are made up are other ones under XState. */
-export const prefixOf = (childId: string): string => `${childId.includes(':') ? '?' : childId}: `;
+export const prefixOf = (childId: string): string => `${shownId(childId)}: `;
+
+const shownId = (id: string): string => (/[:/]/.test(id) ? '?' : id);
 
 /** Named children tell when they are started, and with what. */
 function withStartsSeen(
@@ -114,7 +134,7 @@ function withStartsSeen(
     const start: NonNullable<AnyActorLogic['start']> = (snapshot, scope) => {
       const self = scope.self as AnyActor;
       const before = last.get(self.id);
-      if (before && isRunning(before)) onOddity('orphan');
+      if ((before && isRunning(before)) || !isKnown(self)) onOddity('orphan');
       last.set(self.id, self);
       if (!logic.start) return;
       const { _parent: member } = scope.self as unknown as Member;
@@ -130,6 +150,12 @@ function withStartsSeen(
 const isRunning = (actor: AnyActor): boolean =>
   (actor as unknown as { _processingStatus: number })._processingStatus === 1 &&
   actor.getSnapshot().status === 'active';
+
+/** To its parent, under its id. */
+const isKnown = (actor: AnyActor): boolean => {
+  const { _parent: parent } = actor as unknown as { _parent: AnyActor };
+  return parent.getSnapshot().children[actor.id] === actor;
+};
 
 export const started = (name: string, input: unknown): string =>
   `invoke ${name}${input === undefined ? '' : ` ${JSON.stringify(input)}`}`;
