@@ -241,7 +241,7 @@ class StepLowering {
   /** What is sent to a child ahead of its beginning waits for it, in XState's mailbox as here. */
   #tellInTurn(index: number, child: Child, params: Params, event: EventObject): void {
     const tell = () => this.#tell(index, child, params, event);
-    if (!this.#new.includes(child)) return tell();
+    if (!this.#new.includes(child) || typeof params.delay === 'number') return tell();
     if (
       this.#actions.some(
         ({ type, params }) => type === 'xstate.spawnChild' && (params as Params).actorRef === child,

@@ -1,4 +1,4 @@
-import { assign, cancel, createMachine, raise, sendTo, setup } from 'xstate';
+import { assign, cancel, createMachine, fromTransition, raise, sendTo, setup } from 'xstate';
 import { defineCase } from './support/case.ts';
 import { conform } from './support/compare.ts';
 
@@ -167,5 +167,31 @@ conform('delayed raise, sendTo and cancel', [
       { send: { type: 'AGAIN' } },
       { advance: 20 },
     ],
+  }),
+
+  defineCase({
+    name: 'a message to a child that begins in the same step, cancelled in it',
+    machine: () =>
+      setup({
+        types: { context: {} as { totals: unknown[] } },
+        actors: { sum: fromTransition((total: number) => total + 1, 0) },
+      }).createMachine({
+        context: { totals: [] },
+        entry: [
+          sendTo('sum', { type: 'ADD' }, { id: 'gone', delay: 50 }),
+          sendTo('sum', { type: 'ADD' }, { id: 'kept', delay: 60 }),
+          cancel('gone'),
+        ],
+        invoke: {
+          id: 'sum',
+          src: 'sum',
+          onSnapshot: {
+            actions: assign({
+              totals: ({ context, event }) => [...context.totals, event.snapshot.context],
+            }),
+          },
+        },
+      }),
+    steps: [{ advance: 50 }, { advance: 50 }],
   }),
 ]);
