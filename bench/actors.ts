@@ -81,7 +81,10 @@ export const counter = defineActor('counter', {
 /** One second of work, told to a file that outlives whoever is killed. */
 const slow = defineActor('slow', {
   machine: setup({
-    types: { input: {} as { id: string; marks: string }, context: {} as { id: string; marks: string } },
+    types: {
+      input: {} as { id: string; marks: string },
+      context: {} as { id: string; marks: string },
+    },
     actors: {
       second: fromPromise(async ({ input }: { input: { id: string; marks: string } }) => {
         appendFileSync(input.marks, `s ${input.id} ${process.pid}\n`);
@@ -94,7 +97,9 @@ const slow = defineActor('slow', {
     context: ({ input }) => input,
     initial: 'working',
     states: {
-      working: { invoke: { src: 'second', id: 'second', input: ({ context }) => context, onDone: 'done' } },
+      working: {
+        invoke: { src: 'second', id: 'second', input: ({ context }) => context, onDone: 'done' },
+      },
       done: { type: 'final' },
     },
   }),
@@ -105,7 +110,7 @@ const sleeper = defineActor('sleeper', {
   machine: createMachine({
     id: 'sleeper',
     initial: 'asleep',
-    states: { asleep: { after: { 3_600_000: 'done' } }, done: { type: 'final' } },
+    states: { asleep: { after: { 3600000: 'done' } }, done: { type: 'final' } },
   }),
 });
 

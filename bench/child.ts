@@ -50,7 +50,10 @@ export function startChild({ module, peer, role, place, execArgv = [] }: ChildOp
   let nextId = 0;
   const ready = new Promise<void>((resolve, reject) => {
     calls.set(-1, { resolve: () => resolve(), reject });
-    setTimeout(() => reject(new Error(`${peer}: its ${role} was not ready in time`)), READY_TIMEOUT_MS).unref();
+    setTimeout(
+      () => reject(new Error(`${peer}: its ${role} was not ready in time`)),
+      READY_TIMEOUT_MS,
+    ).unref();
   });
   ready.catch(() => {});
   child.on('message', (message: Message) => {
@@ -122,4 +125,3 @@ function killAll(pids: readonly number[]): void {
       // Gone already.
     }
 }
-

@@ -47,8 +47,7 @@ function family(roots: readonly number[]): Stat[] {
     .map((name) => readStat(Number(name)))
     .filter((stat) => stat !== undefined);
   const children = new Map<number, Stat[]>();
-  for (const stat of all)
-    children.set(stat.parent, [...(children.get(stat.parent) ?? []), stat]);
+  for (const stat of all) children.set(stat.parent, [...(children.get(stat.parent) ?? []), stat]);
   const found = all.filter((stat) => roots.includes(stat.pid));
   // The list grows while it is walked.
   for (const stat of found) found.push(...(children.get(stat.pid) ?? []));

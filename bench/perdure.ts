@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { type Bus } from '../src/bus/bus.ts';
+import type { Bus } from '../src/bus/bus.ts';
 import { openBus } from '../src/bus/nats.ts';
 import { systemClock } from '../src/clock.ts';
 import { type Limits, namespace, SHARDS } from '../src/config.ts';
@@ -8,7 +8,15 @@ import { createLogger } from '../src/log.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { VERSION } from '../src/version.ts';
 import { actors, noop } from './actors.ts';
-import { type Client, inFlight, type Kind, type Peer, type Place, type ServerName, type Worker } from './peer.ts';
+import {
+  type Client,
+  inFlight,
+  type Kind,
+  type Peer,
+  type Place,
+  type ServerName,
+  type Worker,
+} from './peer.ts';
 
 const log = createLogger({ level: process.env.PERDURE_LOG_LEVEL ?? 'error' });
 /** Publishes in flight of a client that does nothing else. */
@@ -60,7 +68,11 @@ async function worker(place: Place): Promise<Worker> {
   return { units: () => node.status().transitions, stop: () => node.stop() };
 }
 
-const servers = ({ natsUrl, databaseUrl, name }: Place) => ({ natsUrl, databaseUrl, namespace: name });
+const servers = ({ natsUrl, databaseUrl, name }: Place) => ({
+  natsUrl,
+  databaseUrl,
+  namespace: name,
+});
 
 const migrated = ({ databaseUrl, name }: Place) =>
   migrate({ databaseUrl, namespace: namespace(name), shards: SHARDS, log });
@@ -106,7 +118,12 @@ async function client(place: Place): Promise<Client> {
       inFlight(
         count,
         (i) =>
-          publish(bus, subject('events', `${prefix}${i % instances}`), '{"type":"ADD","by":1}', `${prefix}e${sent++}`),
+          publish(
+            bus,
+            subject('events', `${prefix}${i % instances}`),
+            '{"type":"ADD","by":1}',
+            `${prefix}e${sent++}`,
+          ),
         BULK_IN_FLIGHT,
       ),
     async finished(count) {

@@ -68,4 +68,3 @@ async function latencies(client: Client, count: number, warmUp: number): Promise
   }
   return times;
 }
-

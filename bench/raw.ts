@@ -16,7 +16,11 @@ export interface Raw {
 const BATCH = 500;
 const IN_FLIGHT = 500;
 
-async function measure(count: number, server: Server | undefined, run: () => Promise<void>): Promise<Raw> {
+async function measure(
+  count: number,
+  server: Server | undefined,
+  run: () => Promise<void>,
+): Promise<Raw> {
   const pids = [process.pid, ...(server ? [server.pid] : [])];
   // Of this process alone: what it has started is not below it in the account, but may be in /proc.
   const cpu = () => {
@@ -31,14 +35,20 @@ async function measure(count: number, server: Server | undefined, run: () => Pro
 }
 
 /** Rows of 200 bytes in commits of 500 over one connection: first all are inserted, then all are updated. */
-export async function postgresRows(server: Server, count: number): Promise<{ insert: Raw; update: Raw }> {
+export async function postgresRows(
+  server: Server,
+  count: number,
+): Promise<{ insert: Raw; update: Raw }> {
   const client = new pg.Client({ connectionString: server.url });
   await client.connect();
   const text = 'x'.repeat(200);
-  const batches = async (sql: string) => {
+  const batches = async (name: string, sql: string) => {
     for (let from = 0; from < count; from += BATCH) {
-      const ids = Array.from({ length: Math.min(BATCH, count - from) }, (_, i) => `job-${from + i}`);
-      await client.query({ name: sql, text: sql, values: [ids, ids.map(() => text)] });
+      const ids = Array.from(
+        { length: Math.min(BATCH, count - from) },
+        (_, i) => `job-${from + i}`,
+      );
+      await client.query({ name, text: sql, values: [ids, ids.map(() => text)] });
     }
   };
   try {
@@ -46,10 +56,14 @@ export async function postgresRows(server: Server, count: number): Promise<{ ins
       'CREATE TABLE raw (id text COLLATE "C" PRIMARY KEY, seq bigint NOT NULL, body text NOT NULL) WITH (fillfactor = 70)',
     );
     const insert = await measure(count, server, () =>
-      batches('INSERT INTO raw SELECT id, 1, body FROM unnest($1::text[], $2::text[]) t (id, body)'),
+      batches(
+        'insert',
+        'INSERT INTO raw SELECT id, 1, body FROM unnest($1::text[], $2::text[]) t (id, body)',
+      ),
     );
     const update = await measure(count, server, () =>
       batches(
+        'update',
         `UPDATE raw SET seq = seq + 1, body = t.body FROM unnest($1::text[], $2::text[]) t (id, body) WHERE raw.id = t.id`,
       ),
     );
@@ -61,7 +75,10 @@ export async function postgresRows(server: Server, count: number): Promise<{ ins
 }
 
 /** Small messages, 500 publishes in flight; then one consumer takes and acknowledges all of them. */
-export async function jetStream(server: Server, count: number): Promise<{ publish: Raw; consume: Raw }> {
+export async function jetStream(
+  server: Server,
+  count: number,
+): Promise<{ publish: Raw; consume: Raw }> {
   const connection = await connect({ servers: server.url });
   const manager = await jetstreamManager(connection);
   const client = jetstream(connection);
@@ -70,11 +87,16 @@ export async function jetStream(server: Server, count: number): Promise<{ publis
     const publish = await measure(count, server, async () => {
       let next = 0;
       const lane = async () => {
-        while (next < count) await client.publish(`raw.${next++}`, '{"total":30}', { timeout: 60_000 });
+        while (next < count)
+          await client.publish(`raw.${next++}`, '{"total":30}', { timeout: 60_000 });
       };
       await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
     });
-    await manager.consumers.add('RAW', { durable_name: 'all', ack_policy: 'explicit', max_ack_pending: 5_000 });
+    await manager.consumers.add('RAW', {
+      durable_name: 'all',
+      ack_policy: 'explicit',
+      max_ack_pending: 5_000,
+    });
     const consumer = await client.consumers.get('RAW', 'all');
     const consume = await measure(count, server, async () => {
       let left = count;
@@ -96,7 +118,8 @@ export function xstateSteps(count: number): Promise<Raw> {
   const { machine } = counter;
   return measure(count, undefined, async () => {
     let snapshot = getInitialSnapshot(machine);
-    for (let i = 0; i < count; i++) snapshot = getNextSnapshot(machine, snapshot, { type: 'ADD', by: 1 });
+    for (let i = 0; i < count; i++)
+      snapshot = getNextSnapshot(machine, snapshot, { type: 'ADD', by: 1 });
     if (snapshot.context.count !== count) throw new Error('it has miscounted');
   });
 }

@@ -24,12 +24,14 @@ export interface Server {
 
 /** What is said of each server in the results. */
 export const SERVER_SETTINGS: Record<ServerName, string> = {
-  postgres: 'fsync=on, synchronous_commit=on, full_page_writes=on, shared_buffers=128MB, max_wal_size=1GB',
+  postgres:
+    'fsync=on, synchronous_commit=on, full_page_writes=on, shared_buffers=128MB, max_wal_size=1GB',
   nats: 'JetStream, file storage, one replica, sync_interval: always',
   'nats-default': 'JetStream, file storage, one replica, sync_interval: 2 minutes (the default)',
   'redis-always': 'appendonly yes, appendfsync always, save "", maxmemory-policy noeviction',
   'redis-everysec': 'appendonly yes, appendfsync everysec, save "", maxmemory-policy noeviction',
-  restate: 'one node, all roles, defaults (its log is synced: rocksdb-disable-wal-fsync = false), telemetry off',
+  restate:
+    'one node, all roles, defaults (its log is synced: rocksdb-disable-wal-fsync = false), telemetry off',
 };
 
 /** The servers of a run: each is started when it is first asked for. */
@@ -76,7 +78,10 @@ const START: Record<ServerName, (dir: string) => Promise<Server>> = {
   nats: (dir) => nats(dir),
   // The whole block again: the last one counts.
   'nats-default': (dir) =>
-    nats(dir, `jetstream { store_dir: ${JSON.stringify(join(dir, 'jetstream'))}, sync_interval: "2m" }`),
+    nats(
+      dir,
+      `jetstream { store_dir: ${JSON.stringify(join(dir, 'jetstream'))}, sync_interval: "2m" }`,
+    ),
   'redis-always': (dir) => redis(dir, 'always'),
   'redis-everysec': (dir) => redis(dir, 'everysec'),
   restate,
@@ -102,7 +107,13 @@ async function redis(dir: string, appendfsync: string): Promise<Server> {
     daemonize: 'no',
   };
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
-  const daemon = await startDaemon({ command, args, env, logFile: join(dir, 'log'), orphaned: ORPHANED });
+  const daemon = await startDaemon({
+    command,
+    args,
+    env,
+    logFile: join(dir, 'log'),
+    orphaned: ORPHANED,
+  });
   await until(daemon, dir, () => answers(port, 'PING\r\n'));
   return {
     pid: daemon.pid,
@@ -118,7 +129,11 @@ async function redisCommand() {
   for (const name of ['valkey-server', 'redis-server'])
     for (const dir of (process.env.PATH ?? '').split(delimiter))
       if (existsSync(join(dir, name)))
-        return { command: join(dir, name), env: process.env, versions: { [name]: "this machine's" } };
+        return {
+          command: join(dir, name),
+          env: process.env,
+          versions: { [name]: "this machine's" },
+        };
   const { root, versions } = await unpacked(['redis-server']);
   return {
     command: join(root, 'usr', 'bin', 'redis-server'),
@@ -160,7 +175,9 @@ bind-address = "127.0.0.1:${admin}"
     orphaned: ORPHANED,
   });
   const healthy = (port: number, path: string) =>
-    fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(2_000) }).then((r) => r.ok);
+    fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(2_000) }).then(
+      (r) => r.ok,
+    );
   await until(daemon, dir, () => healthy(admin, '/health'));
   await until(daemon, dir, () => healthy(ingress, '/restate/health'));
   return {

@@ -159,7 +159,9 @@ export class Stage {
     const deadline = performance.now() + PROGRESS_TIMEOUT_MS;
     while (!(await this.client.call<boolean>('finished', count))) {
       if (performance.now() > deadline)
-        throw new Error(`${this.#options.contender.peer.name}: its store never said that all is done`);
+        throw new Error(
+          `${this.#options.contender.peer.name}: its store never said that all is done`,
+        );
       await pause(5);
     }
   }

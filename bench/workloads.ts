@@ -3,7 +3,7 @@ import type { Kind } from './peer.ts';
 import { recovery } from './recovery.ts';
 import type { Servers } from './servers.ts';
 import type { Contender } from './stage.ts';
-import { drain, events, latency, sustained, type Throughput } from './throughput.ts';
+import { drain, drainTogether, events, latency, sustained, type Throughput } from './throughput.ts';
 
 /** What one measurement gave, by name. Infinity: not within the time it was given. */
 export type Sample = Record<string, number>;
@@ -38,7 +38,9 @@ function countOf({ contender, quick }: Context, base: number): number {
 
 const flat = ({ perSecond, cpuPer1000 }: Throughput): Sample => ({
   perSecond,
-  ...Object.fromEntries(Object.entries(cpuPer1000).map(([name, seconds]) => [`cpu ${name}`, seconds])),
+  ...Object.fromEntries(
+    Object.entries(cpuPer1000).map(([name, seconds]) => [`cpu ${name}`, seconds]),
+  ),
 });
 
 const tuned = (settings: boolean) => async (context: Context) => {
@@ -54,9 +56,16 @@ const scaled = (kind: 'noop' | 'flow', workers: number): Workload => ({
   unit: '/s',
   better: 'more',
   ours: true,
-  run: async (context) =>
-    flat(await drain({ ...context, kind, workers, count: countOf(context, kind === 'noop' ? 20_000 : 5_000) })),
+  roundsMost: 3,
+  run: async (context) => {
+    const base = kind === 'noop' ? SCALED_JOBS : SCALED_JOBS / 3;
+    const count = context.quick ? base / 2 : base;
+    return flat(await drainTogether({ ...context, kind, workers, count: Math.round(count) }));
+  },
 });
+
+/** Nodes need a few seconds to share the shards. */
+const SCALED_JOBS = 90_000;
 
 export const WORKLOADS: readonly Workload[] = [
   {
@@ -66,7 +75,8 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await drain({ ...context, kind: 'noop', count: countOf(context, 20_000) })),
+    run: async (context) =>
+      flat(await drain({ ...context, kind: 'noop', count: countOf(context, 20_000) })),
   },
   {
     name: 'sustained',
@@ -84,7 +94,8 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await drain({ ...context, kind: 'flow', count: countOf(context, 5_000) })),
+    run: async (context) =>
+      flat(await drain({ ...context, kind: 'flow', count: countOf(context, 5_000) })),
   },
   {
     name: 'events',
@@ -102,7 +113,9 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'p50',
     unit: 'ms',
     better: 'less',
-    run: async (context) => ({ ...(await latency({ ...context, count: context.quick ? 100 : 600 })) }),
+    run: async (context) => ({
+      ...(await latency({ ...context, count: context.quick ? 100 : 600 })),
+    }),
   },
   {
     name: 'recovery',

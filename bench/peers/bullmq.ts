@@ -1,6 +1,13 @@
 import { appendFileSync } from 'node:fs';
 import { type Job, Queue, QueueEvents, Worker as QueueWorker } from 'bullmq';
-import { type Client, inFlight, type Peer, type Place, type ServerName, type Worker } from '../peer.ts';
+import {
+  type Client,
+  inFlight,
+  type Peer,
+  type Place,
+  type ServerName,
+  type Worker,
+} from '../peer.ts';
 import { versionOf } from './versions.ts';
 
 /** Jobs of one addBulk call. */
@@ -38,7 +45,11 @@ function bullmq(name: string, redis: ServerName, caveat: string, variantOf?: str
 }
 
 export const peers: readonly Peer[] = [
-  bullmq('bullmq, fsync always', 'redis-always', 'an accepted job is on disk before its publisher hears of it'),
+  bullmq(
+    'bullmq, fsync always',
+    'redis-always',
+    'an accepted job is on disk before its publisher hears of it',
+  ),
   bullmq(
     'bullmq, fsync everysec',
     'redis-everysec',

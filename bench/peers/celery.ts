@@ -50,7 +50,11 @@ function celery(name: string, redis: ServerName, caveat: string, variantOf?: str
 }
 
 export const peers: readonly Peer[] = [
-  celery('celery, fsync always', 'redis-always', 'an accepted job is on disk before its publisher hears of it'),
+  celery(
+    'celery, fsync always',
+    'redis-always',
+    'an accepted job is on disk before its publisher hears of it',
+  ),
   celery(
     'celery, fsync everysec',
     'redis-everysec',
@@ -93,8 +97,16 @@ async function worker(place: Place): Promise<Worker> {
     command: PYTHON,
     args: [
       ...['-m', 'celery', '-A', 'celery_tasks', 'worker', '--loglevel=ERROR'],
-      ...(slow ? ['--pool=threads', `--concurrency=${place.slowAtOnce}`] : [`--concurrency=${PROCESSES}`]),
-      ...['--without-gossip', '--without-mingle', '--without-heartbeat', '-n', `w${place.worker}@bench`],
+      ...(slow
+        ? ['--pool=threads', `--concurrency=${place.slowAtOnce}`]
+        : [`--concurrency=${PROCESSES}`]),
+      ...[
+        '--without-gossip',
+        '--without-mingle',
+        '--without-heartbeat',
+        '-n',
+        `w${place.worker}@bench`,
+      ],
     ],
     env: { ...environment(place), C_FORCE_ROOT: '1' },
     orphaned: [{ afterSeconds: 0, signal: 'KILL' }],

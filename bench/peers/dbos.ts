@@ -106,7 +106,9 @@ async function worker(place: Place): Promise<Worker> {
   const atOnce = { noop: 200, flow: 200, slow: place.slowAtOnce };
   await DBOS.registerQueue(QUEUE, {
     minPollingIntervalMs: 50,
-    ...(place.kind in atOnce ? { workerConcurrency: atOnce[place.kind as keyof typeof atOnce] } : {}),
+    ...(place.kind in atOnce
+      ? { workerConcurrency: atOnce[place.kind as keyof typeof atOnce] }
+      : {}),
     onConflict: 'always_update',
   });
   return { units: () => units, stop: () => DBOS.shutdown() };
@@ -123,7 +125,12 @@ async function client(place: Place): Promise<Client> {
   await sql.connect();
   const put = (n: number) =>
     remote.enqueue(
-      { queueName: QUEUE, workflowName: NAMES[place.kind], workflowID: `${place.prefix}${n}`, appVersion: '1' },
+      {
+        queueName: QUEUE,
+        workflowName: NAMES[place.kind],
+        workflowID: `${place.prefix}${n}`,
+        appVersion: '1',
+      },
       n,
     );
   const countOf = async (status: string) => {
@@ -134,7 +141,8 @@ async function client(place: Place): Promise<Client> {
     return rows[0]?.n ?? 0;
   };
   const until = async (status: string, count: number) => {
-    while ((await countOf(status)) < count) await new Promise((resolve) => setTimeout(resolve, 100));
+    while ((await countOf(status)) < count)
+      await new Promise((resolve) => setTimeout(resolve, 100));
   };
   let launched: Promise<void> | undefined;
   return {

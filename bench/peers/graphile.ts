@@ -1,5 +1,5 @@
-import { appendFileSync } from 'node:fs';
 import { EventEmitter } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { Logger, makeWorkerUtils, run, type TaskList, type WorkerEvents } from 'graphile-worker';
 import pg from 'pg';
 import { type Client, inFlight, type Peer, type Place, type Worker } from '../peer.ts';

@@ -74,31 +74,39 @@ async function worker(place: Place): Promise<Worker> {
   const polling = { pollingIntervalSeconds: 0.5, burstWhenBatchFull: true } as const;
   if (place.kind === 'flow')
     for (const [at, queue] of FLOW.entries())
-      await boss.work<Job>(queue, { ...polling, localConcurrency: FETCHERS, batchSize: BATCH }, async (jobs) => {
-        const next = FLOW[at + 1];
-        if (next !== undefined)
-          await boss.insert(
-            next,
-            jobs.map(({ data: { n, sum } }) => ({ data: { n, sum: sum + n } })),
-          );
-        units += jobs.length;
-      });
+      await boss.work<Job>(
+        queue,
+        { ...polling, localConcurrency: FETCHERS, batchSize: BATCH },
+        async (jobs) => {
+          const next = FLOW[at + 1];
+          if (next !== undefined)
+            await boss.insert(
+              next,
+              jobs.map(({ data: { n, sum } }) => ({ data: { n, sum: sum + n } })),
+            );
+          units += jobs.length;
+        },
+      );
   else if (place.kind === 'slow')
     await boss.work<Job>(
       'slow',
       { ...polling, batchSize: 1, localConcurrency: place.slowAtOnce },
       async ([job]) => {
-        const { id } = job?.data as Job;
+        const id = job?.data.id;
         appendFileSync(place.marks, `s ${id} ${process.pid}\n`);
         await new Promise((resolve) => setTimeout(resolve, 1_000));
         appendFileSync(place.marks, `d ${id} ${process.pid}\n`);
       },
     );
   else
-    await boss.work<Job>(place.kind, { ...polling, localConcurrency: FETCHERS, batchSize: BATCH }, async (jobs) => {
-      units += jobs.length;
-      if (jobs.some((job) => job.data.id === 'tell')) await telling.query(`NOTIFY ${place.name}`);
-    });
+    await boss.work<Job>(
+      place.kind,
+      { ...polling, localConcurrency: FETCHERS, batchSize: BATCH },
+      async (jobs) => {
+        units += jobs.length;
+        if (jobs.some((job) => job.data.id === 'tell')) await telling.query(`NOTIFY ${place.name}`);
+      },
+    );
   return {
     units: () => units,
     async stop() {

@@ -88,14 +88,14 @@ async function worker(place: Place): Promise<Worker> {
 
 async function client(place: Place): Promise<Client> {
   const ingress = new Ingress(place);
-  let registered = place.kind !== 'slow';
+  // The balancer is in front of both workers; a single one has told itself.
+  let registering = place.kind === 'slow' ? undefined : Promise.resolve();
   const put = async (i: number, query: string) => {
-    if (!registered) await (registering ??= ingress.register(2));
-    registered = true;
+    registering ??= ingress.register(2);
+    await registering;
     const body = place.kind === 'noop' || place.kind === 'sleep' ? undefined : i;
     return ingress.call(`/jobs/${place.kind}/send${query}`, body);
   };
-  let registering: Promise<void> | undefined;
   const add = (i: number) => ingress.call(`/counter/${place.prefix}${i}/add/send`, 1);
   return clientOf(place, ingress, put, {
     one: async () => {

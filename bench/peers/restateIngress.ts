@@ -22,7 +22,8 @@ export class Ingress {
     const dueAt = Date.now() + LEAD_MS + count * SEND_MS;
     await inFlight(count, (i) => send(i, `?delay=${dueAt - Date.now()}ms`));
     const left = dueAt - Date.now();
-    if (left < 0) throw new Error(`the last of ${count} was sent ${-left} ms after the first was due`);
+    if (left < 0)
+      throw new Error(`the last of ${count} was sent ${-left} ms after the first was due`);
     await new Promise((resolve) => setTimeout(resolve, left));
   }
 

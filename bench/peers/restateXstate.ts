@@ -9,7 +9,13 @@ export const peers: readonly Peer[] = [
   {
     name: 'restate + xstate',
     servers: ['restate'],
-    versions: () => versionOf('@restatedev/restate-server', '@restatedev/restate-sdk', '@restatedev/xstate', 'xstate'),
+    versions: () =>
+      versionOf(
+        '@restatedev/restate-server',
+        '@restatedev/restate-sdk',
+        '@restatedev/xstate',
+        'xstate',
+      ),
     settings: ['as restate; finalStateTTL not set'],
     caveats: [
       'the same machines as ours: an invocation for each transition and for each promise, the snapshot is kept, the history is that of the invocations',
@@ -91,14 +97,16 @@ const counter = setup({
   id: 'counter',
   context: { count: 0 },
   on: {
-    ADD: { actions: [assign({ count: ({ context, event }) => context.count + event.by }), 'count'] },
+    ADD: {
+      actions: [assign({ count: ({ context, event }) => context.count + event.by }), 'count'],
+    },
   },
 });
 
 const sleep = setup({}).createMachine({
   id: 'sleep',
   initial: 'asleep',
-  states: { asleep: { after: { 3_600_000: 'done' } }, done: { type: 'final' } },
+  states: { asleep: { after: { 3600000: 'done' } }, done: { type: 'final' } },
 });
 
 function count(): void {
@@ -134,7 +142,9 @@ async function client(place: Place): Promise<Client> {
     },
     send: (count, instances) =>
       inFlight(count, (i) =>
-        ingress.call(`/counter/${prefix}${i % instances}/send/send`, { event: { type: 'ADD', by: 1 } }),
+        ingress.call(`/counter/${prefix}${i % instances}/send/send`, {
+          event: { type: 'ADD', by: 1 },
+        }),
       ),
   });
 }
