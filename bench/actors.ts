@@ -8,7 +8,7 @@ export const noop = defineActor('noop', {
 });
 
 /** Three invokes, one after the other: four transitions, each committed before the next invoke runs. */
-export const flow = defineActor('flow', {
+const flow = defineActor('flow', {
   machine: setup({
     types: {
       input: {} as { n: number },

@@ -19,12 +19,7 @@ export function cpuSeconds(...roots: number[]): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-/** Memory the processes and all below them hold, in bytes. Pages that several share count for each. */
-export function rssBytes(...roots: number[]): number {
-  return family(roots).reduce((sum, stat) => sum + stat.rssBytes, 0);
-}
-
-/** Memory of the same, shared pages counted once: what would be free without them. */
+/** Memory of the processes and all below them, each shared page divided among those that share it, in bytes. */
 export function pssBytes(...roots: number[]): number {
   return family(roots).reduce((sum, { pid, rssBytes: rss }) => {
     try {

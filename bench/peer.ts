@@ -93,7 +93,7 @@ export interface Client {
 }
 
 /** Calls in flight where a client puts jobs one by one. */
-export const IN_FLIGHT = 100;
+const IN_FLIGHT = 100;
 
 /** Runs `call` for 0 to count - 1, so many at a time. */
 export async function inFlight(

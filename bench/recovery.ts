@@ -6,7 +6,7 @@ import { Stage, type StageOptions } from './stage.ts';
 const JOBS = 50;
 const WORKERS = 2;
 /** Longer is not waited for. */
-export const RECOVERY_CAP_SECONDS = 120;
+const RECOVERY_CAP_SECONDS = 120;
 
 export interface Recovery {
   /** From kill -9 until all 50 were done; undefined: not within the cap. */

@@ -12,6 +12,7 @@ ${setting.cpu}, ${setting.cores} cores, ${setting.memoryGiB} GiB, Linux ${settin
 
 ![chart](${chart})
 
+${glance(results)}
 ${WORKLOADS.filter((workload) => !workload.ours)
   .map((workload) => section(workload, results))
   .join('\n')}
@@ -48,6 +49,38 @@ ${[
 `,
   )
   .join('\n')}`;
+}
+
+/** Medians of everything, a line for each: the table that goes into docs/performance.md. */
+function glance(results: Results): string {
+  const columns: [head: string, workload: string, names: string[]][] = [
+    ['no-op/s', 'noop', ['perSecond']],
+    ['put one by one/s', 'sustained', ['perSecond']],
+    ['flows/s', 'flow', ['perSecond']],
+    ['CPU-s per 1,000 flows', 'flow', ['cpu all']],
+    ['events/s', 'events', ['perSecond']],
+    ['one job, p50 / p99 ms', 'latency', ['p50', 'p99']],
+    ['kill -9, s', 'recovery', ['seconds']],
+    ['tuned, s', 'recovery-tuned', ['seconds']],
+    ['asleep: worker / disk, B', 'idle', ['workerBytes', 'diskBytes']],
+  ];
+  return table(
+    ['', ...columns.map(([head]) => head)],
+    results.peers
+      .filter((peer) => peer.skipped === undefined)
+      .map((peer) => [
+        peer.name,
+        ...columns.map(([, workload, names]) => {
+          const cell = results.cells.find(
+            (one) => one.workload === workload && one.peer === peer.name,
+          );
+          const values = names.map((name) => cell && spread(cell, name)?.median);
+          return values.some((value) => value === undefined)
+            ? '–'
+            : values.map((value) => short(value as number)).join(' / ');
+        }),
+      ]),
+  );
 }
 
 const pair = ([name, version]: [string, string]) => `${name} ${version}`;

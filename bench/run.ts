@@ -100,7 +100,7 @@ async function past(count: number): Promise<History> {
     await stage.workers.pop()?.stop();
     const made = await makeHistory(stage, servers.dir, count);
     console.error(
-      `a past of ${made.jobs} jobs and ${made.transitions} transitions, ${(made.bytes / 2 ** 30).toFixed(1)} GiB, in ${made.minutes.toFixed(1)} minutes`,
+      `a past of ${made.jobs} jobs and ${made.transitions} transitions, ${(made.bytes / 2 ** 20).toFixed(0)} MiB, in ${made.minutes.toFixed(1)} minutes`,
     );
     return made;
   } finally {

@@ -142,12 +142,15 @@ async function redisCommand() {
   };
 }
 
-export const gnuArch = () => (process.arch === 'arm64' ? 'aarch64' : 'x86_64');
+const gnuArch = () => (process.arch === 'arm64' ? 'aarch64' : 'x86_64');
+
+/** A package of bench/peers, not of ours. */
+const RESTATE = '@restatedev/restate-server';
 
 async function restate(dir: string): Promise<Server> {
   const require = createRequire(new URL('./peers/package.json', import.meta.url));
-  const wrapper = createRequire(require.resolve('@restatedev/restate-server/package.json'));
-  const name = `@restatedev/restate-server-${process.platform}-${process.arch}`;
+  const wrapper = createRequire(require.resolve(`${RESTATE}/package.json`));
+  const name = `${RESTATE}-${process.platform}-${process.arch}`;
   const command = join(wrapper.resolve(`${name}/package.json`), '..', 'bin', 'restate-server');
   mkdirSync(dir, { recursive: true });
   const [ingress, admin, fabric] = [await freePort(), await freePort(), await freePort()];
