@@ -137,6 +137,8 @@ function wanted(peer: string, workload: string): boolean {
 }
 
 async function measureAll(): Promise<Results> {
+  // At the start: the checkout may go on while this runs.
+  const setting = await settingOf(servers);
   const { contenders, facts } = await load();
   const cells: Cell[] = [];
   const raw: Record<string, Raw[]> = {};
@@ -153,7 +155,7 @@ async function measureAll(): Promise<Results> {
   const order = (cell: Cell) => contenders.findIndex(({ peer }) => peer.name === cell.peer);
   cells.sort((a, b) => order(a) - order(b));
   return {
-    setting: await settingOf(servers),
+    setting,
     extent: `${flags.quick ? 'Quick' : 'Full'}${flags.only.length > 0 ? `, only ${flags.only.join(' ')}` : ''}`,
     rounds,
     minutes: (performance.now() - startedAt) / 60_000,

@@ -49,6 +49,8 @@ export class Servers {
     if (known !== undefined) return known;
     const started = START[name](join(this.dir, name));
     this.#running.set(name, started);
+    // One that has failed to start is tried again the next time.
+    started.catch(() => this.#running.delete(name));
     return started;
   }
 

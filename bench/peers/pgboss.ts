@@ -17,7 +17,7 @@ export const peers: readonly Peer[] = [
     versions: () => versionOf('pg-boss'),
     settings: [
       'work: batchSize 500, localConcurrency 2, burstWhenBatchFull, pollingIntervalSeconds 0.5 (the least), useListenNotify with notify on the queue',
-      'latency: batchSize 1; one-second jobs: batchSize 1, localConcurrency 25',
+      'latency: as for jobs, woken by NOTIFY; one-second jobs: batchSize 1, localConcurrency 25',
       'recovery when tuned: heartbeatSeconds 10 (the least), monitorIntervalSeconds and superviseIntervalSeconds 1',
       'bulk by insert of 1,000',
     ],
