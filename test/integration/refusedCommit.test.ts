@@ -37,11 +37,16 @@ test('after a refused commit nothing is committed that follows from it', async (
         { what: 'it goes on', timeoutMs: 30_000 },
       );
   }
+  // Some twenty refusals in a row, with up to two seconds before the shard is opened again.
+  await eventually(async () => (await world.actor('counter', 'r'))?.seq === 401, {
+    what: 'all are applied',
+    timeoutMs: 60_000,
+  });
   await world.settled('counter', 'r', 401);
   expect(world.log.some(({ msg }) => msg === 'commit: refused by Postgres')).toBe(true);
   expect(await world.check({ types: [counter], expected: { events: sent } })).toEqual([]);
   await world.sql.query('DROP TRIGGER refuse ON transition');
-}, 90_000);
+}, 120_000);
 
 test('an event that comes again while its first commit lands is applied once, however few ids are in memory', async () => {
   const random = randomFrom(seed());
