@@ -1,4 +1,4 @@
-import { assign, createActor, fromPromise, setup } from 'xstate';
+import { assign, createActor, fromPromise, fromTransition, setup } from 'xstate';
 import { defineCase } from './support/case.ts';
 import { conform } from './support/compare.ts';
 
@@ -103,6 +103,15 @@ conform('errors', [
     steps: [{ send: { type: 'GO' } }],
   }),
 
+  defineCase({
+    name: 'a transition function whose first state throws',
+    machine: () =>
+      setup({ actors: { sum: fromTransition((state: number) => state, fail) } }).createMachine({
+        initial: 'adding',
+        states: { adding: { invoke: { src: 'sum', onError: 'failed' } }, failed: {} },
+      }),
+    steps: [],
+  }),
   defineCase({
     name: 'a context that throws as it is made',
     ...(showsErrorOnly && { differs: { views: 'XState 5.31 shows its error and nothing else' } }),
