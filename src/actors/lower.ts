@@ -80,7 +80,7 @@ class StepLowering {
   #machines: Readonly<Record<string, number>>;
   #asks = 0;
   /** Children that were ended. */
-  #stops = 0;
+  readonly #stopped = new Set<AnyActorRef>();
   /** What is due in no time. */
   readonly #last: Effect[] = [];
 
@@ -292,6 +292,7 @@ class StepLowering {
   }
 
   #invoke(child: AnyActorRef | undefined): void {
+    this.#replace(child);
     const at = child ? this.#new.indexOf(child) : -1;
     if (!child || at < 0) return;
     this.#new.splice(at, 1);
@@ -317,6 +318,12 @@ class StepLowering {
     this.#tellEarly(child);
   }
 
+  /** One id is one child, in rows and keys as in messages: who still has the id of a new one is ended first. */
+  #replace(child: AnyActorRef | undefined): void {
+    const old = child && (this.#step.previous?.children[child.id] as AnyActorRef | undefined);
+    if (old && old !== child) this.#stop(old);
+  }
+
   #tellEarly(child: AnyActorRef): void {
     for (const early of this.#early) if (early.child === child) early.tell();
   }
@@ -333,8 +340,9 @@ class StepLowering {
 
   #stop(child: AnyActorRef | undefined): void {
     const { before, previous, self } = this.#step;
-    const index = this.#stops++;
-    if (!child || previous?.children[child.id] !== child) return;
+    if (!child || previous?.children[child.id] !== child || this.#stopped.has(child)) return;
+    const index = this.#stopped.size;
+    this.#stopped.add(child);
     if (kindOfChild(child as Child) === 'machine') {
       const { [child.id]: startedBy, ...others } = this.#machines;
       if (startedBy === before.machines[child.id]) this.#machines = others;

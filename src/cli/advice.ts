@@ -3,7 +3,7 @@ import { type ErrorCode, PerdureError } from '../errors.ts';
 /** What somebody at a terminal can do about an error; those whose message says so already are left out. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   actor_exists: 'Use another --id, or look at it with perdure show.',
-  actor_finished: 'An ended actor takes no events; perdure history shows how it ended.',
+  actor_finished: 'An ended actor takes no events; perdure show says how it ended.',
   actor_quarantined:
     'The event is kept as a dead letter: correct what ends nodes, then perdure quarantine release TYPE ID, and perdure dead redrive --all --reason actor_quarantined.',
   bad_event: 'An event is {"type":"NAME",…}, or just NAME.',

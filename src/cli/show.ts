@@ -116,7 +116,7 @@ function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[
 }
 
 const machineText = ({ id, status, state, seq }: ActorSummary): string =>
-  `${id}, ${status === 'active' ? '' : `${status} `}in ${stateText(state)} since #${seq}`;
+  `${id}, ${status === 'active' ? '' : `${status} `}in ${stateText(state)}, at #${seq}`;
 
 function quarantineText({ type, id, crashes, quarantined_at: since }: ActorDetail) {
   if (since === null) return undefined;

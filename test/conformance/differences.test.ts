@@ -1,4 +1,14 @@
-import { assign, fromCallback, fromPromise, fromTransition, raise, sendTo, setup } from 'xstate';
+import {
+  assign,
+  fromCallback,
+  fromPromise,
+  fromTransition,
+  raise,
+  sendParent,
+  sendTo,
+  setup,
+  spawnChild,
+} from 'xstate';
 import { defineCase } from './support/case.ts';
 import { conform } from './support/compare.ts';
 
@@ -184,5 +194,27 @@ conform('known differences, but for these', [
         entry: sendTo('nobody', { type: 'HELLO' }),
       }),
     steps: [],
+  }),
+
+  defineCase({
+    name: 'a child spawned under an id that is taken',
+    differs: { views: 'it takes the place of the old one; in XState both go on' },
+    machine: () =>
+      setup({
+        types: { context: {} as { ticks: number } },
+        actors: {
+          ticker: setup({}).createMachine({
+            after: { 500: { actions: sendParent({ type: 'TICK' }) } },
+          }),
+        },
+      }).createMachine({
+        context: { ticks: 0 },
+        entry: spawnChild('ticker', { id: 'c' }),
+        on: {
+          AGAIN: { actions: spawnChild('ticker', { id: 'c' }) },
+          TICK: { actions: assign({ ticks: ({ context }) => context.ticks + 1 }) },
+        },
+      }),
+    steps: [{ send: { type: 'AGAIN' } }, { advance: 600 }],
   }),
 ]);
