@@ -110,7 +110,7 @@ export function composeEngine(parts: EngineParts): Engine {
     }),
     transactions,
     timers,
-    trials: new Trials(log),
+    trials: new Trials(rounds, log),
     marks: new Marks(store, clock, nodeId),
     outbox,
     source,

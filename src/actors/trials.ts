@@ -14,8 +14,8 @@ import type { Shard } from './shard.ts';
 
 /**
  * What nodes may have died of is tried apart from the rest, so that when this one dies too it is known of what (G9):
- * the more nodes have died, the fewer are tried at a time, and the last time each alone. Whatever is not suspected goes
- * on meanwhile.
+ * the more nodes have died, the fewer are tried at a time, and the last time each alone, in a node that has lived as
+ * long without. Whatever is not suspected goes on meanwhile.
  */
 export class Trials {
   readonly #log: Logger;
@@ -24,21 +24,33 @@ export class Trials {
   /** They may take long, and most are innocent: whoever is suspected least goes first. */
   readonly #actors = new Queues();
   #aloneRuns = false;
+  readonly #clock: Clock;
+  readonly #provenAt: number;
+  #wakes = false;
 
-  constructor(log: Logger) {
+  constructor(clock: Clock, log: Logger) {
+    this.#clock = clock;
     this.#log = log;
+    this.#provenAt = clock.monotonic() + PROVEN_MS;
   }
 
   /** Runs `trial` with few other steps of which as many nodes may have died, in the end alone. */
   step(crashes: number, trial: Trial): void {
-    this.#steps.add(crashes, trial);
-    this.#start();
+    this.#add(this.#steps, crashes, trial);
   }
 
   /** Runs `trial` with few other actors of whom as many nodes may have died, in the end alone. */
   actor(crashes: number, trial: Trial): void {
-    this.#actors.add(crashes, trial);
+    this.#add(this.#actors, crashes, trial);
+  }
+
+  #add(queues: Queues, crashes: number, trial: Trial): void {
+    queues.add(crashes, trial);
     this.#start();
+    const waitMs = this.#provenAt - this.#clock.monotonic();
+    if (waitMs <= 0 || this.#wakes) return;
+    this.#wakes = true;
+    this.#clock.after(Math.ceil(waitMs), () => this.#start());
   }
 
   #start(): void {
@@ -48,10 +60,12 @@ export class Trials {
   /** False when nothing more can be started now. */
   #startOne(): boolean {
     if (this.#aloneRuns) return false;
-    const step = this.#steps.most;
+    const isProven = this.#clock.monotonic() >= this.#provenAt;
+    const levelMax = isProven ? ALONE_AFTER : ALONE_AFTER - 1;
+    const step = this.#steps.most(levelMax);
     if (step === ALONE_AFTER) return this.#startAlone(this.#steps);
     if (step !== undefined && this.#startWithOthers(this.#steps, step)) return true;
-    const actor = this.#actors.least;
+    const actor = this.#actors.least(levelMax);
     if (actor === undefined) return false;
     return actor === ALONE_AFTER
       ? this.#startAlone(this.#actors)
@@ -108,21 +122,21 @@ class Queues {
     else this.#byLevel.set(level, [trial]);
   }
 
-  get most(): number | undefined {
-    return this.#levels().at(-1);
+  most(levelMax: number): number | undefined {
+    return this.#levels(levelMax).at(-1);
   }
 
-  get least(): number | undefined {
-    return this.#levels()[0];
+  least(levelMax: number): number | undefined {
+    return this.#levels(levelMax)[0];
   }
 
   take(level: number): Trial {
     return this.#byLevel.get(level)?.shift() as Trial;
   }
 
-  #levels(): number[] {
+  #levels(levelMax: number): number[] {
     const levels: number[] = [];
-    for (let level = SUSPECT_AFTER; level <= ALONE_AFTER; level++)
+    for (let level = SUSPECT_AFTER; level <= levelMax; level++)
       if (this.#byLevel.get(level)?.length) levels.push(level);
     return levels;
   }
@@ -195,4 +209,9 @@ async function hasGotOn(
 
 /** What stands this long is not what kills nodes at once. */
 const TRIAL_MS = 5_000;
+/**
+ * Whoever is tried alone answers for the node's death, so nobody is before the node has lived as long without: one
+ * that is killed every other second, or dies as it starts, says nothing about them.
+ */
+const PROVEN_MS = TRIAL_MS;
 const LOOK_EVERY_MS = 20;
