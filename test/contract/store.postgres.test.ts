@@ -337,6 +337,7 @@ describe('schema', () => {
       '0003_versions.sql',
       '0004_parked.sql',
       '0005_families.sql',
+      '0006_machines.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));

@@ -71,6 +71,7 @@ beforeAll(async () => {
     '0003_versions.sql',
     '0004_parked.sql',
     '0005_families.sql',
+    '0006_machines.sql',
   ]);
   await runNode([order]);
 });
