@@ -50,6 +50,8 @@ export interface ChartEdge {
   /** Milliseconds, or the name of a delay. */
   delay?: number | string;
   actions: string[];
+  /** Name of the logic it is the result of, when its id is one that XState has made up. */
+  of?: string;
   description?: string;
 }
 
@@ -122,3 +124,29 @@ export const allStates = (state: ChartState): ChartState[] => [
   state,
   ...state.states.flatMap(allStates),
 ];
+
+/** What an edge waits for, as people say it: `PAY`, `after 24 h`, `done charge`. */
+export function causeText({ event, delay, of }: Pick<ChartEdge, 'event' | 'delay' | 'of'>): string {
+  if (event === '') return 'always';
+  if (delay !== undefined) return `after ${typeof delay === 'number' ? delayText(delay) : delay}`;
+  const own = /^xstate\.(done|error|snapshot)\.(actor|state)\.?(.*)$/.exec(event);
+  if (own) return own[2] === 'state' ? 'done' : `${own[1]} ${of ?? own[3]}`;
+  return event;
+}
+
+/** The cause with its guard: `PAY [inStock]`. */
+export const edgeText = (edge: ChartEdge): string =>
+  edge.guard === undefined ? causeText(edge) : `${causeText(edge)} [${edge.guard}]`;
+
+const UNITS: readonly [unit: string, ms: number][] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1_000],
+];
+
+/** The largest unit that leaves nothing over. */
+export function delayText(ms: number): string {
+  const [unit, size] = UNITS.find(([, one]) => ms >= one && ms % one === 0) ?? ['ms', 1];
+  return `${ms / size} ${unit}`;
+}

@@ -76,15 +76,17 @@ function stateOf(node: StateNodeOf): ChartState {
     entry: actionNames(node.entry),
     exit: actionNames(node.exit),
     invokes: node.invoke.map(({ id, src }) => ({ id, src: String(src) })),
-    edges: edges.map(edgeOf),
+    edges: edges.map((edge) => edgeOf(edge, node)),
     states: childrenOf(node).map(stateOf),
   };
 }
 
-function edgeOf(transition: Transition): ChartEdge {
+function edgeOf(transition: Transition, { invoke }: StateNodeOf): ChartEdge {
   const { source, eventType, target, guard, actions, description } = transition;
   const targets = (target ?? []).map(({ id }) => id);
   const { delay } = transition as { delay?: unknown };
+  const result = /^xstate\.(?:done|error|snapshot)\.(?:actor\.)?(.*)$/.exec(eventType)?.[1];
+  const of = invoke.find(({ id }) => id === result && /^\d+\./.test(id))?.src;
   return {
     id: `#${source.id}|${eventType}|${targets.map((id) => `#${id}`).join(',')}`,
     event: eventType,
@@ -92,6 +94,7 @@ function edgeOf(transition: Transition): ChartEdge {
     ...(guard === undefined ? {} : { guard: guardName(guard) }),
     ...(typeof delay === 'number' || typeof delay === 'string' ? { delay } : {}),
     actions: actionNames(actions),
+    ...(typeof of === 'string' ? { of } : {}),
     ...(description ? { description } : {}),
   };
 }

@@ -5,7 +5,7 @@ import { age } from './age.ts';
 import { whole } from './arguments.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
-import { redrive } from './redrive.ts';
+import { redrive } from '../inspect/redrive.ts';
 import { withBus, withReadStore } from './session.ts';
 import { printFields, printJson, printTable, visible } from './table.ts';
 
