@@ -150,3 +150,19 @@ export function delayText(ms: number): string {
   const [unit, size] = UNITS.find(([, one]) => ms >= one && ms % one === 0) ?? ['ms', 1];
   return `${ms / size} ${unit}`;
 }
+
+/** Longer texts are cut when they are drawn. */
+export const LINE_MAX = 44;
+
+/** What is written below a state's name: what runs in it, what it does, and what it handles without leaving. */
+export const stateLines = ({ invokes, entry, exit, edges }: ChartState): string[] =>
+  [
+    ...invokes.map(({ id, src }) =>
+      id === src || /^xstate\.invoke\.|^\d+\./.test(id) ? `⟳ ${src}` : `⟳ ${id}: ${src}`,
+    ),
+    ...entry.map((action) => `entry / ${action}`),
+    ...exit.map((action) => `exit / ${action}`),
+    ...edges
+      .filter(({ targets }) => targets.length === 0)
+      .map((edge) => [edgeText(edge), edge.actions.join(', ')].filter(Boolean).join(' / ')),
+  ].map((line) => (line.length > LINE_MAX ? `${line.slice(0, LINE_MAX - 1)}…` : line));

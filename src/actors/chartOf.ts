@@ -16,7 +16,11 @@ export function chartOf(type: ActorType): Chart {
     const position = known.get(one) ?? machines.length;
     if (known.has(one)) return position;
     known.set(one, position);
-    const machine: ChartMachine = { id: one.machine.id, root: stateOf(one.machine.root), actors: {} };
+    const machine: ChartMachine = {
+      id: one.machine.id,
+      root: stateOf(one.machine.root),
+      actors: {},
+    };
     machines.push(machine);
     for (const [src, logic] of logicOf(one)) machine.actors[src] = actorOf(one, src, logic, add);
     return position;

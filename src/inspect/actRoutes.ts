@@ -44,7 +44,13 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
           ...(typeof body.message_id === 'string' && { messageId: body.message_id }),
         }),
       }),
-      { bad_event: 400, event_not_handled: 409, actor_deaf: 409, bus_unavailable: 503, timeout: 504 },
+      {
+        bad_event: 400,
+        event_not_handled: 409,
+        actor_deaf: 409,
+        bus_unavailable: 503,
+        timeout: 504,
+      },
     ),
     post(
       '/api/actors/{type}/{id}/cancel',
@@ -124,7 +130,11 @@ function actOf(body: Readonly<Record<string, unknown>>): Act {
   return { do: body.do as 'cancel' | 'release' };
 }
 
-async function redriveAll(store: ReadStore, engine: Engine, body: Readonly<Record<string, unknown>>) {
+async function redriveAll(
+  store: ReadStore,
+  engine: Engine,
+  body: Readonly<Record<string, unknown>>,
+) {
   const letters = await store.deadLetters({
     pending: true,
     limit: LETTERS_MAX,

@@ -89,7 +89,9 @@ export class Acts {
   }
 
   /** What a bulk operation would act on. */
-  async preview(search: ActorSearch): Promise<{ count: number; more: boolean; sample: ActorSummary[] }> {
+  async preview(
+    search: ActorSearch,
+  ): Promise<{ count: number; more: boolean; sample: ActorSummary[] }> {
     const [count, sample] = await Promise.all([
       this.#store.countActors(search, BULK_MAX + 1),
       this.#store.searchActors(search, { limit: SAMPLE }),
@@ -145,8 +147,7 @@ export class Acts {
       result.refused++;
       return note('event_not_handled', refused);
     }
-    const event =
-      act.do === 'send' ? act.event : { type: act.do === 'cancel' ? CANCEL : RELEASE };
+    const event = act.do === 'send' ? act.event : { type: act.do === 'cancel' ? CANCEL : RELEASE };
     try {
       await this.#engine.send(type, id, event, { until: 'accepted' });
       result.accepted++;
@@ -174,6 +175,9 @@ export function eventIn(given: unknown): Event {
   if (problem) throw new PerdureError('bad_event', problem);
   const event = given as Event;
   if (event.type === CANCEL || event.type === RELEASE)
-    throw new PerdureError('bad_event', `For ${event.type} there is a button, and a route, of its own.`);
+    throw new PerdureError(
+      'bad_event',
+      `For ${event.type} there is a button, and a route, of its own.`,
+    );
   return event;
 }

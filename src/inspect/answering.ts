@@ -59,7 +59,13 @@ export function sendError(
   const close: Record<string, string> = request.complete ? {} : { connection: 'close' };
   if (status === 405 && allowed) close.allow = allowed.join(', ');
   if (status === 401) close['www-authenticate'] = 'Bearer';
-  sendJson(request, response, status, { error: { code, message, ...(allowed && { allowed }) } }, close);
+  sendJson(
+    request,
+    response,
+    status,
+    { error: { code, message, ...(allowed && { allowed }) } },
+    close,
+  );
 }
 
 export function sendFile(request: IncomingMessage, response: ServerResponse, file: PageFile): void {

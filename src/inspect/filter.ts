@@ -36,7 +36,10 @@ export function asParameters(filter: Readonly<Record<string, unknown>>): URLSear
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(filter)) {
     if (!['string', 'number', 'boolean'].includes(typeof value))
-      throw new PerdureError('bad_options', `${name.slice(0, 64)} in the filter must be a plain value.`);
+      throw new PerdureError(
+        'bad_options',
+        `${name.slice(0, 64)} in the filter must be a plain value.`,
+      );
     params.set(name, String(value));
   }
   return params;

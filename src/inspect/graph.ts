@@ -1,4 +1,11 @@
-import { allStates, type ChartMachine, type ChartState, edgeText } from '../actors/chart.ts';
+import {
+  allStates,
+  type ChartMachine,
+  type ChartState,
+  edgeText,
+  LINE_MAX,
+  stateLines,
+} from '../actors/chart.ts';
 import type { Box, DrawnEdge, Layout } from './layout.ts';
 
 /** Sizes in pixels, as chart.css draws them: 13 px type in a state, 11.5 px on an edge. */
@@ -8,8 +15,6 @@ const LINE = 17;
 const TITLE = 32;
 const STATE_MIN = 92;
 const DOT = 12;
-/** Longer texts are cut when they are drawn. */
-const TEXT_MAX = 44;
 
 interface Node {
   id: string;
@@ -27,19 +32,6 @@ interface Edge {
 }
 
 const initialOf = (state: ChartState): string => `initial:${state.id}`;
-
-/** Lines of text below a state's name: what runs in it, what it does, and what it handles without leaving. */
-export const linesOf = ({ invokes, entry, exit, edges }: ChartState): string[] =>
-  [
-    ...invokes.map(({ id, src }) =>
-      id === src || /^xstate\.invoke\.|^\d+\./.test(id) ? `⟳ ${src}` : `⟳ ${id}: ${src}`,
-    ),
-    ...entry.map((action) => `entry / ${action}`),
-    ...exit.map((action) => `exit / ${action}`),
-    ...edges
-      .filter(({ targets }) => targets.length === 0)
-      .map((edge) => [edgeText(edge), edge.actions.join(', ')].filter(Boolean).join(' / ')),
-  ].map((line) => (line.length > TEXT_MAX ? `${line.slice(0, TEXT_MAX - 1)}…` : line));
 
 /** A machine as the library wants it. Pure. */
 export function graphOf({ root }: ChartMachine): object {
@@ -68,7 +60,7 @@ export function graphOf({ root }: ChartMachine): object {
 }
 
 function nodeOf(state: ChartState): Node {
-  const lines = linesOf(state);
+  const lines = stateLines(state);
   const label = Math.max(
     state.key.length * CHARACTER + 30,
     ...lines.map((line) => line.length * SMALL_CHARACTER + 26),
@@ -105,7 +97,7 @@ function edgesOf(state: ChartState): Edge[] {
       : [];
   const taken = state.edges.flatMap((edge, position) =>
     edge.targets.map((target) => {
-      const text = edgeText(edge).slice(0, TEXT_MAX);
+      const text = edgeText(edge).slice(0, LINE_MAX);
       const label = { text, width: text.length * SMALL_CHARACTER + 12, height: 18 };
       const id = JSON.stringify([edge.id, position, target]);
       return { id, sources: [state.id], targets: [target], labels: [label] };

@@ -75,7 +75,8 @@ export class Guard {
     if (origin !== undefined && originHost(origin) !== host.toLowerCase())
       throw new HttpError(403, 'origin_not_allowed', 'Pages of other sites are refused.');
     const site = headers['sec-fetch-site'];
-    const isVisit = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
+    const isVisit =
+      headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
     if (site !== undefined && !['same-origin', 'none'].includes(String(site)) && !isVisit)
       throw new HttpError(403, 'origin_not_allowed', 'Pages of other sites are refused.');
   }
@@ -88,7 +89,8 @@ export class Guard {
     if (given === undefined)
       throw new HttpError(401, 'token_missing', 'Send Authorization: Bearer and the token.');
     const role = this.roleFor(given);
-    if (role === undefined) throw new HttpError(401, 'token_wrong', 'This token is not known here.');
+    if (role === undefined)
+      throw new HttpError(401, 'token_wrong', 'This token is not known here.');
     return role;
   }
 

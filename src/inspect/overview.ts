@@ -36,7 +36,9 @@ export async function overview(store: ReadStore, counts: Counts) {
     shards: {
       all: shards.length,
       owned: shards.filter(({ health }) => !['free', 'orphaned'].includes(health)).length,
-      ill: shards.filter(({ health }) => health !== 'ok').map(({ shard, health }) => ({ shard, health })),
+      ill: shards
+        .filter(({ health }) => health !== 'ok')
+        .map(({ shard, health }) => ({ shard, health })),
     },
     dead_letters: {
       waiting: letters.length,

@@ -52,7 +52,11 @@ function load(): Map<string, PageFile> {
   for (const [file, inPackage] of Object.values(VENDOR))
     add(`/modules/${file}`, JAVASCRIPT, runnable(readFileSync(vendored(file, inPackage), 'utf8')));
   for (const sheet of ['style.css', 'chart.css'])
-    add(`/modules/${sheet}`, 'text/css; charset=utf-8', readFileSync(new URL(sheet, folder), 'utf8'));
+    add(
+      `/modules/${sheet}`,
+      'text/css; charset=utf-8',
+      readFileSync(new URL(sheet, folder), 'utf8'),
+    );
   add('/', 'text/html; charset=utf-8', index(extension));
   return files;
 }

@@ -1,7 +1,7 @@
 import { machineAt } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
-import type { HistoryRow, ReadStore } from '../store/read.ts';
 import { contextOf } from '../store/inspect.ts';
+import type { HistoryRow, ReadStore } from '../store/read.ts';
 import { isWrapped } from '../textCodec.ts';
 import { VERSION } from '../version.ts';
 import { viewActor } from './actorView.ts';
@@ -59,7 +59,10 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query }) => {
         const limit = query.whole('limit') ?? 50;
         const after = afterIn(query.text('after'));
-        const actors = await store.searchActors(searchIn(query), { limit, ...(after && { after }) });
+        const actors = await store.searchActors(searchIn(query), {
+          limit,
+          ...(after && { after }),
+        });
         const last = actors.length === limit ? actors.at(-1) : undefined;
         return { actors, next: last ? `${last.type}/${last.id}` : null };
       },
@@ -74,8 +77,10 @@ export function readRoutes(sources: Sources): Route[] {
       },
       FILTER,
     ),
-    get('/api/actors/{type}/{id}', 'One actor: state, context, timers, what runs, its family.', ({ path }) =>
-      actor(sources, path),
+    get(
+      '/api/actors/{type}/{id}',
+      'One actor: state, context, timers, what runs, its family.',
+      ({ path }) => actor(sources, path),
     ),
     get(
       '/api/actors/{type}/{id}/history',
@@ -83,9 +88,13 @@ export function readRoutes(sources: Sources): Route[] {
       ({ path, query }) => history(store, path, query.whole('from'), query.whole('limit')),
       { from: { kind: 'whole', about: 'Start with this transition.' }, limit: LIMIT },
     ),
-    get('/api/actors/{type}/{id}/history/{seq}', 'One transition with the snapshot after it.', async ({ path }) => ({
-      transition: withSnapshot(await step(store, path, Number(path.seq))),
-    })),
+    get(
+      '/api/actors/{type}/{id}/history/{seq}',
+      'One transition with the snapshot after it.',
+      async ({ path }) => ({
+        transition: withSnapshot(await step(store, path, Number(path.seq))),
+      }),
+    ),
     get(
       '/api/actors/{type}/{id}/diff',
       'What changed in context and state between two transitions.',
@@ -103,11 +112,15 @@ export function readRoutes(sources: Sources): Route[] {
         to: { kind: 'whole', about: 'Default 1.' },
       },
     ),
-    get('/api/types', 'Actor types: versions that are recorded, and how many actors there are.', async () =>
-      types(sources),
+    get(
+      '/api/types',
+      'Actor types: versions that are recorded, and how many actors there are.',
+      async () => types(sources),
     ),
-    get('/api/types/{type}/population', 'How many actors of a type are in each state.', async ({ path }) =>
-      counts.population(path.type),
+    get(
+      '/api/types/{type}/population',
+      'How many actors of a type are in each state.',
+      async ({ path }) => counts.population(path.type),
     ),
     get(
       '/api/types/{type}/versions/{version}/chart',
@@ -118,7 +131,11 @@ export function readRoutes(sources: Sources): Route[] {
       '/api/types/{type}/versions/{version}/layout',
       'Where a drawing of the machine has its states and edges.',
       async ({ path, query }) => ({
-        layout: await charts.layout(path.type as string, path.version as string, pathIn(query.text('path'))),
+        layout: await charts.layout(
+          path.type as string,
+          path.version as string,
+          pathIn(query.text('path')),
+        ),
       }),
       { path: PATH },
     ),
@@ -142,11 +159,15 @@ export function readRoutes(sources: Sources): Route[] {
         limit: LIMIT,
       },
     ),
-    get('/api/dead-letters/{letter}', 'One dead letter with its headers and its body.', async ({ path }) => {
-      const found = await store.deadLetter(path.letter as string);
-      if (!found) throw new PerdureError('not_found', `There is no dead letter ${path.letter}.`);
-      return { dead_letter: { ...found, ...bodyText(found.body) } };
-    }),
+    get(
+      '/api/dead-letters/{letter}',
+      'One dead letter with its headers and its body.',
+      async ({ path }) => {
+        const found = await store.deadLetter(path.letter as string);
+        if (!found) throw new PerdureError('not_found', `There is no dead letter ${path.letter}.`);
+        return { dead_letter: { ...found, ...bodyText(found.body) } };
+      },
+    ),
     get(
       '/api/quarantined',
       'Actors nothing runs for until somebody releases them.',
@@ -190,7 +211,9 @@ async function actor(
   const found = await viewActor(store, charts, type, id);
   if (found) return { actor: found };
   const parked = await store.parkedFor(type, id);
-  const waiting = parked ? ` ${parked.messages} messages for it wait for a node that can open it.` : '';
+  const waiting = parked
+    ? ` ${parked.messages} messages for it wait for a node that can open it.`
+    : '';
   throw new PerdureError('not_found', `There is no ${type}/${id}.${waiting}`);
 }
 
@@ -240,7 +263,10 @@ function shown(row: HistoryRow) {
 }
 
 async function types({ store, charts, counts }: Sources) {
-  const [machines, { rows, counted_at }] = await Promise.all([store.machines(), counts.population()]);
+  const [machines, { rows, counted_at }] = await Promise.all([
+    store.machines(),
+    counts.population(),
+  ]);
   const names = [...new Set([...machines, ...rows].map(({ type }) => type))].sort();
   return {
     counted_at,

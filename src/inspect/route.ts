@@ -128,7 +128,10 @@ export class Query {
     if (oneOf && !oneOf.includes(value))
       throw new PerdureError('bad_options', `${name} must be one of ${oneOf.join(', ')}.`);
     if (value.length > TEXT_MAX || value.includes('\u0000'))
-      throw new PerdureError('bad_options', `${name} has at most ${TEXT_MAX} characters, and no NUL.`);
+      throw new PerdureError(
+        'bad_options',
+        `${name} has at most ${TEXT_MAX} characters, and no NUL.`,
+      );
     return value;
   }
 

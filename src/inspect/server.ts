@@ -173,8 +173,17 @@ export class Site {
     const found = find(this.#routes, method, pathname);
     if ('other' in found) {
       if (found.other.length === 0)
-        throw new HttpError(404, 'not_found', 'There is nothing here; /openapi.json has what there is.');
-      throw new HttpError(405, 'method_not_allowed', `Only ${found.other.join(', ')}.`, found.other);
+        throw new HttpError(
+          404,
+          'not_found',
+          'There is nothing here; /openapi.json has what there is.',
+        );
+      throw new HttpError(
+        405,
+        'method_not_allowed',
+        `Only ${found.other.join(', ')}.`,
+        found.other,
+      );
     }
     const { route } = found;
     assertRole(role, route.role);
@@ -185,9 +194,7 @@ export class Site {
     const ask = () => route.answer({ path, query, body, role, request, response });
     // What many pages ask at once is asked once.
     const shared = route.method === 'GET' && pathname !== '/api/live' && pathname !== '/api/me';
-    const answer = await (shared
-      ? this.#reads.share(`${pathname}${url.search}`, ask)
-      : ask());
+    const answer = await (shared ? this.#reads.share(`${pathname}${url.search}`, ask) : ask());
     if (answer !== ANSWERED) sendJson(request, response, 200, answer);
   }
 
@@ -199,7 +206,8 @@ export class Site {
       throw new HttpError(405, 'method_not_allowed', 'Only POST and DELETE.', ['POST', 'DELETE']);
     const { token } = await readBody(request);
     const role = typeof token === 'string' ? this.#guard.roleFor(token) : undefined;
-    if (role === undefined) throw new HttpError(401, 'token_wrong', 'This token is not known here.');
+    if (role === undefined)
+      throw new HttpError(401, 'token_wrong', 'This token is not known here.');
     sendJson(request, response, 200, { role }, { 'set-cookie': cookieFor(token as string) });
   }
 }

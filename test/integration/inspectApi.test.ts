@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { memoryCluster, postgresCluster } from '../contract/storeClusters.ts';
 import type { StoreCluster } from '../contract/storeFixtures.ts';
 import { actor, deadLetter, nodeInfo, part, timer, transition } from '../contract/storeFixtures.ts';
-import { memoryCluster, postgresCluster } from '../contract/storeClusters.ts';
 import { ask, machines, recordingEngine, startSite } from '../support/inspectSite.ts';
 import { freshDatabase } from '../support/services.ts';
 
@@ -35,7 +35,13 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     await node.store.register({ ...nodeInfo(nodeId), machines }, 60_000);
     const shards = await node.store.claim(nodeId, 100);
     const snapshot = (context: unknown, started = {}) =>
-      JSON.stringify({ machine: 'order', version: '1', started, timers: {}, snapshot: { context } });
+      JSON.stringify({
+        machine: 'order',
+        version: '1',
+        started,
+        timers: {},
+        snapshot: { context },
+      });
     const waiting = '{"open":"waiting"}';
     const content = {
       actors: [
@@ -56,7 +62,10 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       ],
       transitions: [
         transition('a-1', 1, { toState: waiting, snapshot: snapshot({ total: 10, items: [1] }) }),
-        transition('a-1', 2, { toState: waiting, snapshot: snapshot({ total: 10, items: [1, 2] }) }),
+        transition('a-1', 2, {
+          toState: waiting,
+          snapshot: snapshot({ total: 10, items: [1, 2] }),
+        }),
         transition('a-1', 3, {
           eventId: 'e-3',
           toState: waiting,
@@ -64,7 +73,10 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         }),
       ],
       timersArmed: [timer('a-1', 'xstate.after.1000.order.open.waiting')],
-      deadLetters: [deadLetter(5), deadLetter(6, { reason: 'unknown_actor', body: Buffer.from('{}') })],
+      deadLetters: [
+        deadLetter(5),
+        deadLetter(6, { reason: 'unknown_actor', body: Buffer.from('{}') }),
+      ],
     };
     await node.store.commit(nodeId, [part(shards[1] as (typeof shards)[0], content)]);
     site = await startSite(cluster.reads, engine);
@@ -105,7 +117,10 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect(await ids('type=order&text=a-1&children=true')).toEqual(['a-1', 'a-1.ship-2']);
     expect(await ids('quarantined=true')).toEqual([]);
     expect(await ids('idle=1000')).toEqual([]);
-    expect((await get('/api/count?type=order&text=many')).body).toEqual({ count: MANY, more: false });
+    expect((await get('/api/count?type=order&text=many')).body).toEqual({
+      count: MANY,
+      more: false,
+    });
   });
 
   test('one actor is shown with what runs, what waits, its family and what it handles', async () => {
@@ -169,7 +184,10 @@ describe.each<[string, () => Promise<StoreCluster>]>([
 
   test('the machine of a version is what its node has recorded, and is drawn', async () => {
     const { body } = await get('/api/types/order/versions/1/chart');
-    expect(body.chart.machines[0]).toMatchObject({ id: 'order', actors: { charge: { kind: 'promise' } } });
+    expect(body.chart.machines[0]).toMatchObject({
+      id: 'order',
+      actors: { charge: { kind: 'promise' } },
+    });
     const { body: drawing } = await get('/api/types/order/versions/1/layout');
     const names = drawing.layout.states.map((state: { id: string }) => state.id);
     expect(names).toEqual(expect.arrayContaining(['order', 'order.open.waiting', 'initial:order']));
@@ -186,7 +204,12 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     ]);
     const { body: population } = await get('/api/types/order/population');
     expect(population.rows).toContainEqual(
-      expect.objectContaining({ version: '1', status: 'active', state: { open: 'waiting' }, count: MANY + 1 }),
+      expect.objectContaining({
+        version: '1',
+        status: 'active',
+        state: { open: 'waiting' },
+        count: MANY + 1,
+      }),
     );
     const { body: overview } = await get('/api/overview');
     expect(overview).toMatchObject({
@@ -198,12 +221,19 @@ describe.each<[string, () => Promise<StoreCluster>]>([
 
   test('nodes, shards and dead letters are shown', async () => {
     expect((await get('/api/nodes')).body.nodes).toMatchObject([{ node_id: nodeId, state: 'ok' }]);
-    expect((await get('/api/shards')).body.shards[1]).toMatchObject({ owner: nodeId, health: 'ok' });
+    expect((await get('/api/shards')).body.shards[1]).toMatchObject({
+      owner: nodeId,
+      health: 'ok',
+    });
     const { body } = await get('/api/dead-letters?pending=true&reason=bad_body');
     expect(body.dead_letters).toHaveLength(1);
     const [{ dead_letter_id: id }] = body.dead_letters;
     const { body: one } = await get(`/api/dead-letters/${id}`);
-    expect(one.dead_letter).toMatchObject({ reason: 'bad_body', body: 'AAF7/w==', body_encoding: 'base64' });
+    expect(one.dead_letter).toMatchObject({
+      reason: 'bad_body',
+      body: 'AAF7/w==',
+      body_encoding: 'base64',
+    });
     expect((await get('/api/dead-letters/999999')).status).toBe(404);
     for (const path of ['/api/quarantined', '/api/parked', '/api/me', '/readyz', '/livez'])
       expect((await get(path)).status, path).toBe(200);
@@ -211,10 +241,19 @@ describe.each<[string, () => Promise<StoreCluster>]>([
 
   test('an event goes through when the state handles it, and is refused with what it handles', async () => {
     told.length = 0;
-    const sent = await post('/api/actors/order/a-1/events', { event: { type: 'PAY', by: 'card' }, message_id: 'k' });
+    const sent = await post('/api/actors/order/a-1/events', {
+      event: { type: 'PAY', by: 'card' },
+      message_id: 'k',
+    });
     expect(sent.status).toBe(200);
     expect(told).toEqual([
-      { type: 'order', id: 'a-1', event: { type: 'PAY', by: 'card' }, until: 'committed', messageId: 'k' },
+      {
+        type: 'order',
+        id: 'a-1',
+        event: { type: 'PAY', by: 'card' },
+        until: 'committed',
+        messageId: 'k',
+      },
     ]);
     expect(await post('/api/actors/order/a-1/events', { event: { type: 'SHIP' } })).toMatchObject({
       status: 409,
@@ -225,12 +264,17 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       ['a-1.ship-2/events', 409, 'actor_deaf'],
       ['nobody/events', 404, 'not_found'],
     ] as const)
-      expect(await post(`/api/actors/order/${path}`, { event: { type: 'PAY' } }), path).toMatchObject({
+      expect(
+        await post(`/api/actors/order/${path}`, { event: { type: 'PAY' } }),
+        path,
+      ).toMatchObject({
         status,
         body: { error: { code } },
       });
     for (const event of [{}, { type: 'xstate.init' }, { type: 'perdure.cancel' }, { type: '' }])
-      expect((await post('/api/actors/order/a-1/events', { event })).body.error.code).toBe('bad_event');
+      expect((await post('/api/actors/order/a-1/events', { event })).body.error.code).toBe(
+        'bad_event',
+      );
     expect(told).toHaveLength(1);
   });
 
@@ -238,12 +282,20 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     told.length = 0;
     expect((await post('/api/actors/order/a-2/cancel', {})).status).toBe(200);
     expect((await post('/api/actors/order/a-3/cancel', {})).body.error.code).toBe('actor_finished');
-    expect((await post('/api/actors/order/a-2/release', {})).body.error.code).toBe('not_quarantined');
+    expect((await post('/api/actors/order/a-2/release', {})).body.error.code).toBe(
+      'not_quarantined',
+    );
     expect((await post('/api/dead-letters/1/redrive', {})).status).toBe(200);
-    expect((await post('/api/dead-letters/redrive', { count: 7 })).body.error.code).toBe('count_changed');
+    expect((await post('/api/dead-letters/redrive', { count: 7 })).body.error.code).toBe(
+      'count_changed',
+    );
     const { body } = await post('/api/dead-letters/redrive', { count: 1, reason: 'unknown_actor' });
     expect(body.result).toMatchObject({ matched: 1, redriven: 1 });
-    expect(told).toMatchObject([{ event: { type: 'perdure.cancel' } }, { redrive: '1' }, { redrive: '2' }]);
+    expect(told).toMatchObject([
+      { event: { type: 'perdure.cancel' } },
+      { redrive: '1' },
+      { redrive: '2' },
+    ]);
   });
 
   test('a bulk operation acts on what was previewed, and on nothing else', async () => {
@@ -252,16 +304,23 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     const { body: preview } = await post('/api/bulk/preview', { filter });
     expect(preview).toMatchObject({ count: MANY, more: false });
     expect(preview.sample).toHaveLength(10);
-    const bulk = (more: object) => post('/api/bulk', { filter, do: 'cancel', count: MANY, ...more });
+    const bulk = (more: object) =>
+      post('/api/bulk', { filter, do: 'cancel', count: MANY, ...more });
     expect((await bulk({ count: MANY - 1 })).body.error).toMatchObject({
       code: 'count_changed',
       allowed: [String(MANY)],
     });
     expect((await bulk({ filter: { text: 'many-' } })).body.error.code).toBe('bad_options');
-    expect((await bulk({ filter: { ...filter, colour: 'red' } })).body.error.code).toBe('bad_options');
+    expect((await bulk({ filter: { ...filter, colour: 'red' } })).body.error.code).toBe(
+      'bad_options',
+    );
     expect((await bulk({ do: 'delete' })).body.error.code).toBe('bad_options');
     expect(told).toEqual([]);
-    expect((await bulk({})).body.result).toMatchObject({ matched: MANY, accepted: MANY, refused: 0 });
+    expect((await bulk({})).body.result).toMatchObject({
+      matched: MANY,
+      accepted: MANY,
+      refused: 0,
+    });
     expect(told).toHaveLength(MANY);
     told.length = 0;
     const mixed = { filter: { type: 'order' }, do: 'send', event: { type: 'HURRY' } };
@@ -309,10 +368,14 @@ function reading(response: Response) {
           continue;
         }
         const lines = Object.fromEntries(
-          text.slice(0, at).split('\n').map((line) => line.split(/: (.*)/s) as [string, string]),
+          text
+            .slice(0, at)
+            .split('\n')
+            .map((line) => line.split(/: (.*)/s) as [string, string]),
         );
         text = text.slice(at + 2);
-        if (lines.event === event) return { id: lines.id as string, data: JSON.parse(lines.data as string) };
+        if (lines.event === event)
+          return { id: lines.id as string, data: JSON.parse(lines.data as string) };
       }
     },
   };

@@ -1,12 +1,12 @@
 import { pino } from 'pino';
+import { fromPromise, setup } from 'xstate';
 import { recordsOf } from '../../src/actors/chartOf.ts';
 import { defineActor } from '../../src/actors/define.ts';
+import type { FeedEntry } from '../../src/client.ts';
 import type { Engine } from '../../src/inspect/engine.ts';
 import { Guard, type GuardOptions } from '../../src/inspect/guard.ts';
 import { Site } from '../../src/inspect/server.ts';
 import type { ReadStore } from '../../src/store/read.ts';
-import type { FeedEntry } from '../../src/client.ts';
-import { fromPromise, setup } from 'xstate';
 
 export const TOKEN_ACT = 'aaaa1111bbbb2222cccc3333dddd4444eeee5555ffff6666';
 export const TOKEN_READ = 'r3adr3adr3ad-0123456789-ABCDEFGHIJKLMN';

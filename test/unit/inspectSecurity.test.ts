@@ -50,14 +50,19 @@ function raw(
 }
 
 describe('tokens', () => {
-  test.each(['/api/me', '/api/overview', '/api/actors', '/api/live', '/openapi.json', '/readyz', '/nothing'])(
-    '%s tells nothing without one',
-    async (path) => {
-      const { status, body, headers } = await ask(locked.url + path);
-      expect([status, body.error.code]).toEqual([401, 'token_missing']);
-      expect(headers.get('www-authenticate')).toBe('Bearer');
-    },
-  );
+  test.each([
+    '/api/me',
+    '/api/overview',
+    '/api/actors',
+    '/api/live',
+    '/openapi.json',
+    '/readyz',
+    '/nothing',
+  ])('%s tells nothing without one', async (path) => {
+    const { status, body, headers } = await ask(locked.url + path);
+    expect([status, body.error.code]).toEqual([401, 'token_missing']);
+    expect(headers.get('www-authenticate')).toBe('Bearer');
+  });
 
   test('a wrong one is refused, a right one let in, each with its role', async () => {
     const me = (token: string) => ask(`${locked.url}/api/me`, { headers: bearer(token) });
@@ -97,13 +102,16 @@ describe('tokens', () => {
     expect(gone.headers.get('set-cookie')).toContain('Max-Age=0');
   });
 
-  test.each(['short', 'a'.repeat(64), '0123456789abcdef'.repeat(1), 'with a blank in it '.repeat(4), 'ü'.repeat(40)])(
-    '%s is too weak',
-    (token) => {
-      expect(() => new Guard({ host: '127.0.0.1', tokens: { act: token } })).toThrow(/too weak/);
-      expect(() => new Guard({ host: '127.0.0.1', tokens: { read: token } })).toThrow(/too weak/);
-    },
-  );
+  test.each([
+    'short',
+    'a'.repeat(64),
+    '0123456789abcdef'.repeat(1),
+    'with a blank in it '.repeat(4),
+    'ü'.repeat(40),
+  ])('%s is too weak', (token) => {
+    expect(() => new Guard({ host: '127.0.0.1', tokens: { act: token } })).toThrow(/too weak/);
+    expect(() => new Guard({ host: '127.0.0.1', tokens: { read: token } })).toThrow(/too weak/);
+  });
 
   test('nothing is open to others by accident', () => {
     for (const host of ['0.0.0.0', '::', '10.0.0.1', 'db.internal']) {
@@ -116,33 +124,53 @@ describe('tokens', () => {
 });
 
 describe('places', () => {
-  test.each(['evil.example', 'evil.example:80', '127.0.0.1.evil.example', 'localhost.evil.example', '0.0.0.0', '[::2]:80', 'a@localhost'])(
-    'the name %s is not ours (DNS rebinding)',
-    async (host) => {
-      for (const path of ['/', '/api/me', '/livez', '/session'])
-        expect((await raw(open.url, { path, headers: { host } })).code, path).toBe('host_not_allowed');
-    },
-  );
+  test.each([
+    'evil.example',
+    'evil.example:80',
+    '127.0.0.1.evil.example',
+    'localhost.evil.example',
+    '0.0.0.0',
+    '[::2]:80',
+    'a@localhost',
+  ])('the name %s is not ours (DNS rebinding)', async (host) => {
+    for (const path of ['/', '/api/me', '/livez', '/session'])
+      expect((await raw(open.url, { path, headers: { host } })).code, path).toBe(
+        'host_not_allowed',
+      );
+  });
 
   test.each(['localhost', 'LOCALHOST:1', '127.0.0.1:80', '[::1]:80'])('%s is', async (host) => {
     expect((await raw(open.url, { headers: { host } })).status).toBe(200);
   });
 
-  test.each(['http://evil.example', 'http://localhost:1', 'null', 'file://', 'https://127.0.0.1.evil.example'])(
-    'a page of %s is refused',
-    async (origin) => {
-      const post = { method: 'POST', path: '/api/dead-letters/1/redrive', body: '{}' };
-      const json = { 'content-type': 'application/json' };
-      for (const given of [{ path: '/api/me' }, post])
-        expect((await raw(open.url, { ...given, headers: { origin, ...json } })).code).toBe('origin_not_allowed');
-      expect(told).toEqual([]);
-    },
-  );
+  test.each([
+    'http://evil.example',
+    'http://localhost:1',
+    'null',
+    'file://',
+    'https://127.0.0.1.evil.example',
+  ])('a page of %s is refused', async (origin) => {
+    const post = { method: 'POST', path: '/api/dead-letters/1/redrive', body: '{}' };
+    const json = { 'content-type': 'application/json' };
+    for (const given of [{ path: '/api/me' }, post])
+      expect((await raw(open.url, { ...given, headers: { origin, ...json } })).code).toBe(
+        'origin_not_allowed',
+      );
+    expect(told).toEqual([]);
+  });
 
   test('requests a browser marks as coming from elsewhere are refused, visits are not', async () => {
-    const crossSite = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'script' };
+    const crossSite = {
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'no-cors',
+      'sec-fetch-dest': 'script',
+    };
     expect((await raw(open.url, { headers: crossSite })).code).toBe('origin_not_allowed');
-    const visit = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+    const visit = {
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+    };
     expect((await raw(open.url, { path: '/', headers: visit })).status).toBe(200);
     const frame = { ...visit, 'sec-fetch-dest': 'iframe' };
     expect((await raw(open.url, { path: '/', headers: frame })).code).toBe('origin_not_allowed');
@@ -157,8 +185,10 @@ describe('places', () => {
 
 describe('bodies', () => {
   const path = '/api/actors/order/a-1/events';
-  const post = (body: string, headers: Record<string, string> = { 'content-type': 'application/json' }) =>
-    raw(open.url, { method: 'POST', path, body, headers });
+  const post = (
+    body: string,
+    headers: Record<string, string> = { 'content-type': 'application/json' },
+  ) => raw(open.url, { method: 'POST', path, body, headers });
 
   test('what a form of another site could send is no JSON', async () => {
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'])
@@ -173,15 +203,25 @@ describe('bodies', () => {
     expect(await post(large, chunked)).toMatchObject({ status: 413, code: 'body_too_large' });
   });
 
-  test.each(['{"event":{"type":"A","__proto__":{"admin":true}}}', '{"__proto__":{}}', '{"event":{"a":[{"__proto__":1}]}}'])(
-    'no __proto__: %s',
-    async (body) => expect(await post(body)).toMatchObject({ status: 400, code: 'bad_body' }),
+  test.each([
+    '{"event":{"type":"A","__proto__":{"admin":true}}}',
+    '{"__proto__":{}}',
+    '{"event":{"a":[{"__proto__":1}]}}',
+  ])('no __proto__: %s', async (body) =>
+    expect(await post(body)).toMatchObject({ status: 400, code: 'bad_body' }),
   );
 
-  test.each(['', '[]', 'null', '"x"', '{', '\u0000', '{"event":1}', '{"event":{"type":"A"},"more":1}', '{"until":"never","event":{"type":"A"}}'])(
-    'nonsense is a 400: %j',
-    async (body) => expect((await post(body)).status).toBe(400),
-  );
+  test.each([
+    '',
+    '[]',
+    'null',
+    '"x"',
+    '{',
+    '\u0000',
+    '{"event":1}',
+    '{"event":{"type":"A"},"more":1}',
+    '{"until":"never","event":{"type":"A"}}',
+  ])('nonsense is a 400: %j', async (body) => expect((await post(body)).status).toBe(400));
 });
 
 describe('paths', () => {
@@ -252,7 +292,8 @@ test('the page brings everything along, and nothing of it is inline', async () =
     const response = await fetch(open.url + path);
     expect(response.status, path).toBe(200);
     const text = await response.text();
-    if (!path.endsWith('.css')) expect(response.headers.get('content-type')).toContain('javascript');
+    if (!path.endsWith('.css'))
+      expect(response.headers.get('content-type')).toContain('javascript');
     else expect(text).not.toMatch(/url\((?!["']?data:)|@import/);
     for (const [, from = ''] of text.matchAll(/\bfrom\s*['"]([^'"]+)['"]/g)) {
       expect(from, path).toMatch(/^[./]/);
