@@ -6,10 +6,12 @@ import {
   LINE_MAX,
   stateLines,
 } from '../actors/chart.ts';
-import type { Box, DrawnEdge, Layout } from './layout.ts';
+import type { Box, Drawing, DrawnEdge } from './layout.ts';
 
 /** Sizes in pixels, as chart.css draws them: 13 px type in a state, 11.5 px on an edge. */
-const CHARACTER = 7.4;
+const CHARACTER = 8.3;
+/** Room for how many actors are there, behind the name. */
+const COUNT = 46;
 const SMALL_CHARACTER = 6.6;
 const LINE = 17;
 const TITLE = 32;
@@ -34,12 +36,12 @@ interface Edge {
 const initialOf = (state: ChartState): string => `initial:${state.id}`;
 
 /** A machine as the library wants it. Pure. */
-export function graphOf({ root }: ChartMachine): object {
+export function graphOf({ root }: ChartMachine, direction: 'DOWN' | 'RIGHT'): object {
   return {
     id: ':all',
     layoutOptions: {
       'elk.algorithm': 'layered',
-      'elk.direction': 'DOWN',
+      'elk.direction': direction,
       'elk.hierarchyHandling': 'INCLUDE_CHILDREN',
       'elk.json.shapeCoords': 'ROOT',
       'elk.json.edgeCoords': 'ROOT',
@@ -62,7 +64,7 @@ export function graphOf({ root }: ChartMachine): object {
 function nodeOf(state: ChartState): Node {
   const lines = stateLines(state);
   const label = Math.max(
-    state.key.length * CHARACTER + 30,
+    state.key.length * CHARACTER + 26 + COUNT,
     ...lines.map((line) => line.length * SMALL_CHARACTER + 26),
     ...[state.tags.join(' ').length * SMALL_CHARACTER + state.tags.length * 14 + 20],
   );
@@ -121,7 +123,7 @@ interface Point {
 }
 
 /** What the library made of it, as it is drawn. Pure. */
-export function drawn(machine: ChartMachine, graph: object): Layout {
+export function drawn(machine: ChartMachine, graph: object): Drawing {
   const all = graph as LaidOut;
   const nodes = (node: LaidOut): LaidOut[] => [node, ...(node.children ?? []).flatMap(nodes)];
   const found = nodes(all).slice(1);

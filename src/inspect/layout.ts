@@ -2,8 +2,14 @@ import { Worker } from 'node:worker_threads';
 import type { ChartMachine } from '../actors/chart.ts';
 import { invariant } from '../errors.ts';
 
-/** A machine as it is drawn. Positions are absolute, in pixels. */
+/** A machine as it is drawn: from top to bottom, and from left to right. Pages take what fits them better. */
 export interface Layout {
+  down: Drawing;
+  right: Drawing;
+}
+
+/** Positions are absolute, in pixels. */
+export interface Drawing {
   width: number;
   height: number;
   /** Outer ones first. */

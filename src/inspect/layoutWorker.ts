@@ -10,4 +10,6 @@ const Elk = require(vendored('elk.cjs', 'elkjs/lib/elk.bundled.js').pathname) as
   layout(graph: object): Promise<object>;
 };
 const machine = workerData as ChartMachine;
-parentPort?.postMessage(drawn(machine, await new Elk().layout(graphOf(machine))));
+const draw = async (direction: 'DOWN' | 'RIGHT') =>
+  drawn(machine, await new Elk().layout(graphOf(machine, direction)));
+parentPort?.postMessage({ down: await draw('DOWN'), right: await draw('RIGHT') });

@@ -189,9 +189,9 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       actors: { charge: { kind: 'promise' } },
     });
     const { body: drawing } = await get('/api/types/order/versions/1/layout');
-    const names = drawing.layout.states.map((state: { id: string }) => state.id);
+    const names = drawing.layout.down.states.map((state: { id: string }) => state.id);
     expect(names).toEqual(expect.arrayContaining(['order', 'order.open.waiting', 'initial:order']));
-    for (const edge of drawing.layout.edges) expect(edge.points.length).toBeGreaterThan(1);
+    for (const edge of drawing.layout.right.edges) expect(edge.points.length).toBeGreaterThan(1);
     expect((await get('/api/types/order/versions/9/chart')).status).toBe(404);
     expect((await get('/api/types/order/versions/1/layout?path=none')).status).toBe(404);
   });

@@ -15,6 +15,13 @@ export class ApiError extends Error {
 }
 
 let refused: () => void = () => {};
+/** Grows with every token that was taken: what was refused before one was says nothing. */
+let sessions = 0;
+
+/** A token was taken. */
+export function signedIn(): void {
+  sessions++;
+}
 
 /** Told when a token is asked for. */
 export function onRefused(hear: () => void): void {
@@ -22,6 +29,7 @@ export function onRefused(hear: () => void): void {
 }
 
 async function ask<T>(path: string, init: RequestInit): Promise<T> {
+  const session = sessions;
   let response: Response;
   try {
     response = await fetch(path, init);
@@ -33,7 +41,7 @@ async function ask<T>(path: string, init: RequestInit): Promise<T> {
   };
   if (response.ok) return body;
   const { code = 'unexpected', message = response.statusText, allowed } = body.error ?? {};
-  if (response.status === 401 && path !== '/session') refused();
+  if (response.status === 401 && path !== '/session' && session === sessions) refused();
   throw new ApiError(response.status, code, message, allowed);
 }
 

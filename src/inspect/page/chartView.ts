@@ -8,7 +8,7 @@ import {
   LINE_MAX,
   stateLines,
 } from '../../actors/chart.ts';
-import type { DrawnEdge, DrawnState, Layout } from '../layout.ts';
+import type { Drawing, DrawnEdge, DrawnState, Layout } from '../layout.ts';
 import { durationText, html, numberText } from './ui.ts';
 
 export interface StateCount {
@@ -31,13 +31,21 @@ interface Props {
   now?: number;
 }
 
-const SCALE_MIN = 0.62;
+/** Smaller, and its words cannot be read. */
+const SCALE_MIN = 0.8;
+
+/** How large it can be drawn so that all of it is seen. */
+const fitOf = ({ width, height }: Drawing, room: number): number =>
+  Math.min(room / width, Math.max(360, innerHeight * 0.7) / height);
+
+const fitting = ({ down, right }: Layout, room: number): Drawing =>
+  fitOf(right, room) > fitOf(down, room) && right.width * SCALE_MIN < room * 1.3 ? right : down;
 
 /** The statechart: nested and parallel regions, what runs in them, and which of it is so now. */
 export function ChartView(props: Props) {
-  const { machine, layout } = props;
+  const { machine, active } = props;
   const frame = useRef<HTMLDivElement>(null);
-  const [room, setRoom] = useState(layout.width);
+  const [room, setRoom] = useState(0);
   const [full, setFull] = useState(false);
   useEffect(() => {
     const element = frame.current;
@@ -50,10 +58,23 @@ export function ChartView(props: Props) {
     () => new Map(allStates(machine.root).map((one) => [one.id, one])),
     [machine],
   );
-  const scale = full ? 1 : Math.min(1.15, Math.max(SCALE_MIN, room / layout.width));
-  const isCut = layout.width * scale > room + 1 || scale < 0.99;
+  const layout = fitting(props.layout, room);
+  const whole = Math.min(1.1, fitOf(layout, room));
+  const scale = full ? whole : Math.max(SCALE_MIN, whole);
+  const isCut = layout.width * scale > room + 1 || whole < SCALE_MIN;
+  useEffect(() => {
+    const lit = frame.current?.querySelector<SVGGElement>('.active:not(.outer) > rect');
+    const around = frame.current;
+    if (!lit || !around) return;
+    const box = lit.getBoundingClientRect();
+    const view = around.getBoundingClientRect();
+    if (box.bottom > view.bottom || box.top < view.top)
+      around.scrollTop += box.top - view.top - view.height / 2;
+    if (box.right > view.right || box.left < view.left)
+      around.scrollLeft += box.left - view.left - view.width / 2;
+  }, [active, layout, scale]);
   return html`<div class="chart-frame" ref=${frame} tabindex=${isCut ? 0 : -1} role="group" aria-label="Statechart of ${props.name}">
-    ${(isCut || full) && html`<button class="quiet zoom" onClick=${() => setFull(!full)}>${full ? 'fit' : '1:1'}</button>`}
+    ${(isCut || full) && html`<button class="quiet zoom" onClick=${() => setFull(!full)}>${full ? 'closer' : 'whole'}</button>`}
     <svg class="chart" width=${layout.width * scale} height=${layout.height * scale}
       viewBox="0 0 ${layout.width} ${layout.height}" role="group" aria-label=${textOf(props)}>
       <defs>
@@ -104,7 +125,7 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
   const label = `${state.key}${isActive ? ', active' : ''}${counts ? `, ${count?.count ?? 0} actors` : ''}`;
   const title = isRoot ? props.name : state.key;
   return html`<g class=${kinds} data-state=${state.id} data-active=${isActive}
-    role=${onState ? 'button' : 'img'} tabindex=${onState ? 0 : undefined} aria-label=${label}
+    role=${onState ? 'button' : 'img'} tabindex=${onState ? 0 : undefined} aria-label=${onState ? undefined : label}
     onClick=${choose} onKeyDown=${(event: KeyboardEvent) => {
       if (event.key === 'Enter' || event.key === ' ') {
         event.preventDefault();

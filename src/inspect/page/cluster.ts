@@ -14,10 +14,7 @@ export function ClusterPage() {
     const at = live.findIndex(({ node_id }) => node_id === owner);
     return at < 0 ? 'none' : `p${at % 6}`;
   };
-  const taken = (shards.data?.shards ?? [])
-    .filter(({ owned_since }) => owned_since !== null)
-    .toSorted((a, b) => Date.parse(b.owned_since as string) - Date.parse(a.owned_since as string))
-    .slice(0, 12);
+  const taken = takeovers(shards.data?.shards ?? []);
   return html`
     <h1>Nodes & shards</h1>
     <${Failure} error=${nodes.error ?? shards.error} />
@@ -49,12 +46,41 @@ export function ClusterPage() {
       </${Panel}>
       <${Panel} title="Taken over last">
         <ol class="takeovers">${taken.map(
-          (
-            shard,
-          ) => html`<li key=${shard.shard}><i class="dot ${colour(shard.owner)}"></i><b>shard ${shard.shard}</b> by ${shard.owner_name ?? 'nobody that is known'}
-            <span class="quiet-text">epoch ${shard.epoch}${shard.crashes > 0 ? `, ${shard.crashes} owners died` : ''}</span> <${Ago} at=${shard.owned_since as string} /></li>`,
+          ({
+            first,
+            shards: some,
+          }) => html`<li key=${first.shard}><i class="dot ${colour(first.owner)}"></i><b>${some.length === 1 ? `shard ${first.shard}` : `${some.length} shards`}</b> by ${first.owner_name ?? 'nobody that is known'} <${Ago} at=${first.owned_since as string} /> ago
+            <div class="quiet-text">${some.length > 1 && `${rangesOf(some)}; `}${first.crashes > 0 ? `${first.crashes} owners died before` : `epoch ${first.epoch}`}</div></li>`,
         )}</ol>
         ${taken.length === 0 && html`<${Empty}>Nobody has taken any.</${Empty}>`}
       </${Panel}>
     </div>`;
+}
+
+type Shard = Omit<ShardView, 'lag'>;
+
+/** Shards that came to their owner together, the last first. */
+function takeovers(shards: readonly Shard[]): { first: Shard; shards: number[] }[] {
+  const groups: { first: Shard; at: number; shards: number[] }[] = [];
+  for (const shard of shards) {
+    if (shard.owned_since === null) continue;
+    const at = Date.parse(shard.owned_since);
+    const known = groups.find(
+      ({ first, at: then }) => first.owner === shard.owner && Math.abs(then - at) < 2_000,
+    );
+    if (known) known.shards.push(shard.shard);
+    else groups.push({ first: shard, at, shards: [shard.shard] });
+  }
+  return groups.toSorted((a, b) => b.at - a.at).slice(0, 12);
+}
+
+/** `0–3, 7`. */
+function rangesOf(numbers: readonly number[]): string {
+  const ranges: [from: number, to: number][] = [];
+  for (const one of numbers) {
+    const last = ranges.at(-1);
+    if (last?.[1] === one - 1) last[1] = one;
+    else ranges.push([one, one]);
+  }
+  return ranges.map(([from, to]) => (from === to ? from : `${from}–${to}`)).join(', ');
 }

@@ -135,6 +135,7 @@ function usePopulation(type: string) {
         const counted = Date.parse((base as typeof data)?.counted_at ?? '');
         for (const { id, from, to, status, at } of entries)
           if (!id.includes('.') && (at ?? 0) > counted) move(rows, from, to, status, at ?? counted);
+        moved.current.rows = [...rows];
         redraw((n) => n + 1);
       },
     },

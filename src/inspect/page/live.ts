@@ -24,19 +24,14 @@ export function useLive(filter: { type?: string; id?: string }, handlers: LiveHa
   const { type, id } = filter;
   useEffect(() => {
     const source = new EventSource(`/api/live${queryOf({ type, id })}`);
-    let lost = false;
     const read = (event: Event) => JSON.parse((event as MessageEvent<string>).data);
     source.addEventListener('hello', () => {
       setOn(true);
-      // The server begins anew and says nothing of what came before.
-      if (lost) newest.current.reset?.();
-      lost = false;
+      // What happened between what is shown and this moment is not told.
+      newest.current.reset?.();
     });
     source.addEventListener('open', () => setOn(true));
-    source.addEventListener('error', () => {
-      lost = true;
-      setOn(false);
-    });
+    source.addEventListener('error', () => setOn(false));
     source.addEventListener('reset', () => newest.current.reset?.());
     source.addEventListener('transitions', (event) => {
       const { entries, skipped } = read(event);

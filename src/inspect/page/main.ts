@@ -2,7 +2,7 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { ActorPage } from './actor.ts';
 import { ActorsPage } from './actors.ts';
-import { type ApiError, onRefused, post, useFetch } from './api.ts';
+import { type ApiError, onRefused, post, signedIn, useFetch } from './api.ts';
 import { ClusterPage } from './cluster.ts';
 import { FleetPage } from './fleet.ts';
 import { LettersPage } from './letters.ts';
@@ -30,10 +30,12 @@ function App() {
   const me = useFetch<Me>('/api/me');
   const place = usePlace();
   onRefused(() => setAsks(true));
-  useTokenInAddress(() => {
+  const letIn = () => {
+    signedIn();
     setAsks(false);
     me.again();
-  });
+  };
+  useTokenInAddress(letIn);
   const view = place.parts[0] ?? '';
   useEffect(() => {
     const title = VIEWS.find(([name]) => name === view)?.[1] ?? place.parts.slice(1).join('/');
@@ -41,11 +43,7 @@ function App() {
     document.querySelector<HTMLElement>('main')?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [place.parts.join('/')]);
-  if (asks)
-    return html`<${Login} onDone=${() => {
-      setAsks(false);
-      me.again();
-    }} />`;
+  if (asks) return html`<${Login} onDone=${letIn} />`;
   return html`
     <a class="skip" href="#content" onClick=${(event: Event) => {
       event.preventDefault();
@@ -91,6 +89,7 @@ function useTokenInAddress(done: () => void): void {
     const token = /^#token=(.+)$/.exec(location.hash)?.[1];
     if (token === undefined) return;
     history.replaceState(null, '', '#/');
+    dispatchEvent(new HashChangeEvent('hashchange'));
     post('/session', { token: decodeURIComponent(token) }).then(done, () => {});
   }, []);
 }
@@ -123,7 +122,9 @@ function Theme() {
     document.documentElement.dataset.theme = theme;
     localStorage.setItem('theme', theme);
   }, [theme]);
-  const next = THEMES[(THEMES.findIndex((one) => one === theme) + 1) % THEMES.length] as string;
+  const next = THEMES[
+    (THEMES.indexOf(theme as (typeof THEMES)[number]) + 1) % THEMES.length
+  ] as string;
   const sign = theme === 'light' ? '☀' : theme === 'dark' ? '☾' : '◐';
   return html`<button class="quiet" title=${`Theme: ${theme}`} aria-label=${`Theme: ${theme}; change to ${next}`} onClick=${() => setTheme(next)}>${sign}</button>`;
 }

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import type { FeedEntry } from '../../client.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import type { NodeView } from '../clusterView.ts';
 import { useFetch } from './api.ts';
@@ -27,6 +28,8 @@ interface Overview {
   still: PopulationRow[];
 }
 
+/** Transitions that are listed. */
+const FEED = 10;
 /** Seconds that the charts show. */
 const SHOWN = 90;
 
@@ -34,9 +37,12 @@ const SHOWN = 90;
 export function OverviewPage() {
   const { data, error, again } = useFetch<Overview>('/api/overview', 3_000);
   const [rates, setRates] = useState<Record<string, Rate>[]>([]);
+  const [recent, setRecent] = useState<FeedEntry[]>([]);
   const on = useLive(
     {},
     {
+      transitions: (entries) =>
+        setRecent((old) => [...entries.slice(-FEED).toReversed(), ...old].slice(0, FEED)),
       rates: (types) => setRates((old) => [...old.slice(1 - SHOWN), types]),
       reset: again,
     },
@@ -50,7 +56,10 @@ export function OverviewPage() {
       <${Panel} title="Failures per second"><${Series} rates=${rates} of="failed" word="failures" /></${Panel}>
     </div>
     ${data && html`<${Types} data=${data} rates=${rates} />`}
-    ${data && html`<${Cluster} data=${data} />`}`;
+    <div class="grid halves">
+      <${Feed} entries=${recent} />
+      ${data && html`<${Cluster} data=${data} />`}
+    </div>`;
 }
 
 /** Whether what is shown is what is so now. */
@@ -174,7 +183,7 @@ function Types({ data, rates }: { data: Overview; rates: Record<string, Rate>[] 
         return html`<tr key=${type}>
           <td><a href=${hrefOf(['types', type])}>${type}</a></td>
           ${counts.map((count, at) => html`<td class="number ${at === 2 && count > 0 ? 'bad' : ''}"><a href=${hrefOf(['actors'], { type, status: STATUSES[at] })}>${numberText(count)}</a></td>`)}
-          <td><${Bar} rows=${rows.filter(({ status }) => status === 'active')} type=${type} /></td>
+          <td class="fill"><${Bar} rows=${rows.filter(({ status }) => status === 'active')} type=${type} /></td>
           <td class="number">${rate < 10 ? rate.toFixed(1) : Math.round(rate)}</td></tr>`;
       })}</tbody></table></div>`
     }
@@ -205,4 +214,14 @@ function Cluster({ data }: { data: Overview }) {
           <small>${node.shards} shards · up ${durationText(now - Date.parse(node.started_at))}</small></li>`,
       )}</ul>
   </${Panel}>`;
+}
+
+function Feed({ entries }: { entries: FeedEntry[] }) {
+  return html`<${Panel} title="Happening now">
+    ${entries.length === 0 && html`<${Empty}>Nothing has moved since this page was opened.</${Empty}>`}
+    <ul class="feed">${entries.map(
+      ({ type, id, seq, event, to, status }) => html`<li key=${`${type}/${id}/${seq}`}>
+        <a class="id" href=${hrefOf(['actors', type, id])}>${type}/${id}</a><b>${event.replace(/^xstate\./, '')}</b>
+        <span class=${status === 'error' ? 'bad-text' : 'quiet-text'}>${stateText(to)}</span></li>`,
+    )}</ul></${Panel}>`;
 }
