@@ -90,7 +90,7 @@ export function activeStates(root: ChartState, value: unknown): ChartState[] {
 }
 
 /** Whether an event of this type comes from outside, and not from the machine's own timers and children. */
-export const isOutside = (event: string): boolean =>
+const isOutside = (event: string): boolean =>
   event !== '' && !event.startsWith('xstate.') && !event.startsWith('perdure.');
 
 /** What an actor in these states handles. */
@@ -146,7 +146,7 @@ const UNITS: readonly [unit: string, ms: number][] = [
 ];
 
 /** The largest unit that leaves nothing over. */
-export function delayText(ms: number): string {
+function delayText(ms: number): string {
   const [unit, size] = UNITS.find(([, one]) => ms >= one && ms % one === 0) ?? ['ms', 1];
   return `${ms / size} ${unit}`;
 }

@@ -9,7 +9,7 @@ import { childrenOf, type StateNodeOf } from './states.ts';
 type Transition = StateNodeOf['always'] extends (infer T)[] | undefined ? T : never;
 
 /** The machine of an actor type and all machines below it, as data. */
-export function chartOf(type: ActorType): Chart {
+function chartOf(type: ActorType): Chart {
   const known = new Map<ActorType, number>();
   const machines: ChartMachine[] = [];
   const add = (one: ActorType): number => {

@@ -1,5 +1,11 @@
 import { type Clock, systemClock } from '../clock.ts';
-import type { PopulationRow, SearchStore } from '../store/search.ts';
+import { isIn } from '../store/memorySearch.ts';
+import type { ParkedRow, ReadStore } from '../store/read.ts';
+import type { ActorSearch, PopulationRow } from '../store/search.ts';
+import { Rested } from './rested.ts';
+
+/** One of so many is enough for a page to be found soon by going through them one by one. */
+const DENSE_SHARE = 200;
 
 /** How many actors were where, and when that was. */
 export interface Population {
@@ -8,54 +14,39 @@ export interface Population {
   rows: PopulationRow[];
 }
 
-/** A count that took so long is not repeated before this many times as long has passed: 2 % of a core at most. */
-const REST_FACTOR = 50;
-const REST_MIN_MS = 1_000;
-
-interface Known {
-  population: Population;
-  /** Monotonic. */
-  staleAt: number;
-}
-
-/**
- * Counts actors by where they are. Counting looks at every row, so however many pages look on, it is done by one for
- * all of them, and rests in between.
- */
+/** Counts over all actors, which rest in between. */
 export class Counts {
-  readonly #store: Pick<SearchStore, 'population'>;
-  readonly #clock: Clock;
-  #known: Known | undefined;
-  #counting: Promise<Known> | undefined;
+  readonly #population: Rested<Population>;
+  readonly #parked: Rested<ParkedRow[]>;
 
-  constructor(store: Pick<SearchStore, 'population'>, clock: Clock = systemClock) {
-    this.#store = store;
-    this.#clock = clock;
+  constructor(store: Pick<ReadStore, 'population' | 'parked'>, clock: Clock = systemClock) {
+    this.#population = new Rested(async () => {
+      const counted_at = new Date(clock.now()).toISOString();
+      return { counted_at, rows: await store.population() };
+    }, clock);
+    this.#parked = new Rested(() => store.parked(), clock);
   }
 
-  /** Waits for a count only when there is none yet. */
   async population(type?: string): Promise<Population> {
-    const { population } = await this.#fresh();
+    const population = await this.#population.get();
     if (type === undefined) return population;
     return { ...population, rows: population.rows.filter((row) => row.type === type) };
   }
 
-  #fresh(): Promise<Known> {
-    if (this.#known && this.#clock.monotonic() < this.#known.staleAt)
-      return Promise.resolve(this.#known);
-    this.#counting ??= this.#count().finally(() => {
-      this.#counting = undefined;
-    });
-    return this.#counting;
+  /** Whether of the actors of a type many are in a state, as far as they have been counted. */
+  isDense({ type, state }: ActorSearch): boolean {
+    if (state === undefined) return false;
+    let all = 0;
+    let inIt = 0;
+    for (const row of this.#population.last?.rows ?? []) {
+      if (type !== undefined && row.type !== type) continue;
+      all += row.count;
+      if (isIn(row.state, state)) inIt += row.count;
+    }
+    return inIt > all / DENSE_SHARE;
   }
 
-  async #count(): Promise<Known> {
-    const from = this.#clock.monotonic();
-    const counted_at = new Date(this.#clock.now()).toISOString();
-    const rows = await this.#store.population();
-    const now = this.#clock.monotonic();
-    const rest = Math.max(REST_MIN_MS, (now - from) * REST_FACTOR);
-    this.#known = { population: { counted_at, rows }, staleAt: now + rest };
-    return this.#known;
+  parked(): Promise<ParkedRow[]> {
+    return this.#parked.get();
   }
 }

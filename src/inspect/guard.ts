@@ -23,7 +23,7 @@ export interface GuardOptions {
 
 const LOOPBACK = /^(?:127(?:\.\d{1,3}){3}|localhost|::1)$/i;
 const BITS_MIN = 128;
-export const COOKIE = 'perdure_inspect';
+const COOKIE = 'perdure_inspect';
 
 /**
  * Who may ask. A browser sends what it knows of us along with requests of any page it shows, so the name we are called

@@ -2,7 +2,7 @@ import { VERSION } from '../version.ts';
 import type { Field, Route } from './route.ts';
 
 /** Codes any route may refuse with. */
-export const COMMON_REFUSALS: Readonly<Record<string, number>> = {
+const COMMON_REFUSALS: Readonly<Record<string, number>> = {
   bad_options: 400,
   bad_subject: 400,
   bad_body: 400,

@@ -15,7 +15,7 @@ export async function overview(store: ReadStore, counts: Counts) {
     store.shards(),
     store.deadLetters({ pending: true, limit: LISTED_MAX }),
     store.quarantined({ limit: LISTED_MAX }),
-    store.parked(),
+    counts.parked(),
   ]);
   const nodes = viewNodes(nodeRows);
   const shards = viewShards(shardRows, nodeRows);

@@ -59,10 +59,9 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query }) => {
         const limit = query.whole('limit') ?? 50;
         const after = afterIn(query.text('after'));
-        const actors = await store.searchActors(searchIn(query), {
-          limit,
-          ...(after && { after }),
-        });
+        const search = searchIn(query);
+        const page = { limit, dense: counts.isDense(search), ...(after && { after }) };
+        const actors = await store.searchActors(search, page);
         const last = actors.length === limit ? actors.at(-1) : undefined;
         return { actors, next: last ? `${last.type}/${last.id}` : null };
       },
@@ -177,7 +176,7 @@ export function readRoutes(sources: Sources): Route[] {
       { limit: LIMIT },
     ),
     get('/api/parked', 'Versions that some live node cannot open.', async () => ({
-      parked: await store.parked(),
+      parked: await counts.parked(),
     })),
     get('/api/nodes', 'The nodes, and how each is.', async () => ({
       nodes: viewNodes(await store.nodes()),

@@ -14,8 +14,7 @@ import type {
   ReadStore,
   ShardRow,
 } from './read.ts';
-import { ActorCounts, type ActorSearch, searchStatement } from './search.ts';
-import type { Address } from './store.ts';
+import { ActorCounts, type ActorSearch, type SearchPage, searchStatement } from './search.ts';
 
 const LIST_DEFAULT = 50;
 const LIST_MAX = 10_000;
@@ -134,10 +133,7 @@ export class PostgresReadStore implements ReadStore {
     return rows.map(summary);
   }
 
-  async searchActors(
-    search: ActorSearch,
-    page: { after?: Address; limit: number },
-  ): Promise<ActorSummary[]> {
+  async searchActors(search: ActorSearch, page: SearchPage): Promise<ActorSummary[]> {
     return (await this.#ask<SummaryRow>(searchStatement(SUMMARY, search, page))).map(summary);
   }
 

@@ -18,10 +18,9 @@ import type {
   ReadStore,
   ShardRow,
 } from './read.ts';
-import type { ActorSearch, MachineRow, PopulationRow } from './search.ts';
+import type { ActorSearch, MachineRow, PopulationRow, SearchPage } from './search.ts';
 import {
   type ActorWrite,
-  type Address,
   addressKey,
   type DeadLetterWrite,
   type MachineRecord,
@@ -134,10 +133,7 @@ export class MemoryReadStore implements ReadStore {
       .map(summary);
   }
 
-  async searchActors(
-    search: ActorSearch,
-    { after, limit }: { after?: Address; limit: number },
-  ): Promise<ActorSummary[]> {
+  async searchActors(search: ActorSearch, { after, limit }: SearchPage): Promise<ActorSummary[]> {
     return foundIn(this.tables, search, this.clock.now(), after).slice(0, limit).map(summary);
   }
 

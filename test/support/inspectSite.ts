@@ -12,7 +12,7 @@ export const TOKEN_ACT = 'aaaa1111bbbb2222cccc3333dddd4444eeee5555ffff6666';
 export const TOKEN_READ = 'r3adr3adr3ad-0123456789-ABCDEFGHIJKLMN';
 
 /** What the store fixtures call an order. */
-export const order = defineActor('order', {
+const order = defineActor('order', {
   machine: setup({
     actors: { charge: fromPromise(async () => {}) },
     guards: { big: () => true },

@@ -62,6 +62,9 @@ export function queryOf(params: Record<string, string | number | undefined>): st
     : `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
 }
 
+/** What is dear to answer is asked for less often. */
+const REST_FACTOR = 40;
+
 export interface Fetched<T> {
   data: T | undefined;
   error: ApiError | undefined;
@@ -72,20 +75,30 @@ export interface Fetched<T> {
 export function useFetch<T>(path: string | undefined, everyMs?: number): Fetched<T> {
   const [state, setState] = useState<{ path?: string; data?: T; error?: ApiError }>({});
   const newest = useRef(0);
+  const restUntil = useRef(0);
   const again = useCallback(() => {
     if (path === undefined) return;
     const turn = ++newest.current;
-    get<T>(path).then(
-      (data) => turn === newest.current && setState({ path, data }),
-      (error: ApiError) =>
-        turn === newest.current &&
-        setState((old) => ({ path, error, ...(old.path === path && { data: old.data as T }) })),
-    );
+    const from = performance.now();
+    const took = () => {
+      restUntil.current = performance.now() + REST_FACTOR * (performance.now() - from);
+    };
+    get<T>(path)
+      .finally(took)
+      .then(
+        (data) => turn === newest.current && setState({ path, data }),
+        (error: ApiError) =>
+          turn === newest.current &&
+          setState((old) => ({ path, error, ...(old.path === path && { data: old.data as T }) })),
+      );
   }, [path]);
   useEffect(() => {
     again();
     if (everyMs === undefined) return () => ++newest.current;
-    const timer = setInterval(() => document.hidden || again(), everyMs);
+    const timer = setInterval(
+      () => document.hidden || performance.now() < restUntil.current || again(),
+      everyMs,
+    );
     return () => {
       newest.current++;
       clearInterval(timer);

@@ -112,7 +112,7 @@ function Copy({ word, text }: { word: string; text: () => string }) {
 }
 
 /** Asks once more; what it does cannot be undone. */
-export function Sure({
+function Sure({
   word,
   disabled,
   onSure,
