@@ -12,6 +12,8 @@ const KEPT_MAX = 5_000;
 const BATCH_MAX = 200;
 const FLUSH_MS = 100;
 const RATES_MS = 1_000;
+/** Seconds that a page which comes is told of. */
+const RATES_KEPT = 90;
 const STREAMS_MAX = 64;
 /** A page that reads slower than this much behind is let go, bytes; it comes back by itself. */
 const BEHIND_MAX = 1_000_000;
@@ -49,6 +51,7 @@ export class Live {
   /** Number of the newest. */
   #last = 0;
   #rates = new Map<string, Rate>();
+  #told: Record<string, Rate>[] = [];
   #listening: Promise<() => void> | undefined;
   #timers: NodeJS.Timeout[] = [];
   #linger: NodeJS.Timeout | undefined;
@@ -92,7 +95,7 @@ export class Live {
 
   #resume(stream: Stream, lastId: string | string[] | undefined): void {
     stream.response.write('retry: 1000\n\n');
-    if (lastId === undefined) return this.#say(stream, 'hello', {});
+    if (lastId === undefined) return this.#say(stream, 'hello', { rates: this.#told });
     const [incarnation, number] = String(lastId).split('-');
     const seen = Number(number);
     const oldest = this.#last - this.#kept.length;
@@ -133,6 +136,7 @@ export class Live {
     this.#listening = undefined;
     // What is not heard from here on leaves a gap, which nobody may resume over.
     this.#kept = [];
+    this.#told = [];
     this.#last++;
   }
 
@@ -166,6 +170,7 @@ export class Live {
   #tellRates(): void {
     const types = Object.fromEntries(this.#rates);
     this.#rates = new Map();
+    this.#told = [...this.#told.slice(1 - RATES_KEPT), types];
     for (const stream of this.#streams) this.#say(stream, 'rates', { types });
   }
 

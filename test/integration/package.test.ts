@@ -108,8 +108,9 @@ test('the tarball holds the program, its SQL and its docs, and nothing of the wo
   );
   const foreign = packed.filter(
     (path) =>
-      !/^(?:dist\/.+\.(?:js|js\.map|d\.ts|sql|css|mjs|cjs|txt)|docs\/.+\.(?:md|conf|json|svg))$/.test(path) &&
-      !['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'nats.conf'].includes(path),
+      !/^(?:dist\/.+\.(?:js|js\.map|d\.ts|sql|css|mjs|cjs|txt)|docs\/.+\.(?:md|conf|json|svg))$/.test(
+        path,
+      ) && !['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'nats.conf'].includes(path),
   );
   expect(foreign).toEqual([]);
 });

@@ -190,7 +190,7 @@ test('with a token: none is refused, the wrong one, too, and who may look cannot
 });
 
 const VIEWS: Record<string, { path: string; ready: string }> = {
-  overview: { path: '', ready: '.places' },
+  overview: { path: '', ready: '.series path.line' },
   actors: { path: 'actors?type=order', ready: 'tbody tr' },
   fleet: { path: 'types/order?state=order.review.onHold', ready: '.bulk' },
   actor: { path: 'actors/order/o-big', ready: '.edge.lit' },

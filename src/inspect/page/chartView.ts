@@ -13,6 +13,8 @@ import { durationText, html, numberText } from './ui.ts';
 
 export interface StateCount {
   count: number;
+  /** Actors that ended in an error there. */
+  failed: number;
   /** When the one that has been there for the longest time came, ms since 1970. */
   oldest: number;
 }
@@ -142,7 +144,14 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
     ${state.type !== 'history' && stateLines(state).map((line, at) => html`<text class="line" x=${x + 13} y=${y + 39 + at * 17}>${line}</text>`)}
     ${state.tags.length > 0 && html`<text class="tags" x=${x + 13} y=${y + 40 + stateLines(state).length * 17}>${state.tags.map((tag) => `#${tag}`).join(' ')}</text>`}
     ${
-      count &&
+      count !== undefined &&
+      count.failed > 0 &&
+      html`<g class="count failed"><rect x=${x + width - countWidth(count.failed) - 6} y=${y + height - 24} width=${countWidth(count.failed)} height="18" rx="9" />
+      <text x=${x + width - countWidth(count.failed) / 2 - 6} y=${y + height - 11} text-anchor="middle">${short(count.failed)}</text><title>${numberText(count.failed)} failed here</title></g>`
+    }
+    ${
+      count !== undefined &&
+      count.count > 0 &&
       html`<g class="count"><rect x=${x + width - countWidth(count.count) - 6} y=${y + 7} width=${countWidth(count.count)} height="20" rx="10" />
       <text x=${x + width - countWidth(count.count) / 2 - 6} y=${y + 21} text-anchor="middle">${short(count.count)}</text>
       <title>${numberText(count.count)} actors, the oldest for ${durationText(now - count.oldest)}</title></g>`

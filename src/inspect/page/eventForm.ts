@@ -112,15 +112,7 @@ function Copy({ word, text }: { word: string; text: () => string }) {
 }
 
 /** Asks once more; what it does cannot be undone. */
-function Sure({
-  word,
-  disabled,
-  onSure,
-}: {
-  word: string;
-  disabled: boolean;
-  onSure: () => void;
-}) {
+function Sure({ word, disabled, onSure }: { word: string; disabled: boolean; onSure: () => void }) {
   const [asked, setAsked] = useState(false);
   if (!asked)
     return html`<button class="quiet" disabled=${disabled} onClick=${() => setAsked(true)}>${word}…</button>`;

@@ -31,11 +31,13 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
   const counts = useMemo(() => {
     const found = new Map<string, StateCount>();
     if (!machine) return found;
-    for (const { state, count, oldest_at } of ours) {
-      if (count <= 0) continue;
+    for (const { status, state, count, oldest_at } of ours) {
+      // Where a stopped one was stopped says nothing of who is there.
+      if (count <= 0 || status === 'stopped') continue;
       for (const { id } of activeStates(machine.root, state)) {
-        const known = found.get(id) ?? { count: 0, oldest: Number.POSITIVE_INFINITY };
-        known.count += count;
+        const known = found.get(id) ?? { count: 0, failed: 0, oldest: Number.POSITIVE_INFINITY };
+        if (status === 'error') known.failed += count;
+        else known.count += count;
         known.oldest = Math.min(known.oldest, Date.parse(oldest_at));
         found.set(id, known);
       }
@@ -81,7 +83,9 @@ function InState(props: {
 }) {
   const { type, version, root, chosen, acts } = props;
   const state = pathTo(root, chosen);
-  const filter = { type, version, state };
+  // Only those that have ended are in a final state of the root; whoever is elsewhere and has ended was ended there.
+  const isEnd = root.states.some(({ id, type: kind }) => id === chosen && kind === 'final');
+  const filter = { type, version, state, status: isEnd ? 'done' : 'active' };
   const found = useFetch<{ actors: ActorSummary[] }>(
     `/api/actors${queryOf({ ...filter, limit: 20 })}`,
     3_000,

@@ -13,6 +13,8 @@ export interface LiveHandlers {
   transitions?: (entries: FeedEntry[], skipped: number) => void;
   /** What was missed cannot be told: look again. */
   reset?: () => void;
+  /** Rates of the seconds before, as far as somebody listened. */
+  past?: (rates: Record<string, Rate>[]) => void;
   rates?: (types: Record<string, Rate>) => void;
 }
 
@@ -25,7 +27,8 @@ export function useLive(filter: { type?: string; id?: string }, handlers: LiveHa
   useEffect(() => {
     const source = new EventSource(`/api/live${queryOf({ type, id })}`);
     const read = (event: Event) => JSON.parse((event as MessageEvent<string>).data);
-    source.addEventListener('hello', () => {
+    source.addEventListener('hello', (event) => {
+      newest.current.past?.(read(event).rates);
       setOn(true);
       // What happened between what is shown and this moment is not told.
       newest.current.reset?.();

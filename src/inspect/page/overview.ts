@@ -44,6 +44,7 @@ export function OverviewPage() {
       transitions: (entries) =>
         setRecent((old) => [...entries.slice(-FEED).toReversed(), ...old].slice(0, FEED)),
       rates: (types) => setRates((old) => [...old.slice(1 - SHOWN), types]),
+      past: setRates,
       reset: again,
     },
   );
