@@ -1,4 +1,5 @@
 import { PerdureError } from '../errors.ts';
+import { ActorCounts, searchStatement } from './actorSearch.ts';
 import type { Lane, Statement } from './lane.ts';
 import type {
   ActorDetail,
@@ -14,7 +15,7 @@ import type {
   ReadStore,
   ShardRow,
 } from './read.ts';
-import { ActorCounts, type ActorSearch, type SearchPage, searchStatement } from './search.ts';
+import type { ActorSearch, SearchPage } from './search.ts';
 
 const LIST_DEFAULT = 50;
 const LIST_MAX = 10_000;
