@@ -31,7 +31,7 @@ const FILL = `
          CASE WHEN n % 4 = 0 THEN 'ping' ELSE 'order' END, 'a-' || lpad((n::int8 * 7919 % $1)::text, 9, '0') || '-' || n, '1',
          CASE WHEN n % 10 < 6 THEN '"completed"' WHEN n % 10 = 6 THEN '{"review":"waiting"}'
               WHEN n % 5000 = 7 THEN '{"review":"onHold"}' ELSE '"cart"' END,
-         CASE WHEN n % 5000 = 7 THEN '["blocked"]' ELSE '[]' END, null, null,
+         CASE WHEN n % 5000 = 7 THEN '["blocked"]' ELSE '[]' END, null, CASE WHEN n % 1000 < 2 THEN '{"name":"Error","message":"no"}' END,
          '{"machine":"order","version":"1","started":{},"timers":{},"snapshot":{"value":"cart","context":{"total":' || n
            || ',"text":"' || repeat('x', 500) || '"}}}'
     FROM generate_series(1, $1::int4) n`;

@@ -9,9 +9,9 @@ CREATE TABLE machine (
   PRIMARY KEY (type, version)
 );
 
--- Those people look for first, among all that went well. Of others it holds nothing; that `status` decides costs the one
--- update that ends an actor its place beside the old row, which most have lost already because something ran (`busy`).
-CREATE INDEX actor_failed ON actor (type, id) WHERE status = 'error';
+-- Those people look for first, among all that went well. It goes by `error` and not by `status`: that is null before and
+-- after all updates of an actor that goes well, so that none of them loses its place beside the old row (HOT).
+CREATE INDEX actor_failed ON actor (type, id) WHERE error IS NOT NULL;
 
 CREATE VIEW machines AS
   SELECT type, version, definition::json AS definition, recorded_at FROM machine;
