@@ -13,6 +13,7 @@ interface Flags extends ConnectionFlags {
   host: string;
   allowHost?: string[];
   token: boolean;
+  redact?: string[];
   json?: true;
 }
 
@@ -26,12 +27,14 @@ export function register(program: Command): void {
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--allow-host <name...>', 'names it may be called by, besides those of this machine')
     .option('--no-token', 'ask nobody for a token; on this machine only')
+    .option('--redact <type:path...>', 'what nobody is shown of context, events, input and output')
     .option('--json', 'print one JSON line when it listens')
     .addHelpText(
       'after',
       `
 Examples:
   $ perdure inspect --port 4000
+  $ perdure inspect --redact order:card.number order:customer '*:password'
   $ PERDURE_INSPECT_TOKEN=$(openssl rand -hex 32) perdure inspect --host 0.0.0.0 --allow-host perdure.example
 
 PERDURE_INSPECT_TOKEN may do everything, PERDURE_INSPECT_READ_TOKEN may look. Without either a token is made up and
@@ -59,6 +62,7 @@ async function inspect(flags: Flags): Promise<void> {
     host: flags.host,
     names: flags.allowHost,
     tokens: flags.token ? { ...given, ...(made && { act: made }) } : {},
+    redact: flags.redact,
     codec: await loadCodec(flags),
   });
   const address = made === undefined ? server.url : `${server.url}/#token=${made}`;

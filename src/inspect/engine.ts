@@ -31,6 +31,8 @@ const PATIENCE_MS = 8_000;
 export function engineOver(
   options: { natsUrl: string; namespace: Namespace; log: Logger },
   store: ReadStore,
+  /** Leave out of the feed what actors emit: it may hold anything. */
+  quiet = false,
 ): Engine {
   const { natsUrl, namespace, log } = options;
   const client = createClient({
@@ -71,9 +73,10 @@ export function engineOver(
     },
     async listen(hear) {
       const subject = subjects.transition(namespace, '*', '*');
-      return (await bus()).listen(subject, (_subject, body) =>
-        hear(JSON.parse(Buffer.from(body).toString()) as FeedEntry),
-      );
+      return (await bus()).listen(subject, (_subject, body) => {
+        const { emitted, ...entry } = JSON.parse(Buffer.from(body).toString()) as FeedEntry;
+        hear(quiet || emitted === undefined ? entry : { ...entry, emitted });
+      });
     },
     async close() {
       closing.abort();

@@ -19,6 +19,7 @@ import { Live } from './live.ts';
 import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
 import { readRoutes } from './readRoutes.ts';
+import { redactingReadStore, redactionsOf } from './redaction.ts';
 import { ANSWERED, checkBody, find, Query, type Route, readPath } from './route.ts';
 import { SharedReads } from './sharedReads.ts';
 
@@ -37,6 +38,8 @@ export interface InspectServerOptions {
   /** Left out: whoever reaches it may do everything; only where nobody but this machine does. */
   tokens?: Tokens | undefined;
   log?: Logger;
+  /** What is not shown, each `TYPE:PATH`. */
+  redact?: readonly string[] | undefined;
   /** Opens what was recorded through it. */
   codec?: TextCodec | undefined;
 }
@@ -54,14 +57,17 @@ export interface InspectServer {
 export async function startInspectServer(options: InspectServerOptions): Promise<InspectServer> {
   const { host = '127.0.0.1', names, tokens } = options;
   const guard = new Guard({ host, names, tokens });
+  const redactions = redactionsOf(options.redact ?? []);
   const log = options.log ?? createLogger({ level: 'warn' });
   const space = namespace(options.namespace);
   const opened = await openReadStore({ databaseUrl: options.databaseUrl, namespace: space, log });
   const store = unwrappingReadStore(opened, options.codec);
   const engine = options.natsUrl
-    ? engineOver({ natsUrl: options.natsUrl, namespace: space, log }, store)
+    ? engineOver({ natsUrl: options.natsUrl, namespace: space, log }, store, redactions.size > 0)
     : noEngine();
-  const site = new Site({ store, engine, guard, namespace: space.name, log });
+  // What is published again is published as it was.
+  const shown = redactingReadStore(store, redactions);
+  const site = new Site({ store: shown, engine, guard, namespace: space.name, log });
   try {
     const url = await site.listen(options.port ?? 0, host);
     return {

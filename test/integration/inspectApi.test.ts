@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { REDACTED, redactingReadStore, redactionsOf } from '../../src/inspect/redaction.ts';
 import { memoryCluster, postgresCluster } from '../contract/storeClusters.ts';
 import type { StoreCluster } from '../contract/storeFixtures.ts';
 import { actor, deadLetter, nodeInfo, part, timer, transition } from '../contract/storeFixtures.ts';
@@ -327,6 +328,30 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     const { body: all } = await post('/api/bulk', { ...mixed, count: MANY + 4 });
     // One is paying, one is done; of the one whose machine is not recorded nothing is known.
     expect(all.result).toMatchObject({ matched: MANY + 4, accepted: MANY + 2, refused: 2 });
+  });
+
+  test('what is to be hidden is shown nowhere, and what is not, is', async () => {
+    const rules = redactionsOf(['order:total', 'order:ok', '*:items.*', 'order:type']);
+    const hidden = await startSite(redactingReadStore(cluster.reads, rules), engine);
+    try {
+      const see = async (path: string) => (await ask(hidden.url + path)).body;
+      const { actor: shown } = await see('/api/actors/order/a-1');
+      expect(shown.context).toEqual({ total: REDACTED, items: [1, 2] });
+      expect(shown.invokes).toHaveLength(1);
+      const { transition: step } = await see('/api/actors/order/a-1/history/2');
+      expect(step).toMatchObject({ context: { total: REDACTED }, event: { type: REDACTED } });
+      expect((await see('/api/actors/order/a-1/diff?from=1&to=3')).changes).toHaveLength(1);
+      expect((await see('/api/actors?status=done')).actors[0].output).toEqual({ ok: REDACTED });
+      const { dead_letters: letters } = await see('/api/dead-letters?reason=bad_body');
+      const { dead_letter: letter } = await see(`/api/dead-letters/${letters[0].dead_letter_id}`);
+      expect(letter.body).toBe(REDACTED);
+      for (const path of ['/api/overview', '/api/types', '/api/count', '/api/shards'])
+        expect((await ask(hidden.url + path)).status, path).toBe(200);
+    } finally {
+      await hidden.close();
+    }
+    for (const rule of ['order', ':x', 'order:', 'a b:c'])
+      expect(() => redactionsOf([rule]), rule).toThrow(/TYPE:PATH/);
   });
 
   test('what happens is told as it happens, and to whom comes back, what was missed', async () => {
