@@ -33,7 +33,7 @@ const pathsOf = (rules: Redactions, type: string): (readonly string[])[] => [
 ];
 
 /** The value without what is not to be shown; the value itself when that is all of it. */
-export function redacted(value: unknown, paths: readonly (readonly string[])[]): unknown {
+function redacted(value: unknown, paths: readonly (readonly string[])[]): unknown {
   if (typeof value !== 'object' || value === null || paths.length === 0) return value;
   if (Array.isArray(value)) return value.map((item) => redacted(item, paths));
   const copy: Record<string, unknown> = {};
