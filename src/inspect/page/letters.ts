@@ -76,18 +76,18 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
         )}</tbody></table></div>`
       }
     </${Panel}>
-    ${open === undefined ? html`<${Panel}><${Empty}>Choose one to read it.</${Empty}></${Panel}>` : html`<${OneLetter} key=${open} id=${open} />`}
+    ${open === undefined ? html`<${Panel}><${Empty}>Choose one to read it.</${Empty}></${Panel}>` : html`<${OneLetter} key=${open} id=${open} onRedrive=${acts ? redrive : undefined} />`}
     </div>`;
 }
 
-function OneLetter({ id }: { id: string }) {
+function OneLetter({ id, onRedrive }: { id: string; onRedrive?: (id: string) => void }) {
   const { data, error } = useFetch<{ dead_letter: Letter }>(
     `/api/dead-letters/${encodeURIComponent(id)}`,
   );
   const letter = data?.dead_letter;
   const [, kind, type, actor] =
     /(jobs|events)\.([^.]+)\.([^.]+)$/.exec(letter?.subject ?? '') ?? [];
-  return html`<${Panel} title=${`Dead letter ${id}`}>
+  return html`<${Panel} title=${`Dead letter ${id}`} actions=${onRedrive && letter?.redriven_at === null && html`<button onClick=${() => onRedrive(id)}>Redrive it</button>`}>
     <${Failure} error=${error} />
     ${
       letter &&

@@ -33,7 +33,7 @@ const UNITS: readonly [unit: string, ms: number][] = [
 
 /** A duration in its largest unit, and the next one when it says more. */
 export function durationText(ms: number): string {
-  if (ms < 1_000) return ms < 100 ? 'now' : `${Math.round(ms)} ms`;
+  if (ms < 1_000) return 'a moment';
   const at = UNITS.findIndex(([, one]) => ms >= one);
   const [unit, size] = UNITS[at] as [string, number];
   const next = UNITS[at + 1];
