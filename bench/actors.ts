@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs';
 import { assign, createMachine, fromPromise, setup } from 'xstate';
 import { defineActor } from '../src/index.ts';
 
@@ -77,4 +78,40 @@ export const counter = defineActor('counter', {
   }),
 });
 
-export const actors = [noop, flow, counter];
+/** One second of work, told to a file that outlives whoever is killed. */
+const slow = defineActor('slow', {
+  machine: setup({
+    types: {
+      input: {} as { id: string; marks: string },
+      context: {} as { id: string; marks: string },
+    },
+    actors: {
+      second: fromPromise(async ({ input }: { input: { id: string; marks: string } }) => {
+        appendFileSync(input.marks, `s ${input.id} ${process.pid}\n`);
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
+        appendFileSync(input.marks, `d ${input.id} ${process.pid}\n`);
+      }),
+    },
+  }).createMachine({
+    id: 'slow',
+    context: ({ input }) => input,
+    initial: 'working',
+    states: {
+      working: {
+        invoke: { src: 'second', id: 'second', input: ({ context }) => context, onDone: 'done' },
+      },
+      done: { type: 'final' },
+    },
+  }),
+});
+
+/** Waits for an hour. */
+const sleeper = defineActor('sleeper', {
+  machine: createMachine({
+    id: 'sleeper',
+    initial: 'asleep',
+    states: { asleep: { after: { 3600000: 'done' } }, done: { type: 'final' } },
+  }),
+});
+
+export const actors = [noop, flow, counter, slow, sleeper];

@@ -1,33 +1,70 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** CPU time of the processes and all their children so far, in seconds (Linux: /proc, 100 ticks a second). */
-export function cpuSeconds(...roots: number[]): number {
-  const wanted = new Set(roots);
-  let ticks = 0;
-  const rows = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => Number(name))
-    .sort((a, b) => a - b)
-    .map(readStat);
-  for (const row of rows) {
-    if (!row || !(wanted.has(row.pid) || wanted.has(row.parent))) continue;
-    wanted.add(row.pid);
-    // Children that have ended are in their parent's account; only the roots' count here, or they would count twice.
-    ticks += row.own + (roots.includes(row.pid) ? row.ended : 0);
-  }
-  return ticks / 100;
+interface Stat {
+  pid: number;
+  parent: number;
+  /** Ticks of its own, and of its children that have ended. */
+  own: number;
+  ended: number;
+  rssBytes: number;
 }
 
-function readStat(pid: number) {
+const TICKS_PER_SECOND = 100;
+const PAGE_BYTES = 4096;
+
+/** CPU time of the processes and all below them so far, in seconds (Linux: /proc). */
+export function cpuSeconds(...roots: number[]): number {
+  // Children that have ended are in their parent's account.
+  const ticks = family(roots).reduce((sum, stat) => sum + stat.own + stat.ended, 0);
+  return ticks / TICKS_PER_SECOND;
+}
+
+/** Memory of the processes and all below them, each shared page divided among those that share it, in bytes. */
+export function pssBytes(...roots: number[]): number {
+  return family(roots).reduce((sum, { pid, rssBytes: rss }) => {
+    try {
+      const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+      return sum + Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0) * 1024;
+    } catch {
+      return sum + rss;
+    }
+  }, 0);
+}
+
+/** The processes and all below them, parents first. */
+export function familyOf(...roots: number[]): number[] {
+  return family(roots).map((stat) => stat.pid);
+}
+
+function family(roots: readonly number[]): Stat[] {
+  const all = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => readStat(Number(name)))
+    .filter((stat) => stat !== undefined);
+  const children = new Map<number, Stat[]>();
+  for (const stat of all) children.set(stat.parent, [...(children.get(stat.parent) ?? []), stat]);
+  const found = all.filter((stat) => roots.includes(stat.pid));
+  // The list grows while it is walked.
+  for (const stat of found) found.push(...(children.get(stat.pid) ?? []));
+  return found;
+}
+
+function readStat(pid: number): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const field = text
+    const fields = text
       .slice(text.lastIndexOf(')') + 2)
       .split(' ')
-      .map(Number) as number[];
-    const at = (i: number) => field[i] ?? 0;
+      .map(Number);
+    const at = (i: number) => fields[i] ?? 0;
     // Counted from the state field, which is the third of proc(5).
-    return { pid, parent: at(1), own: at(11) + at(12), ended: at(13) + at(14) };
+    return {
+      pid,
+      parent: at(1),
+      own: at(11) + at(12),
+      ended: at(13) + at(14),
+      rssBytes: at(21) * PAGE_BYTES,
+    };
   } catch {
     return undefined;
   }

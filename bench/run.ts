@@ -1,19 +1,13 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openBus } from '../src/bus/nats.ts';
-import { systemClock } from '../src/clock.ts';
-import { namespace, SHARDS } from '../src/config.ts';
-import { startNats } from '../src/dev/natsServer.ts';
-import { startPostgres } from '../src/dev/postgres.ts';
-import { createClient, type NodeStatus } from '../src/index.ts';
-import { createLogger } from '../src/log.ts';
-import { migrate } from '../src/store/migrate.ts';
-import { counter, noop } from './actors.ts';
-import { cpuSeconds } from './cpu.ts';
+import { type History, makeHistory, TEMPLATES } from './history.ts';
+import { settingOf } from './machine.ts';
+import { peers } from './perdure.ts';
+import { type Cell, short, spread } from './results.ts';
+import { Servers } from './servers.ts';
+import { type Contender, Stage } from './stage.ts';
 import { costLine, type StepCost, stepCosts } from './step.ts';
+import { drain, events, eventsBacklog, latency, type Throughput } from './throughput.ts';
+import type { Sample } from './workloads.ts';
 
 /**
  * What one node does on this machine, with every guarantee on: real Postgres (fsync), real nats-server
@@ -25,6 +19,7 @@ const { values: flags } = parseArgs({
     jobs: { type: 'string', default: '20000' },
     only: { type: 'string' },
     codec: { type: 'string' },
+    history: { type: 'string' },
     json: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -34,244 +29,117 @@ if (flags.help) {
   console.log(`npm run bench -- [options]
   --rounds N     rounds of each workload, medians are quoted (default 3)
   --jobs N       jobs in a drained workload (default 20000)
-  --only NAME    noop, flow, events, latency or step
+  --only NAME    noop, flow, events (from the log), live (events as they are sent), latency or step
   --codec NAME   encrypting or compressing, of examples/codec.ts
-  --profile      write a .cpuprofile of the node
-  --json         one JSON object`);
+  --history N    all of it twice, in turn: in an empty database, and in one with N finished flows and their 4 N transitions
+  --profile      write a .cpuprofile of each node
+  --json         one JSON object
+Beside others: npm run bench:peers -- --help`);
   process.exit(0);
 }
 const rounds = Number(flags.rounds);
 const jobs = Number(flags.jobs);
+process.env.BENCH_CODEC = flags.codec ?? '';
 
-interface Result {
-  workload: string;
-  unit: string;
-  /** Per second, one for each round. */
-  rates: number[];
-  /** CPU-seconds per 1,000 by process, one for each round. */
-  cpu: { node: number; postgres: number; nats: number }[];
-}
+const servers = new Servers();
+const contender: Contender = { module: './perdure.ts', peer: peers[0] as Contender['peer'] };
+const execArgv = [
+  ...(process.env.BENCH_ARGV?.split(' ') ?? []),
+  ...(flags.profile ? ['--cpu-prof', '--cpu-prof-interval', '500'] : []),
+];
 
-const dir = mkdtempSync(join(tmpdir(), 'perdure-bench-'));
-chmodSync(dir, 0o755);
-const log = createLogger({ level: 'error' });
-const [postgres, nats] = await Promise.all([
-  startPostgres({ dir: join(dir, 'postgres') }),
-  startNats({ dir: join(dir, 'nats') }),
-]);
-const results: Result[] = [];
+const flat = ({ perSecond, cpuPer1000 }: Throughput): Sample => ({ perSecond, ...cpuPer1000 });
+const WORKLOADS: Record<string, { title: string; run(place: object): Promise<Sample> }> = {
+  noop: {
+    title: 'no-op jobs',
+    run: async (place) => flat(await drain({ ...base, ...place, kind: 'noop', count: jobs })),
+  },
+  flow: {
+    title: 'three-step statecharts',
+    run: async (place) => flat(await drain({ ...base, ...place, kind: 'flow', count: jobs })),
+  },
+  events: {
+    title: 'events to 1,000 actors',
+    run: async (place) => flat(await eventsBacklog({ ...base, ...place, count: jobs * 2 })),
+  },
+  live: {
+    title: 'the same, as they are sent',
+    run: async (place) => flat(await events({ ...base, ...place, count: jobs })),
+  },
+  latency: {
+    title: 'one job, idle system',
+    run: async (place) => ({ ...(await latency({ ...base, ...place, count: 300 })) }),
+  },
+};
+const base = { contender, servers, execArgv };
+
+const cells: Cell[] = [];
 let steps: StepCost[] = [];
-let latency: { p50: number; p95: number; p99: number } | undefined;
+let history: History | undefined;
 try {
-  const wanted = (name: string) => flags.only === undefined || flags.only === name;
-  for (let round = 0; round < rounds; round++) {
-    if (wanted('noop')) await drained('noop', 'no-op jobs', 1, round);
-    if (wanted('flow')) await drained('flow', 'three-step statecharts', 4, round);
-    if (wanted('events')) await events(round);
+  const places: { name: string; lasting?: string }[] = [{ name: '' }];
+  if (flags.history !== undefined) {
+    history = await past(Number(flags.history));
+    places.push({ name: ' with a past', lasting: 'past' });
   }
-  if (wanted('latency')) latency = await oneJob();
-  if (wanted('step')) steps = stepCosts();
-  report();
+  for (let round = 0; round < rounds; round++)
+    for (const [name, workload] of Object.entries(WORKLOADS))
+      for (const { name: where, ...place } of places) {
+        if (flags.only !== undefined && flags.only !== name) continue;
+        const sample = await workload.run(place);
+        note(`${workload.title}${where}`, sample);
+      }
+  if (flags.only === undefined || flags.only === 'step') steps = stepCosts();
+  await report();
 } finally {
-  await Promise.all([nats.stop('SIGKILL'), postgres.stop('SIGKILL')]);
-  rmSync(dir, { recursive: true, force: true });
+  await servers.stop();
 }
+process.exit(0);
 
-/** Jobs wait in the log; a node starts and drains them. */
-async function drained(type: string, workload: string, transitions: number, round: number) {
-  const place = await prepare(`${type}${round}`);
-  await publish(place.ns, jobs, (i) => [`jobs.${type}.j${i}`, `{"n":${i}}`]);
-  const before = usage();
-  const { node, ready } = startNode(place.ns);
-  await ready;
-  const nodeBefore = cpuSeconds(node.pid as number);
-  const seconds = await reached(node, jobs * transitions);
-  note(
-    workload,
-    'jobs/s',
-    jobs / seconds,
-    jobs,
-    before,
-    cpuSeconds(node.pid as number) - nodeBefore,
-  );
-  await stopNode(node);
-}
-
-/** Events to 1,000 living actors. */
-async function events(round: number) {
-  const place = await prepare(`events${round}`);
-  const { node, ready } = startNode(place.ns);
-  await ready;
-  await publish(place.ns, 1_000, (i) => [`jobs.counter.c${i}`, '{}']);
-  await reached(node, 1_000);
-  await stopNode(node);
-  const count = jobs * 2;
-  await publish(place.ns, count, (i) => [`events.counter.c${i % 1_000}`, '{"type":"ADD","by":1}']);
-  const before = usage();
-  const again = startNode(place.ns);
-  await again.ready;
-  const nodeBefore = cpuSeconds(again.node.pid as number);
-  const seconds = await reached(again.node, count);
-  const cpu = cpuSeconds(again.node.pid as number) - nodeBefore;
-  note('events to 1,000 actors', 'events/s', count / seconds, count, before, cpu);
-  await stopNode(again.node);
-}
-
-/** One job at a time on the idle system, from `start` to the confirmed commit, as a client sees it. */
-async function oneJob() {
-  const place = await prepare('latency');
-  const { node, ready } = startNode(place.ns);
-  await ready;
-  const client = createClient({ natsUrl: nats.url, namespace: place.ns, logger: log });
-  const times: number[] = [];
-  for (let i = 0; i < 1_200; i++) {
-    const startedAt = performance.now();
-    await client.start(noop, { until: 'committed' });
-    if (i >= 200) times.push(performance.now() - startedAt);
-  }
-  await client.start(counter, {});
-  await client.close();
-  await stopNode(node);
-  times.sort((a, b) => a - b);
-  const at = (share: number) => times[Math.floor(times.length * share)] as number;
-  return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
-}
-
-async function prepare(name: string): Promise<{ ns: string }> {
-  await migrate({ databaseUrl: postgres.url, namespace: namespace(name), shards: SHARDS, log });
-  return { ns: name };
-}
-
-async function publish(ns: string, count: number, message: (i: number) => [string, string]) {
-  const bus = await openBus({
-    natsUrl: nats.url,
-    namespace: namespace(ns),
-    shards: SHARDS,
-    clock: systemClock,
-    log,
-  });
-  const inFlight = new Set<Promise<unknown>>();
-  for (let i = 0; i < count; i++) {
-    const [subject, body] = message(i);
-    const one = bus
-      .publish(`${ns}.${subject}`, body, { messageId: `${subject}-${i}`, timeoutMs: 60_000 })
-      .finally(() => inFlight.delete(one));
-    inFlight.add(one);
-    if (inFlight.size >= 500) await Promise.race(inFlight);
-  }
-  await Promise.all(inFlight);
-  await bus.close();
-}
-
-function startNode(ns: string): { node: ChildProcess; ready: Promise<void> } {
-  const node = fork(new URL('./node.ts', import.meta.url), {
-    env: {
-      ...process.env,
-      PERDURE_NATS_URL: nats.url,
-      PERDURE_DATABASE_URL: postgres.url,
-      PERDURE_NAMESPACE: ns,
-      BENCH_CODEC: flags.codec ?? '',
-    },
-    execArgv: [
-      ...(process.env.BENCH_ARGV?.split(' ') ?? []),
-      ...(flags.profile ? ['--cpu-prof', '--cpu-prof-interval', '500'] : []),
-    ],
-  });
-  return { node, ready: new Promise((resolve) => node.once('message', () => resolve())) };
-}
-
-function reached(node: ChildProcess, transitions: number): Promise<number> {
-  const startedAt = performance.now();
-  return new Promise((resolve, reject) => {
-    node.once('exit', () => reject(new Error('the node ended before its work did')));
-    node.on('message', (status: NodeStatus) => {
-      if (status.transitions >= transitions) resolve((performance.now() - startedAt) / 1000);
-    });
-  });
-}
-
-async function stopNode(node: ChildProcess): Promise<void> {
-  const gone = new Promise((resolve) => node.once('exit', resolve));
-  node.kill('SIGTERM');
-  await gone;
-}
-
-function usage() {
-  return { postgres: cpuSeconds(postgres.pid), nats: cpuSeconds(nats.pid) };
-}
-
-function note(
-  workload: string,
-  unit: string,
-  rate: number,
-  count: number,
-  before: ReturnType<typeof usage>,
-  nodeCpu: number,
-) {
-  const after = usage();
-  const per = (seconds: number) => (seconds / count) * 1_000;
-  const known = results.find((row) => row.workload === workload);
-  const result = known ?? { workload, unit, rates: [], cpu: [] };
-  if (!known) results.push(result);
-  result.rates.push(rate);
-  result.cpu.push({
-    node: per(nodeCpu),
-    postgres: per(after.postgres - before.postgres),
-    nats: per(after.nats - before.nats),
-  });
-  if (!flags.json) console.error(`${workload}: ${Math.round(rate)} ${unit}`);
-}
-
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] as number;
-}
-
-function report(): void {
-  const rows = results.map(({ workload, unit, rates, cpu }) => ({
-    workload,
-    unit,
-    median: Math.round(median(rates)),
-    min: Math.round(Math.min(...rates)),
-    max: Math.round(Math.max(...rates)),
-    cpuPer1000: {
-      node: round3(median(cpu.map((row) => row.node))),
-      postgres: round3(median(cpu.map((row) => row.postgres))),
-      nats: round3(median(cpu.map((row) => row.nats))),
-      all: round3(median(cpu.map((row) => row.node + row.postgres + row.nats))),
-    },
-  }));
-  const ms = latency && {
-    p50: round3(latency.p50),
-    p95: round3(latency.p95),
-    p99: round3(latency.p99),
-  };
-  if (flags.json) {
-    console.log(
-      JSON.stringify({
-        cores: cpus().length,
-        node: process.version,
-        rounds,
-        jobs,
-        results: rows,
-        latencyMs: ms,
-        steps,
-      }),
+/** A database with a long past, in which the measurements take place. */
+async function past(count: number): Promise<History> {
+  const stage = await Stage.open({ ...base, kind: 'flow', lasting: 'past' });
+  try {
+    await stage.startWorker().ready;
+    await stage.client.call('bulk', TEMPLATES);
+    await stage.settled(TEMPLATES);
+    await stage.workers.pop()?.stop();
+    const made = await makeHistory(stage, servers.dir, count);
+    console.error(
+      `a past of ${made.jobs} jobs and ${made.transitions} transitions, ${(made.bytes / 2 ** 20).toFixed(0)} MiB, in ${made.minutes.toFixed(1)} minutes`,
     );
+    return made;
+  } finally {
+    await stage.close();
+  }
+}
+
+function note(workload: string, sample: Sample): void {
+  const known = cells.find((one) => one.workload === workload);
+  const cell = known ?? { workload, peer: 'perdure', samples: [] };
+  if (!known) cells.push(cell);
+  cell.samples.push(sample);
+  const numbers = Object.entries(sample).map(([name, value]) => `${name} ${short(value)}`);
+  if (!flags.json) console.error(`${workload}: ${numbers.join(', ')}`);
+}
+
+async function report(): Promise<void> {
+  const setting = await settingOf(servers);
+  if (flags.json) {
+    console.log(JSON.stringify({ setting, rounds, jobs, history, cells, steps }));
     return;
   }
   console.log(
-    `\n${cpus().length} cores, node ${process.version}, median of ${rounds} rounds of ${jobs} jobs\n`,
+    `\n${setting.cores} cores, node ${setting.versions.node}, commit ${setting.commit}, median of ${rounds} rounds of ${jobs} jobs\n`,
   );
-  for (const { workload, unit, median: middle, min, max, cpuPer1000: cpu } of rows)
-    console.log(
-      `${workload.padEnd(24)} ${String(middle).padStart(7)} ${unit.padEnd(9)} (${min}–${max})   CPU-s/1000: node ${cpu.node}, postgres ${cpu.postgres}, nats ${cpu.nats}, all ${cpu.all}`,
-    );
-  if (ms)
-    console.log(`one job, idle system       p50 ${ms.p50} ms, p95 ${ms.p95} ms, p99 ${ms.p99} ms`);
+  for (const cell of cells) console.log(`${cell.workload.padEnd(40)} ${row(cell)}`);
   for (const cost of steps) console.log(costLine(cost));
 }
 
-function round3(value: number): number {
-  return Math.round(value * 1_000) / 1_000;
+function row(cell: Cell): string {
+  const of = (name: string) => short(spread(cell, name)?.median ?? 0);
+  const rate = spread(cell, 'perSecond');
+  if (rate === undefined) return `p50 ${of('p50')} ms, p95 ${of('p95')} ms, p99 ${of('p99')} ms`;
+  const cpu = ['workers', 'postgres', 'nats', 'client', 'all'].map((name) => `${name} ${of(name)}`);
+  return `${short(rate.median).padStart(7)} /s (${short(rate.min)}–${short(rate.max)})   CPU-s/1000: ${cpu.join(', ')}`;
 }

@@ -59,11 +59,22 @@ export function react(child: Child, event: EventObject, parent: AnyActorRef): Ev
     setSnapshot(child, next);
     return isWatched(child) ? [snapshotEvent(child)] : [];
   } catch (thrown) {
-    // Where it was thrown is another place whenever the step is computed again.
-    const error = thrown instanceof Error ? withoutStack(thrown) : thrown;
-    setSnapshot(child, { ...child.getSnapshot(), status: 'error', error });
-    return [{ type: `xstate.error.actor.${child.id}`, error, actorId: child.id } as EventObject];
+    return [failed(child, thrown)];
   }
+}
+
+/** What its parent hears of a child as it begins: its first snapshot, or that a `fromTransition` could not make its first state. */
+export function toldAtStart(child: Child): EventObject | undefined {
+  const { status, error } = child.getSnapshot();
+  if (status === 'error' && kindOfChild(child) === 'transition') return failed(child, error);
+  return isWatched(child) ? snapshotEvent(child) : undefined;
+}
+
+function failed(child: Child, thrown: unknown): EventObject {
+  // Where it was thrown is another place whenever the step is computed again.
+  const error = thrown instanceof Error ? withoutStack(thrown) : thrown;
+  setSnapshot(child, { ...child.getSnapshot(), status: 'error', error });
+  return { type: `xstate.error.actor.${child.id}`, error, actorId: child.id } as EventObject;
 }
 
 function withoutStack({ name, message }: Error): Error {

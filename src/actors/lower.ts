@@ -3,7 +3,7 @@ import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { checkTimerId, delayOf, inTurn, type Timer } from './arming.ts';
 import { questionOf } from './asks.ts';
-import { type Child, isWatched, kindOfChild, react, snapshotEvent } from './children.ts';
+import { type Child, kindOfChild, react, toldAtStart } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
 import type { Effect } from './effects.ts';
 import { parentRef, STOP } from './inside.ts';
@@ -307,8 +307,8 @@ class StepLowering {
       this.#kin.push({ kind: 'begin', childId: child.id });
       return this.#tellEarly(child);
     }
-    if (isWatched(child as Child))
-      this.#arm(`${seq}.${child.id}.began`, snapshotEvent(child as Child), undefined, true);
+    const told = toldAtStart(child as Child);
+    if (told) this.#arm(`${seq}.${child.id}.began`, told, undefined, true);
     if (kind !== 'transition') {
       this.#ask(child as Child, seq);
       this.#ownStarted()[child.id] = seq;

@@ -88,11 +88,12 @@ export function viewOf(snapshot: unknown): View {
     'tags' | 'error' | 'meta' | 'machines'
   > & {
     getMeta?: () => unknown;
-    tags: Set<string>;
+    tags?: Set<string>;
     error: unknown;
-    children: Record<string, { getSnapshot(): object } | undefined>;
+    // XState 5.31 gives none to an actor that failed as it started.
+    children?: Record<string, { getSnapshot(): object } | undefined>;
   };
-  const machines = Object.entries(children).flatMap(([id, child]) => {
+  const machines = Object.entries(children ?? {}).flatMap(([id, child]) => {
     const below = child?.getSnapshot();
     return status === 'active' && below && 'historyValue' in below ? [[id, viewOf(below)]] : [];
   });
@@ -100,7 +101,7 @@ export function viewOf(snapshot: unknown): View {
     status,
     value,
     context: named(context),
-    tags: [...tags],
+    tags: [...(tags ?? [])],
     meta: getMeta?.call(snapshot),
     output,
     error: error instanceof Error ? error.message : (error as undefined),

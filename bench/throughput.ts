@@ -1,0 +1,185 @@
+import { pause } from '../src/dev/process.ts';
+import type { Kind } from './peer.ts';
+import { type Cpu, Stage, type StageOptions } from './stage.ts';
+
+export interface Throughput {
+  perSecond: number;
+  /** CPU-seconds per 1,000 of every process, and `all`. */
+  cpuPer1000: Cpu;
+}
+
+type Options = Omit<StageOptions, 'kind'>;
+
+const INSTANCES = 1_000;
+
+/**
+ * A backlog that is there before the workers are. Their starting up is measured beside it, with a backlog of one, and
+ * taken off: counting from the first finished job instead would give away what was read and computed by then.
+ */
+export async function drain(options: Options & { kind: Kind; count: number }): Promise<Throughput> {
+  const few = await backlog(options, 1);
+  const many = await backlog(options, options.count);
+  const seconds = Math.max(many.seconds - few.seconds, 0.001);
+  return over(options.count - 1, seconds, less(many.cpu, few.cpu));
+}
+
+async function backlog(
+  options: Options & { kind: Kind },
+  count: number,
+): Promise<{ seconds: number; cpu: Cpu }> {
+  const { kind, contender } = options;
+  const stage = await Stage.open(options);
+  try {
+    // Where the worker comes first, the jobs are put for a time to come, and `bulk` returns at that time.
+    if (contender.peer.workerFirst) await stage.startWorker().ready;
+    await stage.client.call('bulk', count);
+    const begin = mark(stage);
+    if (!contender.peer.workerFirst) stage.startWorker();
+    await stage.reached(count * unitsOf(options, kind));
+    await stage.settled(count);
+    const end = mark(stage);
+    return { seconds: (end.at - begin.at) / 1_000, cpu: less(end.cpu, begin.cpu) };
+  } finally {
+    await stage.close();
+  }
+}
+
+/**
+ * A backlog drained by several nodes. They share the work a while after they have met; the clock starts when each has
+ * done some of it.
+ */
+export async function drainTogether(
+  options: Options & { kind: Kind; count: number; workers: number },
+): Promise<Throughput> {
+  const { count, kind, workers } = options;
+  const unitsEach = unitsOf(options, kind);
+  const stage = await Stage.open(options);
+  try {
+    await stage.client.call('bulk', count);
+    for (let i = 0; i < workers; i++) stage.startWorker();
+    const share = (count * unitsEach * EACH_HAS_DONE) / workers;
+    while (stage.workers.some((worker) => worker.units < share)) {
+      if (stage.units() > count * unitsEach * 0.8)
+        throw new Error('the nodes did not share the work in time');
+      await pause(20);
+    }
+    const begin = mark(stage);
+    const left = count - stage.units() / unitsEach;
+    // A node does not count what it committed and gave away before it heard of it: the store has the last word.
+    await stage.reached(count * unitsEach * 0.95);
+    await stage.settled(count);
+    return between(begin, mark(stage), left);
+  } finally {
+    await stage.close();
+  }
+}
+
+const EACH_HAS_DONE = 0.05;
+
+/** Events that are in the log before the worker is there; the worker's starting up is taken off as in `drain`. */
+export async function eventsBacklog(options: Options & { count: number }): Promise<Throughput> {
+  const { count } = options;
+  const stage = await Stage.open({ ...options, kind: 'events' });
+  const drained = async (sent: number) => {
+    await stage.client.call('send', sent, INSTANCES);
+    const begin = mark(stage);
+    const worker = stage.startWorker();
+    await stage.reached(sent);
+    const end = mark(stage);
+    stage.workers.pop();
+    await worker.stop();
+    return { seconds: (end.at - begin.at) / 1_000, cpu: less(end.cpu, begin.cpu) };
+  };
+  try {
+    await stage.startWorker().ready;
+    await stage.client.call('create', INSTANCES);
+    await stage.reached(INSTANCES);
+    await stage.workers.pop()?.stop();
+    const few = await drained(1);
+    const many = await drained(count);
+    return over(count - 1, Math.max(many.seconds - few.seconds, 0.001), less(many.cpu, few.cpu));
+  } finally {
+    await stage.close();
+  }
+}
+
+/** Jobs put one by one, many callers at a time, while a worker does them. */
+export async function sustained(options: Options & { count: number }): Promise<Throughput> {
+  const stage = await Stage.open({ ...options, kind: 'noop' });
+  try {
+    await stage.startWorker().ready;
+    const begin = mark(stage);
+    await stage.client.call('each', options.count);
+    await stage.reached(options.count);
+    await stage.settled(options.count);
+    return between(begin, mark(stage), options.count);
+  } finally {
+    await stage.close();
+  }
+}
+
+/** Events sent, in turn, to 1,000 instances that wait for them. */
+export async function events(options: Options & { count: number }): Promise<Throughput> {
+  const unitsEach = unitsOf(options, 'events');
+  const stage = await Stage.open({ ...options, kind: 'events' });
+  try {
+    await stage.startWorker().ready;
+    await stage.client.call('create', INSTANCES);
+    const before = await stage.quiet(200);
+    const begin = mark(stage);
+    await stage.client.call('send', options.count, INSTANCES);
+    await stage.reached(before + options.count * unitsEach);
+    return between(begin, mark(stage), options.count);
+  } finally {
+    await stage.close();
+  }
+}
+
+export interface Latency {
+  p50: number;
+  p95: number;
+  p99: number;
+}
+
+/** One job at a time on the idle system, as a client sees it: ms. */
+export async function latency(options: Options & { count: number }): Promise<Latency> {
+  const stage = await Stage.open({ ...options, kind: 'noop' });
+  try {
+    await stage.startWorker().ready;
+    const times = await stage.client.call<number[]>('latency', options.count, WARM_UP);
+    times.sort((a, b) => a - b);
+    const at = (share: number) => times[Math.floor(times.length * share)] as number;
+    return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+  } finally {
+    await stage.close();
+  }
+}
+
+const WARM_UP = 50;
+
+function unitsOf({ contender }: Options, kind: Kind): number {
+  const work = contender.peer.workloads[kind];
+  if (work === undefined || 'no' in work)
+    throw new Error(`${contender.peer.name} does not do ${kind}`);
+  return work.units;
+}
+
+const mark = (stage: Stage) => ({ at: performance.now(), cpu: stage.cpu() });
+type Mark = ReturnType<typeof mark>;
+
+const less = (end: Cpu, begin: Cpu): Cpu =>
+  Object.fromEntries(
+    Object.entries(end).map(([name, seconds]) => [name, seconds - (begin[name] ?? 0)]),
+  );
+
+const between = (begin: Mark, end: Mark, count: number): Throughput =>
+  over(count, (end.at - begin.at) / 1_000, less(end.cpu, begin.cpu));
+
+function over(count: number, seconds: number, cpu: Cpu): Throughput {
+  const all = Object.values(cpu).reduce((sum, one) => sum + one, 0);
+  const per1000 = Object.entries({ ...cpu, all }).map(([name, one]) => [
+    name,
+    (one / count) * 1_000,
+  ]);
+  return { perSecond: count / seconds, cpuPer1000: Object.fromEntries(per1000) };
+}
