@@ -8,6 +8,7 @@ import { type Stage, setStage } from './stage.ts';
 
 // The page in a real browser, against a real `perdure dev` with two nodes.
 
+/** Written when PERDURE_PAGE_IMAGES is set; somebody must look at each. */
 const IMAGES = resolve(import.meta.dirname, '../../docs/images');
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** Carts that a bulk operation is to end. */
@@ -216,7 +217,8 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
       expect(found, `${name} ${colorScheme} ${width}`).toEqual([]);
       const wide = await on.evaluate('document.documentElement.scrollWidth - innerWidth');
       expect(wide, `${name} ${width} scrolls sideways`).toBeLessThanOrEqual(0);
-      await on.screenshot({ path: join(IMAGES, `${name}-${colorScheme}-${width}.png`) });
+      if (process.env.PERDURE_PAGE_IMAGES)
+        await on.screenshot({ path: join(IMAGES, `${name}-${colorScheme}-${width}.png`) });
     }
   });
 });
