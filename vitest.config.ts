@@ -8,7 +8,13 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     // Minutes of faults, chaos runs and the run on the oldest XState have commands of their own.
-    exclude: [...configDefaults.exclude, 'test/chaos/**', 'test/faults/**', 'test/oldest/**'],
+    exclude: [
+      ...configDefaults.exclude,
+      'test/chaos/**',
+      'test/faults/**',
+      'test/oldest/**',
+      'test/page/**',
+    ],
     reporters: ['default', './test/conformance/support/tableReporter.ts'],
     globalSetup: ['test/support/globalSetup.ts'],
     pool: 'forks',

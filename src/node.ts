@@ -154,6 +154,7 @@ export function createNode(options: NodeOptions): PerdureNode {
         pid: process.pid,
         version: VERSION,
         opens: registry.opens,
+        machines: registry.machines,
       },
       namespace: ns,
       shards: SHARDS,

@@ -1,5 +1,6 @@
 import { PerdureError } from '../errors.ts';
-import type { OpenedVersion } from '../store/store.ts';
+import type { MachineRecord, OpenedVersion } from '../store/store.ts';
+import { recordsOf } from './chartOf.ts';
 import type { ActorType } from './define.ts';
 
 /** The actor types a node knows: by name the newest version, and every version for the actors it wrote. */
@@ -47,6 +48,11 @@ export class Registry {
         if (!this.version(type, from) && this.migrating(type, from)?.version === version)
           opens.push({ type, version: from, as: version });
     return opens;
+  }
+
+  /** What the inspector is to know of every version. */
+  get machines(): MachineRecord[] {
+    return recordsOf(this.#versions.values());
   }
 
   /** `order@1, order@2, mail@1`, for messages. */

@@ -33,8 +33,12 @@ export function childType(
 ): ActorType | undefined {
   const named = (machine.implementations.actors as Record<string, unknown>)[src];
   const logic = named ?? inPlace(machine, src);
-  return logic instanceof MachineLogic ? logic.type : undefined;
+  return machineTypeOf(logic);
 }
+
+/** The type of a machine that is stood in for; undefined for any other logic. */
+export const machineTypeOf = (logic: unknown): ActorType | undefined =>
+  logic instanceof MachineLogic ? logic.type : undefined;
 
 /** Types of the machines that are among the actors of a type's machine. */
 export function childTypes({ machine }: ActorType): ActorType[] {

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { asError, PerdureError } from '../errors.ts';
+import { redrive } from '../inspect/redrive.ts';
 import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
 import { age } from './age.ts';
 import { whole } from './arguments.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
-import { redrive } from './redrive.ts';
 import { withBus, withReadStore } from './session.ts';
 import { printFields, printJson, printTable, visible } from './table.ts';
 

@@ -1,18 +1,22 @@
 import type { Command } from 'commander';
 import { PerdureError } from '../errors.ts';
+import { type Change, diffOf } from '../inspect/diff.ts';
+import { contextOf } from '../store/inspect.ts';
 import type { HistoryRow } from '../store/read.ts';
+import { isWrapped } from '../textCodec.ts';
 import { rowId, token, whole } from './arguments.ts';
 import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
 import { stateText } from './stateText.ts';
-import { printJson, printTable } from './table.ts';
+import { printJson, printTable, visible } from './table.ts';
 
 interface Flags extends ConnectionFlags {
   fromSeq: number;
   limit: number;
   snapshots?: true;
+  diff?: true;
   json?: true;
 }
 
@@ -25,13 +29,15 @@ export function register(program: Command): void {
     .option('--from-seq <seq>', 'start with this transition', whole(1, Number.MAX_SAFE_INTEGER), 1)
     .option('--limit <count>', 'at most so many', whole(1, 10_000), 50)
     .option('--snapshots', 'with --json, the snapshot after each transition too')
+    .option('--diff', 'what each has changed in state and context')
     .option('--json', 'print one JSON document a line')
     .addHelpText(
       'after',
       `
 Examples:
   $ perdure history order o-1
-  $ perdure history order o-1 --from-seq 100 --json | jq .event`,
+  $ perdure history order o-1 --from-seq 100 --json | jq .event
+  $ perdure history order o-1 --diff`,
     )
     .action(history);
 }
@@ -44,6 +50,7 @@ async function history(type: string, id: string, flags: Flags): Promise<void> {
       throw new PerdureError('not_found', `There is no ${type}/${id}.`);
     return found;
   });
+  if (flags.diff) return rows.forEach((found, at) => printDiff(found, rows[at - 1], flags));
   if (flags.json) return rows.forEach((found) => printJson(asJson(found, flags.snapshots)));
   if (rows.length === 0) return void process.stderr.write(`no transition from #${fromSeq} on\n`);
   printTable(['SEQ', 'TIME', 'EVENT', 'FROM', 'TO', 'ORIGIN', 'NODE'], rows.map(row));
@@ -65,3 +72,27 @@ const row = (found: HistoryRow): string[] => [
   found.origin,
   found.node_id.slice(0, 8),
 ];
+
+const shown = (row: HistoryRow) => ({
+  state: row.to_state,
+  context: isWrapped(row.snapshot) ? row.snapshot : contextOf(row.snapshot),
+});
+
+/** The first one of a list that does not begin at the beginning has nothing to be compared with. */
+function printDiff(found: HistoryRow, before: HistoryRow | undefined, flags: Flags): void {
+  const { seq, at, event_type } = found;
+  const isKnown = before !== undefined || seq === 1;
+  const changes = isKnown ? diffOf(before ? shown(before) : {}, shown(found)) : undefined;
+  if (flags.json) return printJson({ seq, at, event_type, changes: changes ?? null });
+  const lines = changes?.map(changeText) ?? ['  (the one before is not listed)'];
+  process.stdout.write(
+    `#${seq}  ${at}  ${visible(event_type)}\n${lines.map((line) => `${line}\n`).join('')}`,
+  );
+}
+
+function changeText({ path, kind, before, after }: Change): string {
+  const name = path || 'all';
+  if (kind === 'added') return visible(`  + ${name}: ${JSON.stringify(after)}`);
+  if (kind === 'removed') return visible(`  - ${name}: ${JSON.stringify(before)}`);
+  return visible(`  ~ ${name}: ${JSON.stringify(before)} → ${JSON.stringify(after)}`);
+}

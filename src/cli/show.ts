@@ -1,9 +1,11 @@
 import { inspect } from 'node:util';
 import type { Command } from 'commander';
+import { activeStates, type Chart, machineAt } from '../actors/chart.ts';
 import { parse } from '../actors/codec.ts';
 import { type Envelope, machinesIn } from '../actors/envelope.ts';
 import { PerdureError } from '../errors.ts';
-import type { ActorDetail, ActorSummary, ParkedFor } from '../store/read.ts';
+import { textChart } from '../inspect/textChart.ts';
+import type { ActorDetail, ActorSummary, ParkedFor, ReadStore } from '../store/read.ts';
 import { isWrappedValue } from '../textCodec.ts';
 import { age, duration } from './age.ts';
 import { rowId, token } from './arguments.ts';
@@ -12,7 +14,7 @@ import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { withReadStore } from './session.ts';
 import { stateText } from './stateText.ts';
-import { printFields, printJson } from './table.ts';
+import { printFields, printJson, visible } from './table.ts';
 
 /** `perdure show TYPE ID`. */
 export function register(program: Command): void {
@@ -20,6 +22,7 @@ export function register(program: Command): void {
     .description('Show everything that is recorded of an actor now.')
     .argument('<type>', 'actor type', token)
     .argument('<id>', 'actor, or a machine of its family', rowId)
+    .option('--no-chart', 'without the statechart')
     .option('--json', 'print one JSON document')
     .addHelpText(
       'after',
@@ -34,22 +37,34 @@ Examples:
 async function show(
   type: string,
   id: string,
-  flags: ConnectionFlags & { json?: true },
+  flags: ConnectionFlags & { json?: true; chart: boolean },
 ): Promise<void> {
-  const [actor, below] = await withReadStore(flags, async (store) => {
+  const [actor, below, chart] = await withReadStore(flags, async (store) => {
     const found = await store.actor(type, id);
     if (!found) {
       const parked = await store.parkedFor(type, id);
       const more = parked ? ` ${parkedText(parked)}` : '';
       throw new PerdureError('not_found', `There is no ${type}/${id}.${more}`);
     }
+    const lines = flags.chart ? await chartLines(store, found) : [];
     const children = machinesIn(found.snapshot);
-    if (Object.keys(children).length === 0) return [found, []] as const;
+    if (Object.keys(children).length === 0) return [found, [], lines] as const;
     const kin = await store.listActors({ type, children: { of: id }, limit: MACHINES_MAX });
-    return [found, kin] as const;
+    return [found, kin, lines] as const;
   });
   if (flags.json) return printJson(asJson(actor, below));
   printFields(fields(actor, below));
+  if (chart.length > 0) process.stdout.write(`\n${chart.map(visible).join('\n')}\n`);
+}
+
+/** The statechart with the active states marked; nothing when no node has recorded the machine. */
+async function chartLines(store: ReadStore, actor: ActorDetail): Promise<string[]> {
+  const row = await store.machine(actor.type, actor.version);
+  const path = await store.pathOf(actor.type, actor.id);
+  const machine = row && machineAt(JSON.parse(row.definition) as Chart, path);
+  if (!machine) return [];
+  const active = new Set(activeStates(machine.root, actor.state).map(({ id }) => id));
+  return textChart(machine, path.at(-1) ?? actor.type, active);
 }
 
 interface Retry {

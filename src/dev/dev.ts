@@ -135,6 +135,7 @@ async function startAll(options: DevOptions, data: string, undo: UndoStack): Pro
   const inspector = await startInspectServer({
     codec: options.codec,
     databaseUrl,
+    natsUrl,
     namespace: space.name,
     port: portInspect,
   });

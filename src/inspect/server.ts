@@ -1,21 +1,45 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { namespace } from '../config.ts';
-import { asError, PerdureError } from '../errors.ts';
+import { PerdureError } from '../errors.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { openReadStore } from '../store/postgres.ts';
+import type { ReadStore } from '../store/read.ts';
 import { unwrappingReadStore } from '../store/unwrapping.ts';
 import type { TextCodec } from '../textCodec.ts';
-import { answer } from './routes.ts';
+import { actRoutes } from './actRoutes.ts';
+import { Acts } from './acts.ts';
+import { harden, readBody, sendError, sendFile, sendJson } from './answering.ts';
+import { Charts } from './charts.ts';
+import { Counts } from './counts.ts';
+import { type Engine, engineOver, noEngine } from './engine.ts';
+import { assertRole, cookieFor, Guard, type Tokens } from './guard.ts';
+import { asHttpError, HttpError } from './httpError.ts';
+import { Live } from './live.ts';
+import { openApiOf } from './openapi.ts';
+import { pageFiles } from './pageFiles.ts';
+import { readRoutes } from './readRoutes.ts';
+import { redactingReadStore, redactionsOf } from './redaction.ts';
+import { ANSWERED, checkBody, find, Query, type Route, readPath } from './route.ts';
 import { SharedReads } from './sharedReads.ts';
 
 export interface InspectServerOptions {
   databaseUrl: string;
+  /** Without it the inspector can neither act nor tell what happens now. */
+  natsUrl?: string | undefined;
   /** Name of the namespace. */
   namespace: string;
   /** Default: a free one. */
-  port?: number;
+  port?: number | undefined;
+  /** Address to listen on. Default 127.0.0.1. */
+  host?: string | undefined;
+  /** Names it may be called by besides those of this machine. */
+  names?: readonly string[] | undefined;
+  /** Left out: whoever reaches it may do everything; only where nobody but this machine does. */
+  tokens?: Tokens | undefined;
   log?: Logger;
+  /** What is not shown, each `TYPE:PATH`. */
+  redact?: readonly string[] | undefined;
   /** Opens what was recorded through it. */
   codec?: TextCodec | undefined;
 }
@@ -25,124 +49,171 @@ export interface InspectServer {
   close(): Promise<void>;
 }
 
-/** An error as HTTP: code and words for the body. */
-class HttpError extends Error {
-  readonly status: number;
-  readonly code: string;
-
-  constructor(status: number, code: string, message: string) {
-    super(message);
-    this.status = status;
-    this.code = code;
+/**
+ * Serves the inspector: the page, and the HTTP API it is made of (docs/inspect-api.md).
+ * @throws PerdureError `wrong_credentials`, `schema_missing`, `bad_options` for a door that would be open by accident,
+ *   or when it cannot listen there
+ */
+export async function startInspectServer(options: InspectServerOptions): Promise<InspectServer> {
+  const { host = '127.0.0.1', names, tokens } = options;
+  const guard = new Guard({ host, names, tokens });
+  const redactions = redactionsOf(options.redact ?? []);
+  const log = options.log ?? createLogger({ level: 'warn' });
+  const space = namespace(options.namespace);
+  const opened = await openReadStore({ databaseUrl: options.databaseUrl, namespace: space, log });
+  const store = unwrappingReadStore(opened, options.codec);
+  const engine = options.natsUrl
+    ? engineOver({ natsUrl: options.natsUrl, namespace: space, log }, store, redactions.size > 0)
+    : noEngine();
+  // What is published again is published as it was.
+  const shown = redactingReadStore(store, redactions);
+  const site = new Site({ store: shown, engine, guard, namespace: space.name, log });
+  try {
+    const url = await site.listen(options.port ?? 0, host);
+    return {
+      url,
+      async close() {
+        await site.close();
+        await engine.close();
+        await opened.close();
+      },
+    };
+  } catch (error) {
+    await opened.close();
+    throw error;
   }
 }
 
-/**
- * Serves what is recorded, read-only, as JSON on 127.0.0.1. Nobody is asked who they are, so it listens nowhere
- * else, and answers only those who call it by a name of this machine: a page in a browser that has
- * another name pointed here (DNS rebinding) gets nothing.
- * @throws PerdureError `wrong_credentials`, `schema_missing`; Error when the port is taken
- */
-export async function startInspectServer(options: InspectServerOptions): Promise<InspectServer> {
-  const log = options.log ?? createLogger({ level: 'warn' });
-  const store = await openReadStore({
-    databaseUrl: options.databaseUrl,
-    namespace: namespace(options.namespace),
-    log,
-  });
-  const opened = unwrappingReadStore(store, options.codec);
-  const reads = new SharedReads();
+export interface SiteParts {
+  store: ReadStore;
+  engine: Engine;
+  guard: Guard;
+  namespace: string;
+  log: Logger;
+}
 
-  const server = createServer(
+/** The inspector on HTTP, over whatever store and engine it is given. */
+export class Site {
+  readonly #guard: Guard;
+  readonly #log: Logger;
+  readonly #live: Live;
+  readonly #routes: readonly Route[];
+  readonly #reads = new SharedReads();
+  readonly #store: ReadStore;
+  readonly #server = createServer(
     { requestTimeout: 10_000, headersTimeout: 10_000 },
-    (request, response) => {
-      respond(request)
-        .then((body) => send(request, response, 200, body))
-        .catch((thrown) => {
-          const { status, code, message } = asHttpError(thrown, log);
-          send(request, response, status, { error: { code, message } });
-        });
-    },
+    (request, response) => void this.#respond(request, response),
   );
-  server.maxConnections = 256;
 
-  async function respond(request: IncomingMessage): Promise<unknown> {
-    assertLocal(request.headers.host);
-    if (request.method !== 'GET' && request.method !== 'HEAD')
+  constructor({ store, engine, guard, namespace: name, log }: SiteParts) {
+    this.#guard = guard;
+    this.#log = log;
+    this.#store = store;
+    this.#live = new Live(engine.listen, log);
+    const charts = new Charts(store);
+    const sources = { store, charts, counts: new Counts(store), live: this.#live };
+    this.#routes = [
+      ...readRoutes({ ...sources, namespace: name, locked: guard.locked }),
+      ...actRoutes(store, new Acts(store, charts, engine), engine),
+    ];
+    this.#server.maxConnections = 256;
+  }
+
+  /** The table of routes, for the documents. */
+  get routes(): readonly Route[] {
+    return this.#routes;
+  }
+
+  /** @throws PerdureError `bad_options` */
+  async listen(port: number, host: string): Promise<string> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, host, () => resolve());
+    }).catch((error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'another process has the port' : error.message;
+      throw new PerdureError('bad_options', `Cannot listen on ${host} port ${port}: ${why}.`, {
+        cause: error,
+      });
+    });
+    const address = this.#server.address() as AddressInfo;
+    return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+  }
+
+  async close(): Promise<void> {
+    this.#live.close();
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    harden(response);
+    try {
+      await this.#answer(request, response);
+    } catch (thrown) {
+      const error = asHttpError(thrown, this.#log);
+      if (response.headersSent) return void response.destroy();
+      sendError(request, response, error);
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.#guard.assertPlace(request);
+    const url = new URL(request.url ?? '/', 'http://inspector');
+    const { pathname } = url;
+    const method = request.method ?? 'GET';
+    const looks = method === 'GET' || method === 'HEAD';
+    if (looks && pathname === '/livez') return sendJson(request, response, 200, { live: true });
+    const file = pageFiles().get(pathname);
+    if (file && looks) return sendFile(request, response, file);
+    if (pathname === '/session') return this.#session(request, response);
+    // Nobody learns what there is who may not see it.
+    const role = this.#guard.roleOf(request);
+    if (looks && pathname === '/readyz') {
+      await this.#reads.share('/readyz', () => this.#store.nodes());
+      return sendJson(request, response, 200, { ready: true });
+    }
+    if (looks && pathname === '/openapi.json')
+      return sendJson(request, response, 200, openApiOf(this.#routes));
+
+    const found = find(this.#routes, method, pathname);
+    if ('other' in found) {
+      if (found.other.length === 0)
+        throw new HttpError(
+          404,
+          'not_found',
+          'There is nothing here; /openapi.json has what there is.',
+        );
       throw new HttpError(
         405,
         'method_not_allowed',
-        'Only GET and HEAD: nothing can be changed here.',
+        `Only ${found.other.join(', ')}.`,
+        found.other,
       );
-    const url = new URL(request.url ?? '/', 'http://127.0.0.1');
-    if (url.pathname === '/livez') return { live: true };
-    return reads.share(`${url.pathname}${url.search}`, () => answer(opened, url));
+    }
+    const { route } = found;
+    assertRole(role, route.role);
+    const path = readPath(found.path);
+    const query = new Query(url.searchParams, route.query ?? {});
+    const body = route.method === 'POST' ? await readBody(request) : {};
+    if (route.body) checkBody(body, route.body);
+    const ask = () => route.answer({ path, query, body, role, request, response });
+    // What many pages ask at once is asked once.
+    const shared = route.method === 'GET' && pathname !== '/api/live' && pathname !== '/api/me';
+    const answer = await (shared ? this.#reads.share(`${pathname}${url.search}`, ask) : ask());
+    if (answer !== ANSWERED) sendJson(request, response, 200, answer);
   }
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port ?? 0, '127.0.0.1', resolve);
-  }).catch(async (error) => {
-    await store.close();
-    throw error;
-  });
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    async close() {
-      const closed = new Promise((resolve) => server.close(resolve));
-      server.closeAllConnections();
-      await closed;
-      await store.close();
-    },
-  };
-}
-
-function assertLocal(host: string | undefined): void {
-  if (host !== undefined && /^(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?$/i.test(host)) return;
-  throw new HttpError(
-    403,
-    'host_not_allowed',
-    'Ask for 127.0.0.1 or localhost; other names are refused.',
-  );
-}
-
-const STATUS: Partial<Record<string, number>> = {
-  bad_options: 400,
-  bad_subject: 400,
-  not_found: 404,
-  store_unavailable: 503,
-  timeout: 503,
-};
-
-function asHttpError(
-  thrown: unknown,
-  log: Logger,
-): { status: number; code: string; message: string } {
-  if (thrown instanceof HttpError) return thrown;
-  if (thrown instanceof PerdureError) {
-    const { code, message } = thrown;
-    return { status: STATUS[code] ?? 500, code, message };
+  /** Trades the token for a cookie, so that the page keeps it nowhere. */
+  async #session(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method === 'DELETE')
+      return sendJson(request, response, 200, {}, { 'set-cookie': cookieFor(null) });
+    if (request.method !== 'POST')
+      throw new HttpError(405, 'method_not_allowed', 'Only POST and DELETE.', ['POST', 'DELETE']);
+    const { token } = await readBody(request);
+    const role = typeof token === 'string' ? this.#guard.roleFor(token) : undefined;
+    if (role === undefined)
+      throw new HttpError(401, 'token_wrong', 'This token is not known here.');
+    sendJson(request, response, 200, { role }, { 'set-cookie': cookieFor(token as string) });
   }
-  // What it says may name places and people; the log is for that.
-  log.error({ err: asError(thrown) }, 'inspect: request failed');
-  return { status: 500, code: 'unexpected', message: 'Something went wrong; the log says what.' };
-}
-
-function send(
-  request: IncomingMessage,
-  response: ServerResponse,
-  status: number,
-  body: unknown,
-): void {
-  const text = `${JSON.stringify(body)}\n`;
-  response.writeHead(status, {
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(text),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    'cross-origin-resource-policy': 'same-origin',
-    ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
-  });
-  response.end(request.method === 'HEAD' ? undefined : text);
 }

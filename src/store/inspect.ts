@@ -1,4 +1,5 @@
 import { PerdureError } from '../errors.ts';
+import { ActorCounts, searchStatement } from './actorSearch.ts';
 import type { Lane, Statement } from './lane.ts';
 import type {
   ActorDetail,
@@ -14,6 +15,7 @@ import type {
   ReadStore,
   ShardRow,
 } from './read.ts';
+import type { ActorSearch, SearchPage } from './search.ts';
 
 const LIST_DEFAULT = 50;
 const LIST_MAX = 10_000;
@@ -100,9 +102,11 @@ function listed(children: ActorFilter['children']): string {
 /** Reads on connections of their own, so that no inspector can slow the engine down. */
 export class PostgresReadStore implements ReadStore {
   readonly #lane: Lane;
+  readonly #counts: ActorCounts;
 
   constructor(lane: Lane) {
     this.#lane = lane;
+    this.#counts = new ActorCounts(lane, PATIENCE_MS);
   }
 
   #ask<R>(statement: Statement): Promise<R[]> {
@@ -129,6 +133,16 @@ export class PostgresReadStore implements ReadStore {
     });
     return rows.map(summary);
   }
+
+  async searchActors(search: ActorSearch, page: SearchPage): Promise<ActorSummary[]> {
+    return (await this.#ask<SummaryRow>(searchStatement(SUMMARY, search, page))).map(summary);
+  }
+
+  countActors = (search: ActorSearch, max: number) => this.#counts.countActors(search, max);
+  population = (type?: string) => this.#counts.population(type);
+  machine = (type: string, version: string) => this.#counts.machine(type, version);
+  machines = () => this.#counts.machines();
+  pathOf = (type: string, id: string) => this.#counts.pathOf(type, id);
 
   async actor(type: string, id: string): Promise<ActorDetail | undefined> {
     const [row] = await this.#ask<DetailRow>({

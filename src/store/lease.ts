@@ -98,7 +98,12 @@ export class Leases {
       text: `
         WITH forgotten AS (
           DELETE FROM node n WHERE expires_at < now() - ${FORGET_AFTER} AND node_id <> $1
-             AND NOT EXISTS (SELECT FROM shard s WHERE s.owner = n.node_id))
+             AND NOT EXISTS (SELECT FROM shard s WHERE s.owner = n.node_id)),
+        recorded AS (
+          INSERT INTO machine AS m (type, version, definition)
+          SELECT * FROM json_to_recordset($9::json) AS r (type text, version text, definition text)
+          ON CONFLICT (type, version) DO UPDATE SET definition = excluded.definition, recorded_at = now()
+           WHERE m.definition <> excluded.definition)
         INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at, opens)
         VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', $8)
         ON CONFLICT (node_id) DO UPDATE SET expires_at = excluded.expires_at, lock_id = excluded.lock_id`,
@@ -111,6 +116,7 @@ export class Leases {
         lockId,
         leaseMs,
         node.opens ? JSON.stringify(node.opens) : null,
+        JSON.stringify(node.machines ?? []),
       ],
     });
   }

@@ -63,6 +63,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       deadLetters: new Map(),
       parked: new Map(),
       marks: [],
+      machines: new Map(),
     });
     this.#eventIdsMax = eventIdsMax;
     this.#transaction = transaction;

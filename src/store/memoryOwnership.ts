@@ -24,8 +24,14 @@ export class MemoryOwnership extends MemoryReadStore {
 
   async register(node: NodeInfo, leaseMs: number): Promise<void> {
     const now = this.clock.now();
+    const { machines = [], ...info } = node;
+    for (const machine of machines) {
+      const key = `${machine.type}@${machine.version}`;
+      if (this.tables.machines.get(key)?.definition !== machine.definition)
+        this.tables.machines.set(key, { ...machine, recordedAt: now });
+    }
     this.tables.nodes.set(node.nodeId, {
-      ...node,
+      ...info,
       startedAt: this.tables.nodes.get(node.nodeId)?.startedAt ?? now,
       expiresAt: now + leaseMs,
       session: true,

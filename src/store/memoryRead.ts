@@ -3,6 +3,7 @@ import { PerdureError } from '../errors.ts';
 import type { StoredParked } from './elsewhere.ts';
 import { contextOf, listLimit, parsed } from './inspect.ts';
 import { parkedRows } from './memoryParked.ts';
+import { foundIn, isIn, isListed, machineRows, populationOf } from './memorySearch.ts';
 import type {
   ActorDetail,
   ActorFilter,
@@ -17,10 +18,12 @@ import type {
   ReadStore,
   ShardRow,
 } from './read.ts';
+import type { ActorSearch, MachineRow, PopulationRow, SearchPage } from './search.ts';
 import {
   type ActorWrite,
   addressKey,
   type DeadLetterWrite,
+  type MachineRecord,
   type NodeInfo,
   type OutboxRow,
   type StoredTimer,
@@ -95,6 +98,8 @@ export interface Tables {
   /** By `logId/logSeq`. */
   parked: Map<string, ParkedState>;
   marks: { at: number; seq: number }[];
+  /** By `type@version`. */
+  machines: Map<string, MachineRecord & { recordedAt: number }>;
 }
 
 const iso = (ms: number) => new Date(ms).toISOString();
@@ -126,6 +131,31 @@ export class MemoryReadStore implements ReadStore {
       .sort((a, b) => b.updatedAt - a.updatedAt || byText(a.type, b.type) || byText(a.id, b.id))
       .slice(0, listLimit(filter.limit))
       .map(summary);
+  }
+
+  async searchActors(search: ActorSearch, { after, limit }: SearchPage): Promise<ActorSummary[]> {
+    return foundIn(this.tables, search, this.clock.now(), after).slice(0, limit).map(summary);
+  }
+
+  async countActors(search: ActorSearch, max: number): Promise<number> {
+    return Math.min(foundIn(this.tables, search, this.clock.now()).length, max);
+  }
+
+  async population(type?: string): Promise<PopulationRow[]> {
+    return populationOf(this.tables.actors.values(), type);
+  }
+
+  async machine(type: string, version: string): Promise<MachineRow | undefined> {
+    return machineRows(this.tables).find((row) => row.type === type && row.version === version);
+  }
+
+  async machines(): Promise<Omit<MachineRow, 'definition'>[]> {
+    return machineRows(this.tables).map(({ definition: _definition, ...row }) => row);
+  }
+
+  async pathOf(type: string, id: string): Promise<string[]> {
+    const row = this.tables.actors.get(addressKey({ type, id }));
+    return JSON.parse(row?.path ?? '[]') as string[];
   }
 
   async actor(type: string, id: string): Promise<ActorDetail | undefined> {
@@ -290,19 +320,6 @@ export class MemoryReadStore implements ReadStore {
   }
 }
 
-/** Whether the dotted path names an active state of the state value or a prefix of one. */
-function isIn(state: unknown, path: string): boolean {
-  const parts = path.split('.');
-  const last = parts.pop() as string;
-  let value = state;
-  for (const part of parts) {
-    if (typeof value !== 'object' || value === null) return false;
-    value = (value as Record<string, unknown>)[part];
-  }
-  if (typeof value === 'string') return value === last;
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, last);
-}
-
 const summary = (row: ActorState): ActorSummary => ({
   type: row.type,
   id: row.id,
@@ -329,8 +346,3 @@ const deadLetterRow = (row: DeadLetterState): DeadLetterRow => ({
   at: iso(row.at),
   redriven_at: isoOrNull(row.redrivenAt),
 });
-
-function isListed(id: string, children: ActorFilter['children']): boolean {
-  if (children === 'all') return true;
-  return children ? id.startsWith(`${children.of}.`) : !id.includes('.');
-}

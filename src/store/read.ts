@@ -1,5 +1,7 @@
+import type { SearchStore } from './search.ts';
+
 /** Reading what is recorded, for the CLI, queries and the inspector. Never used by the engine's own path. */
-export interface ReadStore {
+export interface ReadStore extends SearchStore {
   listActors(filter: ActorFilter): Promise<ActorSummary[]>;
   actor(type: string, id: string): Promise<ActorDetail | undefined>;
   history(

@@ -141,6 +141,15 @@ export interface NodeInfo {
   version: string;
   /** What actors it can open; left out: it does not say. */
   opens?: readonly OpenedVersion[];
+  /** Its machines, for whoever looks at actors without having their code. */
+  machines?: readonly MachineRecord[];
+}
+
+/** A version of an actor type as data; `definition` is JSON the engine never reads again. */
+export interface MachineRecord {
+  type: string;
+  version: string;
+  definition: string;
 }
 
 /** A version of an actor type that a node can open. */

@@ -28,6 +28,15 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
     quarantined: (...given) => store.quarantined(...given),
     parked: (...given) => store.parked(...given),
     parkedFor: (...given) => store.parkedFor(...given),
+    countActors: (...given) => store.countActors(...given),
+    population: (...given) => store.population(...given),
+    machine: (...given) => store.machine(...given),
+    machines: () => store.machines(),
+    pathOf: (...given) => store.pathOf(...given),
+    async searchActors(search, page) {
+      const rows = await store.searchActors(search, page);
+      return rows.map((row) => ({ ...row, output: value(row.output), error: value(row.error) }));
+    },
     async listActors(filter) {
       const rows = await store.listActors(filter);
       return rows.map((row) => ({ ...row, output: value(row.output), error: value(row.error) }));

@@ -61,6 +61,7 @@ export class TestNode {
         pid: number,
         version: VERSION,
         opens: registry.opens,
+        machines: registry.machines,
       },
       namespace: bus.namespace,
       shards,

@@ -337,6 +337,7 @@ describe('schema', () => {
       '0003_versions.sql',
       '0004_parked.sql',
       '0005_families.sql',
+      '0006_machines.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
@@ -399,6 +400,7 @@ describe('schema', () => {
         'type id status state version seq shard epoch tags output error created_at updated_at parent path',
       dead_letters:
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
+      machines: 'type version definition recorded_at',
       nodes: 'node_id name host pid version started_at expires_at live shards draining nats_ok',
       opens: 'node_id name type version as',
       parked: 'type version actors waiting nodes opened_by messages since',

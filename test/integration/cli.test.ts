@@ -71,6 +71,7 @@ beforeAll(async () => {
     '0003_versions.sql',
     '0004_parked.sql',
     '0005_families.sql',
+    '0006_machines.sql',
   ]);
   await runNode([order]);
 });
@@ -241,6 +242,87 @@ test('show names a retry that waits', async () => {
     },
     { what: 'the retry is shown' },
   );
+});
+
+test('graph prints the machine, show marks where an actor is, history --diff what changed', async () => {
+  await startOrder('g-1');
+  await perdure('send', 'order', 'g-1', 'HOLD', '--until', 'committed');
+  const graph = await perdure('graph', 'order');
+  expect(graph).toMatchObject({ code: 0, stderr: '' });
+  expect(graph.stdout).toMatch(/^order\n/);
+  expect(graph.stdout).toContain('after day → paid');
+  const mermaid = await perdure('graph', 'order', '--format', 'mermaid');
+  expect(mermaid.stdout).toMatch(/^stateDiagram-v2\n/);
+  expect(json(await perdure('graph', 'order', '--format', 'json'))).toMatchObject({
+    actors: { flaky: { kind: 'promise', attempts: 100 } },
+  });
+  const unknown = await perdure('graph', 'order', '--of', '7');
+  expect(unknown).toMatchObject({ code: 1 });
+  expect(unknown.stderr).toContain('recorded are 1');
+  const shown = await perdure('show', 'order', 'g-1');
+  expect(shown.stdout).toMatch(/● held\n[\s\S]*● asking/);
+  expect(shown.stdout).not.toContain('● waiting');
+  expect((await perdure('show', 'order', 'g-1', '--no-chart')).stdout).not.toContain('●');
+  const { stdout } = await perdure('history', 'order', 'g-1', '--diff');
+  expect(stdout).toMatch(/^#2 {2}\S+ {2}HOLD\n {2}~ state: "waiting" → \{"held":"asking"\}$/m);
+  const [first, second] = jsonLines(await perdure('history', 'order', 'g-1', '--diff', '--json'));
+  expect(first.changes).toContainEqual({ path: 'state', kind: 'added', after: 'waiting' });
+  expect(second.changes).toHaveLength(1);
+});
+
+test('inspect lets in who has the token, and is never open by accident', async () => {
+  for (const [args, words] of [
+    [['--host', '0.0.0.0', '--no-token'], 'token'],
+    [['--host', '0.0.0.0'], '--allow-host'],
+  ] as const) {
+    const refused = await perdure('inspect', ...args);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain(words);
+  }
+  const weak = await ended(child(['inspect'], { PERDURE_INSPECT_TOKEN: 'secret' }));
+  expect(weak).toMatchObject({ code: 2 });
+  expect(weak.stderr).toContain('too weak');
+  expect(weak.stderr).not.toContain('"secret"');
+
+  await startOrder('i-1');
+  const running = child(['inspect', '--json']);
+  const result = ended(running);
+  try {
+    const line = await new Promise<string>((done) =>
+      running.stdout?.once('data', (chunk) => done(String(chunk))),
+    );
+    const { url, address } = JSON.parse(line) as { url: string; address: string };
+    const token = address.split('#token=')[1] ?? '';
+    expect(token.length).toBeGreaterThanOrEqual(43);
+    expect((await fetch(`${url}/api/overview`)).status).toBe(401);
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const post = async (event: object) => {
+      const body = JSON.stringify({ event });
+      const path = `${url}/api/actors/order/i-1/events`;
+      const response = await fetch(path, { method: 'POST', headers, body });
+      return { status: response.status, body: await response.json() };
+    };
+    expect(await post({ type: 'SHIP' })).toMatchObject({
+      status: 409,
+      body: { error: { code: 'event_not_handled', allowed: ['HOLD', 'PAY', 'TRY'] } },
+    });
+    const stop = new AbortController();
+    const live = await fetch(`${url}/api/live?type=order&id=i-1`, { headers, signal: stop.signal });
+    expect(await post({ type: 'PAY' })).toMatchObject({
+      status: 200,
+      body: { receipt: { seq: 2, status: 'done', state: 'paid' } },
+    });
+    let told = '';
+    for await (const chunk of live.body ?? []) {
+      told += Buffer.from(chunk).toString();
+      if (told.includes('"seq":2')) break;
+    }
+    stop.abort();
+    expect(told).toContain('event: transitions');
+  } finally {
+    running.kill('SIGINT');
+  }
+  expect(await result).toMatchObject({ code: 0, stderr: '' });
 });
 
 test('what is not there is an error that says so', async () => {
@@ -537,7 +619,7 @@ test('doctor fails when nothing answers, and names what is missing', async () =>
   }
 });
 
-test('the inspect server answers this machine only, and changes nothing', async () => {
+test('the inspector answers this machine only, and acts on nothing without NATS', async () => {
   const server = await startInspectServer({ databaseUrl: database.url, namespace });
   try {
     const get = async (path: string, init: RequestInit = {}) => {
@@ -546,38 +628,30 @@ test('the inspect server answers this machine only, and changes nothing', async 
       return { status: response.status, body: text === '' ? null : JSON.parse(text) };
     };
     await startOrder('h-1');
-    const { body: overview } = await get('/');
+    const { body: overview } = await get('/api/overview');
     expect(overview).toMatchObject({ nodes: { live: 1 }, shards: { all: 64, owned: 64 } });
-    expect(overview.actors).toContainEqual(
+    expect(overview.population).toContainEqual(
       expect.objectContaining({ type: 'order', status: 'active' }),
     );
-    expect((await get('/actors?type=order&state=waiting&limit=3')).body.actors).toHaveLength(3);
-    const { body: one } = await get('/actors/order/h-1');
-    expect(one.actor).toMatchObject({ state: 'waiting', seq: 1, snapshot: { version: '1' } });
-    const { body: history } = await get('/actors/order/h-1/history');
-    expect(history.transitions).toHaveLength(1);
-    const { body: shards } = await get('/shards');
+    const waiting = '/api/actors?type=order&state=waiting&limit=3';
+    expect((await get(waiting)).body.actors).toHaveLength(3);
+    const { body: one } = await get('/api/actors/order/h-1');
+    expect(one.actor).toMatchObject({ state: 'waiting', seq: 1, version: '1' });
+    expect(one.actor.events).toContainEqual(expect.objectContaining({ type: 'PAY' }));
+    const { body: shards } = await get('/api/shards');
     expect(shards.shards[0]).toMatchObject({ health: 'ok', crashes: 0, suspect_seq: null });
-    const { body: nodes } = await get('/nodes');
+    const { body: nodes } = await get('/api/nodes');
     expect(nodes.nodes).toContainEqual(
       expect.objectContaining({ name: shards.shards[0].owner_name, state: 'ok', nats_ok: true }),
     );
-    expect(await get('/quarantined')).toMatchObject({ status: 200, body: { quarantined: [] } });
-    for (const path of ['/dead-letters', '/livez', '/readyz'])
-      expect((await get(path)).status, path).toBe(200);
+    for (const path of ['/livez', '/readyz']) expect((await get(path)).status, path).toBe(200);
     expect((await get('/livez', { method: 'HEAD' })).status).toBe(200);
-    expect(await get('/actors/order/nobody')).toMatchObject({
-      status: 404,
-      body: { error: { code: 'not_found' } },
+    const cancel = await get('/api/actors/order/h-1/cancel', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
     });
-    for (const path of ['/nothing', '/actors/order', '/actors/order/h-1/else'])
-      expect((await get(path)).status, path).toBe(404);
-    for (const path of ['/actors?limit=x', '/actors?tpye=order', '/actors/a.b/c'])
-      expect((await get(path)).status, path).toBe(400);
-    expect(await get('/nodes', { method: 'POST' })).toMatchObject({
-      status: 405,
-      body: { error: { code: 'method_not_allowed' } },
-    });
+    expect(cancel).toMatchObject({ status: 503, body: { error: { code: 'bus_unavailable' } } });
     expect(await askedAs('evil.example', server.url)).toBe(403);
     expect(await askedAs('localhost:80', server.url)).toBe(200);
   } finally {

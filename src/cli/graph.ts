@@ -1,0 +1,65 @@
+import { type Command, Option } from 'commander';
+import { type Chart, machineAt } from '../actors/chart.ts';
+import { PerdureError } from '../errors.ts';
+import { mermaidOf } from '../inspect/mermaid.ts';
+import { textChart } from '../inspect/textChart.ts';
+import type { ReadStore } from '../store/read.ts';
+import { token } from './arguments.ts';
+import type { ConnectionFlags } from './connection.ts';
+import { endpointOptions } from './endpoints.ts';
+import { withReadStore } from './session.ts';
+import { printJson, visible } from './table.ts';
+
+interface Flags extends ConnectionFlags {
+  format: 'text' | 'mermaid' | 'json';
+  of?: string;
+  machine?: string;
+}
+
+/** `perdure graph TYPE`. */
+export function register(program: Command): void {
+  endpointOptions(program.command('graph'), 'database')
+    .description('Print the machine of an actor type, as the nodes that run it have recorded it.')
+    .argument('<type>', 'actor type', token)
+    .addOption(
+      new Option('--format <format>', 'how').choices(['text', 'mermaid', 'json']).default('text'),
+    )
+    .option('--of <version>', 'version of the type; default: the one recorded last')
+    .option('--machine <path>', 'one below the root: the src of each level, separated by slashes')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ perdure graph order
+  $ perdure graph order --format mermaid > order.mmd
+  $ perdure graph order --machine ship`,
+    )
+    .action(graph);
+}
+
+async function graph(type: string, flags: Flags): Promise<void> {
+  const chart = await withReadStore(flags, (store) => recorded(store, type, flags.of));
+  const path = flags.machine?.split('/') ?? [];
+  const machine = machineAt(chart, path);
+  if (!machine) throw new PerdureError('not_found', `${type} has no machine at ${path.join('/')}.`);
+  if (flags.format === 'json') return printJson(machine);
+  const text =
+    flags.format === 'mermaid'
+      ? mermaidOf(machine)
+      : `${textChart(machine, path.at(-1) ?? type)
+          .map(visible)
+          .join('\n')}\n`;
+  process.stdout.write(text);
+}
+
+/** @throws PerdureError `not_found` */
+async function recorded(store: ReadStore, type: string, asked: string | undefined): Promise<Chart> {
+  const known = (await store.machines()).filter((row) => row.type === type);
+  const version = asked ?? known[0]?.version;
+  const row = version === undefined ? undefined : await store.machine(type, version);
+  if (row) return JSON.parse(row.definition) as Chart;
+  throw new PerdureError(
+    'not_found',
+    `No node has recorded a machine of ${type}${asked === undefined ? '' : ` version ${asked}`}; recorded are ${known.map((one) => one.version).join(', ') || 'none'}.`,
+  );
+}

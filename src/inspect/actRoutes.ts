@@ -1,0 +1,162 @@
+import { PerdureError } from '../errors.ts';
+import type { ReadStore } from '../store/read.ts';
+import { type Act, type Acts, BULK_MAX, eventIn } from './acts.ts';
+import type { Engine } from './engine.ts';
+import { asParameters, FILTER, searchIn } from './filter.ts';
+import { HttpError } from './httpError.ts';
+import { type Asked, type Field, Query, type Route } from './route.ts';
+
+const EVENT: Field = { kind: 'object', about: 'An event: {"type":"PAY"} and what belongs to it.' };
+const DO: Field = {
+  kind: 'text',
+  about: 'What to do to each.',
+  oneOf: ['send', 'cancel', 'release'],
+  needed: true,
+};
+const LETTERS_MAX = 1_000;
+
+/** Everything that changes something. */
+export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[] {
+  const post = (
+    path: string,
+    about: string,
+    body: Readonly<Record<string, Field>>,
+    answer: (asked: Asked) => Promise<unknown>,
+    refuses: Readonly<Record<string, number>> = {},
+  ): Route => ({ method: 'POST', path, role: 'act', about, body, answer, refuses });
+
+  return [
+    post(
+      '/api/actors/{type}/{id}/events',
+      'Sends an event that the actor handles as it stands.',
+      {
+        event: { ...EVENT, needed: true },
+        until: {
+          kind: 'text',
+          about: 'accepted: it is in the log; committed (default): it has been done.',
+          oneOf: ['accepted', 'committed'],
+        },
+        message_id: { kind: 'text', about: 'Asking again with the same one changes nothing.' },
+      },
+      async ({ path, body }) => ({
+        receipt: await acts.send(path.type as string, path.id as string, body.event, {
+          until: (body.until as 'accepted' | undefined) ?? 'committed',
+          ...(typeof body.message_id === 'string' && { messageId: body.message_id }),
+        }),
+      }),
+      {
+        bad_event: 400,
+        event_not_handled: 409,
+        actor_deaf: 409,
+        bus_unavailable: 503,
+        timeout: 504,
+      },
+    ),
+    post(
+      '/api/actors/{type}/{id}/cancel',
+      'Ends an actor where it stands.',
+      {},
+      async ({ path }) => ({
+        receipt: await acts.tell(path.type as string, path.id as string, 'cancel'),
+      }),
+      { actor_finished: 409, actor_deaf: 409, bus_unavailable: 503, timeout: 504 },
+    ),
+    post(
+      '/api/actors/{type}/{id}/release',
+      'Takes an actor out of quarantine.',
+      {},
+      async ({ path }) => ({
+        receipt: await acts.tell(path.type as string, path.id as string, 'release'),
+      }),
+      { not_quarantined: 409, actor_deaf: 409, bus_unavailable: 503, timeout: 504 },
+    ),
+    post(
+      '/api/dead-letters/{letter}/redrive',
+      'Publishes a dead letter again.',
+      { again: { kind: 'yes', about: 'true: also when it was redriven before.' } },
+      async ({ path, body }) => ({
+        redriven: await engine.redrive(path.letter as string, body.again === true),
+      }),
+      { bus_unavailable: 503 },
+    ),
+    post(
+      '/api/bulk/preview',
+      `How many actors a bulk operation would act on, at most ${BULK_MAX}, and the first few.`,
+      { filter: { kind: 'object', about: 'As the parameters of GET /api/actors.', needed: true } },
+      async ({ body }) => acts.preview(searchOf(body.filter)),
+    ),
+    post(
+      '/api/bulk',
+      'Acts on all actors that match, when they are as many as was previewed.',
+      {
+        filter: { kind: 'object', about: 'As it was previewed.', needed: true },
+        do: DO,
+        event: EVENT,
+        count: { kind: 'whole', about: 'What the preview counted.', needed: true },
+      },
+      async ({ body }) => ({
+        result: await acts.bulk(searchOf(body.filter), actOf(body), body.count as number),
+      }),
+      { bad_event: 400, count_changed: 409, bus_unavailable: 503 },
+    ),
+    post(
+      '/api/dead-letters/redrive',
+      'Publishes all dead letters again that wait, the oldest first, when they are as many as was counted.',
+      {
+        reason: { kind: 'text', about: 'Only those with this code.' },
+        count: { kind: 'whole', about: `How many wait, at most ${LETTERS_MAX}.`, needed: true },
+      },
+      ({ body }) => redriveAll(store, engine, body),
+      { count_changed: 409, bus_unavailable: 503 },
+    ),
+  ];
+}
+
+/** A bulk operation without a filter would be one on everything there is. @throws PerdureError `bad_options` */
+function searchOf(filter: unknown) {
+  const params = asParameters(filter as Record<string, unknown>);
+  const search = searchIn(new Query(params, FILTER));
+  if (search.type === undefined)
+    throw new PerdureError('bad_options', 'The filter of a bulk operation must name a type.');
+  if (search.children !== undefined)
+    throw new PerdureError('bad_options', 'Bulk operations act on roots; leave children out.');
+  return search;
+}
+
+function actOf(body: Readonly<Record<string, unknown>>): Act {
+  if (body.do === 'send') return { do: 'send', event: eventIn(body.event) };
+  if (body.event !== undefined)
+    throw new PerdureError('bad_options', `${body.do} takes no event; leave it out.`);
+  return { do: body.do as 'cancel' | 'release' };
+}
+
+async function redriveAll(
+  store: ReadStore,
+  engine: Engine,
+  body: Readonly<Record<string, unknown>>,
+) {
+  const letters = await store.deadLetters({
+    pending: true,
+    limit: LETTERS_MAX,
+    ...(typeof body.reason === 'string' && { reason: body.reason }),
+  });
+  if (letters.length !== body.count)
+    throw new HttpError(
+      409,
+      'count_changed',
+      `${letters.length} dead letters wait now, not ${body.count}; look again.`,
+      [String(letters.length)],
+    );
+  let redriven = 0;
+  const problems: { dead_letter_id: string; message: string }[] = [];
+  // One after the other: what depended on the order once still does.
+  for (const { dead_letter_id } of letters.reverse())
+    try {
+      await engine.redrive(dead_letter_id, false);
+      redriven++;
+    } catch (thrown) {
+      if (!(thrown instanceof PerdureError)) throw thrown;
+      problems.push({ dead_letter_id, message: thrown.message });
+    }
+  return { result: { matched: letters.length, redriven, problems: problems.slice(0, 20) } };
+}

@@ -1,0 +1,183 @@
+import { activeStates, isLegal, legalEvents, machineAt } from '../actors/chart.ts';
+import { eventProblem } from '../actors/intake.ts';
+import { CANCEL, RELEASE } from '../actors/step.ts';
+import type { Receipt } from '../client.ts';
+import { asError, PerdureError } from '../errors.ts';
+import type { ActorSummary, ReadStore } from '../store/read.ts';
+import type { ActorSearch } from '../store/search.ts';
+import { viewActor } from './actorView.ts';
+import type { Charts } from './charts.ts';
+import type { Engine } from './engine.ts';
+import { HttpError } from './httpError.ts';
+
+type Event = { type: string; [key: string]: unknown };
+
+/** What is done to an actor. */
+export type Act = { do: 'send'; event: Event } | { do: 'cancel' } | { do: 'release' };
+
+/** What became of a bulk operation. */
+export interface BulkResult {
+  /** Actors that matched and were looked at. */
+  matched: number;
+  /** Asked: it is in the log. */
+  accepted: number;
+  /** They do not handle the event as they stand, or have ended. */
+  refused: number;
+  failed: number;
+  /** The first few that failed or were refused, and why. */
+  problems: { type: string; id: string; code: string; message: string }[];
+}
+
+/** Actors one bulk operation acts on, at most. */
+export const BULK_MAX = 10_000;
+const PAGE = 500;
+const AT_ONCE = 64;
+const PROBLEMS_MAX = 20;
+const SAMPLE = 10;
+
+/** Acts on actors, after looking whether they would hear of it. */
+export class Acts {
+  readonly #store: ReadStore;
+  readonly #charts: Charts;
+  readonly #engine: Engine;
+
+  constructor(store: ReadStore, charts: Charts, engine: Engine) {
+    this.#store = store;
+    this.#charts = charts;
+    this.#engine = engine;
+  }
+
+  /**
+   * An event for one actor, once it is known to handle it. The actor may have moved on by the time the event reaches
+   * it; then XState drops it, as it does any.
+   * @throws HttpError 409 with what is allowed; PerdureError as `PerdureClient.send`
+   */
+  async send(
+    type: string,
+    id: string,
+    given: unknown,
+    options: { until: 'accepted' | 'committed'; messageId?: string },
+  ): Promise<Receipt> {
+    const event = eventIn(given);
+    const actor = await viewActor(this.#store, this.#charts, type, id);
+    if (!actor) throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+    if (actor.deaf !== null) throw new HttpError(409, 'actor_deaf', actor.deaf, []);
+    if (actor.events && !isLegal(actor.events, event.type)) {
+      const allowed = actor.events.map((one) => one.type);
+      throw new HttpError(
+        409,
+        'event_not_handled',
+        `${type}/${id} does not handle ${event.type} as it stands; it handles ${allowed.join(', ') || 'nothing'}.`,
+        allowed,
+      );
+    }
+    return this.#engine.send(type, id, event, options);
+  }
+
+  /** Ends an actor, or takes it out of quarantine. @throws HttpError 409; PerdureError as `PerdureClient.send` */
+  async tell(type: string, id: string, act: 'cancel' | 'release'): Promise<Receipt> {
+    const actor = await this.#store.actor(type, id);
+    if (!actor) throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+    if (id.includes('.'))
+      throw new HttpError(409, 'actor_deaf', 'A machine of a family ends with its root.', []);
+    if (act === 'cancel' && actor.status !== 'active')
+      throw new PerdureError('actor_finished', `${type}/${id} has ended: ${actor.status}.`);
+    if (act === 'release' && actor.quarantined_at === null)
+      throw new HttpError(409, 'not_quarantined', `${type}/${id} is not in quarantine.`, []);
+    const event = { type: act === 'cancel' ? CANCEL : RELEASE };
+    return this.#engine.send(type, id, event, { until: 'committed' });
+  }
+
+  /** What a bulk operation would act on. */
+  async preview(
+    search: ActorSearch,
+  ): Promise<{ count: number; more: boolean; sample: ActorSummary[] }> {
+    const [count, sample] = await Promise.all([
+      this.#store.countActors(search, BULK_MAX + 1),
+      this.#store.searchActors(search, { limit: SAMPLE }),
+    ]);
+    return { count: Math.min(count, BULK_MAX), more: count > BULK_MAX, sample };
+  }
+
+  /**
+   * Acts on all actors that match, as long as they are as many as was said: whoever asks has seen them counted.
+   * @throws HttpError 409 `count_changed`
+   */
+  async bulk(search: ActorSearch, act: Act, count: number): Promise<BulkResult> {
+    const now = await this.#store.countActors(search, BULK_MAX + 1);
+    if (now !== count)
+      throw new HttpError(
+        409,
+        'count_changed',
+        now > BULK_MAX
+          ? `More than ${BULK_MAX} actors match; narrow the filter.`
+          : `${now} actors match now, not ${count}; look again.`,
+        [String(now)],
+      );
+    const result: BulkResult = { matched: 0, accepted: 0, refused: 0, failed: 0, problems: [] };
+    let after: ActorSummary | undefined;
+    while (result.matched < count) {
+      const rows: ActorSummary[] = await this.#store.searchActors(search, {
+        limit: Math.min(PAGE, count - result.matched),
+        ...(after && { after }),
+      });
+      if (rows.length === 0) break;
+      after = rows.at(-1);
+      result.matched += rows.length;
+      await this.#each(rows, act, result);
+    }
+    return result;
+  }
+
+  async #each(rows: ActorSummary[], act: Act, result: BulkResult): Promise<void> {
+    const queue = rows.values();
+    const work = async () => {
+      for (const row of queue) await this.#one(row, act, result);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+  }
+
+  async #one(row: ActorSummary, act: Act, result: BulkResult): Promise<void> {
+    const { type, id } = row;
+    const note = (code: string, message: string) => {
+      if (result.problems.length < PROBLEMS_MAX) result.problems.push({ type, id, code, message });
+    };
+    const refused = row.status === 'active' ? await this.#refusal(row, act) : 'it has ended';
+    if (refused !== undefined) {
+      result.refused++;
+      return note('event_not_handled', refused);
+    }
+    const event = act.do === 'send' ? act.event : { type: act.do === 'cancel' ? CANCEL : RELEASE };
+    try {
+      await this.#engine.send(type, id, event, { until: 'accepted' });
+      result.accepted++;
+    } catch (thrown) {
+      result.failed++;
+      note(thrown instanceof PerdureError ? thrown.code : 'unexpected', asError(thrown).message);
+    }
+  }
+
+  async #refusal(row: ActorSummary, act: Act): Promise<string | undefined> {
+    if (act.do !== 'send') return undefined;
+    const chart = await this.#charts.find(row.type, row.version);
+    const machine = chart && machineAt(chart);
+    if (!machine) return undefined;
+    const events = legalEvents(activeStates(machine.root, row.state));
+    return isLegal(events, act.event.type)
+      ? undefined
+      : `it does not handle ${act.event.type} as it stands`;
+  }
+}
+
+/** @throws PerdureError `bad_event` */
+export function eventIn(given: unknown): Event {
+  const problem = eventProblem(given);
+  if (problem) throw new PerdureError('bad_event', problem);
+  const event = given as Event;
+  if (event.type === CANCEL || event.type === RELEASE)
+    throw new PerdureError(
+      'bad_event',
+      `For ${event.type} there is a button, and a route, of its own.`,
+    );
+  return event;
+}

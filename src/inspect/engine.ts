@@ -1,0 +1,98 @@
+import { openBus } from '../bus/nats.ts';
+import { subjects } from '../bus/subjects.ts';
+import { createClient, type FeedEntry, type Receipt } from '../client.ts';
+import { systemClock } from '../clock.ts';
+import { type Namespace, SHARDS } from '../config.ts';
+import { PerdureError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { ReadStore } from '../store/read.ts';
+import type { Listen } from './live.ts';
+import { type Redriven, redrive } from './redrive.ts';
+
+type Event = { type: string; [key: string]: unknown };
+
+/** How the inspector speaks to actors: as any client does, over NATS. */
+export interface Engine {
+  send(
+    type: string,
+    id: string,
+    event: Event,
+    options: { until: 'accepted' | 'committed'; messageId?: string },
+  ): Promise<Receipt>;
+  redrive(deadLetterId: string, again: boolean): Promise<Redriven>;
+  listen: Listen;
+  close(): Promise<void>;
+}
+
+/** Somebody waits in front of a page, ms. */
+const PATIENCE_MS = 8_000;
+
+/** Speaks to the nodes of a namespace; connects when first needed. */
+export function engineOver(
+  options: { natsUrl: string; namespace: Namespace; log: Logger },
+  store: ReadStore,
+  /** Leave out of the feed what actors emit: it may hold anything. */
+  quiet = false,
+): Engine {
+  const { natsUrl, namespace, log } = options;
+  const client = createClient({
+    natsUrl,
+    namespace: namespace.name,
+    timeoutMs: PATIENCE_MS,
+    logger: log,
+  });
+  const closing = new AbortController();
+  let opening: ReturnType<typeof openBus> | undefined;
+  const bus = async () => {
+    opening ??= openBus({
+      natsUrl,
+      namespace,
+      shards: SHARDS,
+      clock: systemClock,
+      log,
+      ensureStreams: false,
+      signal: closing.signal,
+    });
+    opening.catch(() => {
+      opening = undefined;
+    });
+    const late = new Promise<never>((_resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new PerdureError('bus_unavailable', 'NATS could not be reached.')),
+        PATIENCE_MS,
+      );
+      opening?.finally(() => clearTimeout(timer)).catch(() => {});
+    });
+    return Promise.race([opening, late]);
+  };
+  return {
+    send: (type, id, event, given) =>
+      client.send(type, id, event, { timeoutMs: PATIENCE_MS, ...given }),
+    async redrive(deadLetterId, again) {
+      return redrive(store, await bus(), namespace, deadLetterId, again);
+    },
+    async listen(hear) {
+      const subject = subjects.transition(namespace, '*', '*');
+      return (await bus()).listen(subject, (_subject, body) => {
+        const { emitted, ...entry } = JSON.parse(Buffer.from(body).toString()) as FeedEntry;
+        hear(quiet || emitted === undefined ? entry : { ...entry, emitted });
+      });
+    },
+    async close() {
+      closing.abort();
+      await client.close();
+      await (await opening?.catch(() => undefined))?.close();
+    },
+  };
+}
+
+/** For an inspector that was told no NATS URL: it shows what is recorded, and nothing more. */
+export function noEngine(): Engine {
+  const refuse = async () => {
+    throw new PerdureError(
+      'bus_unavailable',
+      'This inspector knows no NATS URL: it can neither act nor tell what happens now.',
+    );
+  };
+  return { send: refuse, redrive: refuse, listen: refuse, close: async () => {} };
+}

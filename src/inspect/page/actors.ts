@@ -1,0 +1,114 @@
+import { useState } from 'preact/hooks';
+import type { ActorSummary } from '../../store/read.ts';
+import { queryOf, useFetch } from './api.ts';
+import { Bulk } from './bulk.ts';
+import { go, hrefOf, type Place } from './router.ts';
+import { Ago, Empty, Failure, html, numberText, Panel, Status, stateText } from './ui.ts';
+
+const PAGE = 50;
+const FILTERS = [
+  'type',
+  'status',
+  'state',
+  'tag',
+  'version',
+  'text',
+  'idle',
+  'node',
+  'quarantined',
+] as const;
+
+/** Finds actors; what it is asked for is in the address. */
+export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
+  const filter = Object.fromEntries(
+    FILTERS.map((name) => [name, place.params.get(name) ?? undefined]),
+  ) as Record<(typeof FILTERS)[number], string | undefined>;
+  const after = place.params.get('after') ?? undefined;
+  const found = useFetch<{ actors: ActorSummary[]; next: string | null }>(
+    `/api/actors${queryOf({ ...filter, after, limit: PAGE })}`,
+    5_000,
+  );
+  const count = useFetch<{ count: number; more: boolean }>(`/api/count${queryOf(filter)}`, 10_000);
+  const types = useFetch<{ types: { type: string; counts: Record<string, number> }[] }>(
+    '/api/types',
+  );
+  const [bulk, setBulk] = useState(false);
+  const ask = (event: SubmitEvent) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget as HTMLFormElement);
+    go(
+      ['actors'],
+      Object.fromEntries([...form].map(([name, value]) => [name, String(value).trim()])),
+    );
+  };
+  const submit = (event: Event) => (event.currentTarget as HTMLSelectElement).form?.requestSubmit();
+  return html`
+    <h1>Actors <small class="quiet-text">${count.data && `${numberText(count.data.count)}${count.data.more ? '+' : ''}`}</small></h1>
+    <form class="filters" role="search" onSubmit=${ask} key=${place.params.toString()}>
+      <label>Type <select name="type" onChange=${submit}>
+        <option value="">any</option>
+        ${types.data?.types.map(({ type }) => html`<option value=${type} selected=${type === filter.type}>${type}</option>`)}
+      </select></label>
+      <label>Status <select name="status" onChange=${submit}>
+        <option value="">any</option>
+        ${['active', 'done', 'error', 'stopped'].map((one) => html`<option value=${one} selected=${one === filter.status}>${one === 'error' ? 'failed' : one}</option>`)}
+      </select></label>
+      <label>In id <input name="text" defaultValue=${filter.text ?? ''} placeholder="o-17" /></label>
+      <label>State <input name="state" defaultValue=${filter.state ?? ''} placeholder="open.waiting" /></label>
+      <label class="narrow">Tag <input name="tag" defaultValue=${filter.tag ?? ''} /></label>
+      <label class="narrow">Version <input name="version" defaultValue=${filter.version ?? ''} /></label>
+      <label>Not moved for <select name="idle" onChange=${submit}>
+        ${[
+          ['', 'any time'],
+          ['60', '1 min'],
+          ['3600', '1 h'],
+          ['86400', '1 day'],
+          ['604800', '1 week'],
+        ].map(
+          ([value, title]) =>
+            html`<option value=${value} selected=${(filter.idle ?? '') === value}>${title}</option>`,
+        )}
+      </select></label>
+      ${filter.quarantined && html`<input type="hidden" name="quarantined" value="true" />`}
+      <button>Search</button>
+      ${acts && filter.type !== undefined && html`<button type="button" class="quiet" onClick=${() => setBulk(!bulk)} aria-expanded=${bulk}>Act on all…</button>`}
+    </form>
+    ${filter.quarantined && html`<p class="note">Only those in quarantine. <a href=${hrefOf(['actors'])}>Show all</a></p>`}
+    <${Failure} error=${found.error} />
+    ${
+      bulk &&
+      filter.type !== undefined &&
+      html`<${Panel} title="Act on all that match"><${Bulk} filter=${filter} onDone=${() => {
+        found.again();
+        count.again();
+      }} /></${Panel}>`
+    }
+    <${Panel}>
+      <${ActorTable} actors=${found.data?.actors} />
+      <div class="pager">
+        ${after !== undefined && html`<a href=${hrefOf(['actors'], filter)}>first page</a>`}
+        ${found.data?.next && html`<a href=${hrefOf(['actors'], { ...filter, after: found.data.next })}>next page</a>`}
+      </div>
+    </${Panel}>`;
+}
+
+export function ActorTable({
+  actors,
+  brief,
+}: {
+  actors: ActorSummary[] | undefined;
+  brief?: boolean;
+}) {
+  if (!actors) return html`<${Empty}>…</${Empty}>`;
+  if (actors.length === 0) return html`<${Empty}>No actor matches.</${Empty}>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Actors"><table>
+    <thead><tr><th>Actor</th><th>Status</th><th>State</th>${!brief && html`<th>Tags</th><th class="number">Seq</th><th class="number">Shard</th>`}<th>Moved</th></tr></thead>
+    <tbody>${actors.map(
+      (one) => html`<tr key=${`${one.type}/${one.id}`}>
+        <td class="id"><a href=${hrefOf(['actors', one.type, one.id])}>${!brief && html`<span class="quiet-text">${one.type}/</span>`}${one.id}</a></td>
+        <td><${Status} of=${one.status} /></td>
+        <td><code>${stateText(one.state)}</code></td>
+        ${!brief && html`<td>${one.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</td><td class="number">${one.seq}</td><td class="number">${one.shard}</td>`}
+        <td><${Ago} at=${one.updated_at} /></td></tr>`,
+    )}</tbody></table></div>`;
+}

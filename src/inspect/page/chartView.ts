@@ -1,0 +1,223 @@
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import {
+  allStates,
+  type ChartEdge,
+  type ChartMachine,
+  type ChartState,
+  edgeText,
+  LINE_MAX,
+  stateLines,
+} from '../../actors/chart.ts';
+import type { Drawing, DrawnEdge, DrawnState, Layout } from '../layout.ts';
+import { durationText, html, numberText } from './ui.ts';
+
+export interface StateCount {
+  count: number;
+  /** Actors that ended in an error there. */
+  failed: number;
+  /** When the one that has been there for the longest time came, ms since 1970. */
+  oldest: number;
+}
+
+interface Props {
+  machine: ChartMachine;
+  layout: Layout;
+  /** What the root is called. */
+  name: string;
+  active?: ReadonlySet<string>;
+  /** Ids of edges that were taken last. */
+  taken?: ReadonlySet<string>;
+  counts?: ReadonlyMap<string, StateCount>;
+  chosen?: string | undefined;
+  onState?: (state: ChartState) => void;
+  now?: number;
+}
+
+/** Smaller, and its words cannot be read. */
+const SCALE_MIN = 0.8;
+
+/** How large it can be drawn so that all of it is seen. */
+const fitOf = ({ width, height }: Drawing, room: number): number =>
+  Math.min(room / width, Math.max(360, innerHeight * 0.7) / height);
+
+const fitting = ({ down, right }: Layout, room: number): Drawing =>
+  fitOf(right, room) > fitOf(down, room) && right.width * SCALE_MIN < room * 1.3 ? right : down;
+
+/** The statechart: nested and parallel regions, what runs in them, and which of it is so now. */
+export function ChartView(props: Props) {
+  const { machine, active } = props;
+  const frame = useRef<HTMLDivElement>(null);
+  const [room, setRoom] = useState(0);
+  const [full, setFull] = useState(false);
+  useEffect(() => {
+    const element = frame.current;
+    if (!element) return;
+    const watch = new ResizeObserver(() => setRoom(element.clientWidth));
+    watch.observe(element);
+    return () => watch.disconnect();
+  }, []);
+  const states = useMemo(
+    () => new Map(allStates(machine.root).map((one) => [one.id, one])),
+    [machine],
+  );
+  const layout = fitting(props.layout, room);
+  const whole = Math.min(1.1, fitOf(layout, room));
+  const scale = full ? whole : Math.max(SCALE_MIN, whole);
+  const isCut = layout.width * scale > room + 1 || whole < SCALE_MIN;
+  useEffect(() => {
+    const lit = frame.current?.querySelector<SVGGElement>('.active:not(.outer) > rect');
+    const around = frame.current;
+    if (!lit || !around) return;
+    const box = lit.getBoundingClientRect();
+    const view = around.getBoundingClientRect();
+    if (box.bottom > view.bottom || box.top < view.top)
+      around.scrollTop += box.top - view.top - view.height / 2;
+    if (box.right > view.right || box.left < view.left)
+      around.scrollLeft += box.left - view.left - view.width / 2;
+  }, [active, layout, scale]);
+  return html`<div class="chart-frame" ref=${frame} tabindex=${isCut ? 0 : -1} role="group" aria-label="Statechart of ${props.name}">
+    ${(isCut || full) && html`<button class="quiet zoom" onClick=${() => setFull(!full)}>${full ? 'closer' : 'whole'}</button>`}
+    <svg class="chart" width=${layout.width * scale} height=${layout.height * scale}
+      viewBox="0 0 ${layout.width} ${layout.height}" role="group" aria-label=${textOf(props)}>
+      <defs>
+        ${['', 'lit'].map(
+          (
+            kind,
+          ) => html`<marker id=${`arrow${kind}`} class="arrow ${kind}" viewBox="0 0 10 10" refX="8.5" refY="5"
+            markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0 1 L9 5 L0 9 z" /></marker>`,
+        )}
+      </defs>
+      ${layout.states.map((box) => {
+        const state = states.get(box.id);
+        return state
+          ? html`<${State} key=${box.id} ...${props} box=${box} state=${state} isRoot=${state === machine.root} />`
+          : html`<circle key=${box.id} class="initial" cx=${box.x + box.width / 2} cy=${box.y + box.height / 2} r="5" />`;
+      })}
+      ${layout.edges.map(
+        (edge, at) =>
+          html`<${Edge} key=${at} edge=${edge} known=${states.get(edge.source)?.edges[edge.position]} taken=${props.taken} />`,
+      )}
+    </svg>
+  </div>`;
+}
+
+/** The same in words. */
+function textOf({ machine, active, counts }: Props): string {
+  const names = allStates(machine.root).filter(({ states }) => states.length === 0);
+  if (counts) return names.map(({ key, id }) => `${key}: ${counts.get(id)?.count ?? 0}`).join(', ');
+  const lit = names.filter(({ id }) => active?.has(id)).map(({ key }) => key);
+  return `in ${lit.join(' and ') || 'no state that is known'}, of ${names.map(({ key }) => key).join(', ')}`;
+}
+
+function State(props: Props & { box: DrawnState; state: ChartState; isRoot: boolean }) {
+  const { box, state, isRoot, active, counts, chosen, onState, now = 0 } = props;
+  const { x, y, width, height } = box;
+  const count = counts?.get(state.id);
+  const isActive = active?.has(state.id) ?? false;
+  const kinds = [
+    'state',
+    state.type,
+    state.states.length > 0 ? 'outer' : '',
+    isActive ? 'active' : '',
+    chosen === state.id ? 'chosen' : '',
+    count ? `heat${heatOf(now - count.oldest)}` : '',
+    onState ? 'choosable' : '',
+  ].join(' ');
+  const choose = () => onState?.(state);
+  const label = `${state.key}${isActive ? ', active' : ''}${counts ? `, ${count?.count ?? 0} actors` : ''}`;
+  const title = isRoot ? props.name : state.key;
+  return html`<g class=${kinds} data-state=${state.id} data-active=${isActive}
+    role=${onState ? 'button' : 'img'} tabindex=${onState ? 0 : undefined} aria-label=${onState ? undefined : label}
+    onClick=${choose} onKeyDown=${(event: KeyboardEvent) => {
+      if (event.key === 'Enter' || event.key === ' ') {
+        event.preventDefault();
+        choose();
+      }
+    }}>
+    <rect x=${x} y=${y} width=${width} height=${height} rx=${state.type === 'history' ? 15 : 9} />
+    ${state.type === 'final' && html`<rect class="inner" x=${x + 4} y=${y + 4} width=${width - 8} height=${height - 8} rx="6" />`}
+    ${
+      state.type === 'history'
+        ? html`<text class="name" x=${x + 15} y=${y + 20} text-anchor="middle">H</text>`
+        : html`<text class="name" x=${x + 13} y=${y + 21}>${title}</text>`
+    }
+    ${state.type !== 'history' && stateLines(state).map((line, at) => html`<text class="line" x=${x + 13} y=${y + 39 + at * 17}>${line}</text>`)}
+    ${state.tags.length > 0 && html`<text class="tags" x=${x + 13} y=${y + 40 + stateLines(state).length * 17}>${state.tags.map((tag) => `#${tag}`).join(' ')}</text>`}
+    ${
+      count !== undefined &&
+      count.failed > 0 &&
+      html`<g class="count failed"><rect x=${x + width - countWidth(count.failed) - 6} y=${y + height - 24} width=${countWidth(count.failed)} height="18" rx="9" />
+      <text x=${x + width - countWidth(count.failed) / 2 - 6} y=${y + height - 11} text-anchor="middle">${short(count.failed)}</text><title>${numberText(count.failed)} failed here</title></g>`
+    }
+    ${
+      count !== undefined &&
+      count.count > 0 &&
+      html`<g class="count"><rect x=${x + width - countWidth(count.count) - 6} y=${y + 7} width=${countWidth(count.count)} height="20" rx="10" />
+      <text x=${x + width - countWidth(count.count) / 2 - 6} y=${y + 21} text-anchor="middle">${short(count.count)}</text>
+      <title>${numberText(count.count)} actors, the oldest for ${durationText(now - count.oldest)}</title></g>`
+    }
+  </g>`;
+}
+
+const short = (count: number): string =>
+  count < 10_000 ? numberText(count) : `${(count / 1000).toFixed(count < 100_000 ? 1 : 0)}k`;
+const countWidth = (count: number): number => short(count).length * 7.5 + 14;
+
+/** Warmer the longer somebody has been there. */
+function heatOf(ms: number): number {
+  const steps = [60_000, 3_600_000, 86_400_000];
+  return steps.filter((step) => ms > step).length;
+}
+
+function Edge({
+  edge,
+  known,
+  taken,
+}: {
+  edge: DrawnEdge;
+  known: ChartEdge | undefined;
+  taken: ReadonlySet<string> | undefined;
+}) {
+  const lit = known !== undefined && taken?.has(known.id);
+  const { label } = edge;
+  return html`<g class="edge ${lit ? 'lit' : ''}" data-edge=${edge.id}>
+    <path d=${pathOf(edge.points)} marker-end=${`url(#arrow${lit ? 'lit' : ''})`} />
+    ${
+      known &&
+      label &&
+      html`<g class="label"><rect x=${label.x} y=${label.y} width=${label.width} height=${label.height} rx="5" />
+      <text x=${label.x + label.width / 2} y=${label.y + 13} text-anchor="middle">${edgeText(known).slice(0, LINE_MAX)}</text>
+      <title>${[edgeText(known), ...known.actions.map((action) => `do ${action}`), known.description].filter(Boolean).join('\n')}</title></g>`
+    }
+  </g>`;
+}
+
+const RADIUS = 7;
+
+/** Lines with round corners. */
+function pathOf(points: readonly { x: number; y: number }[]): string {
+  const [first, ...rest] = points;
+  if (!first) return '';
+  let path = `M${first.x} ${first.y}`;
+  for (const [at, point] of rest.entries()) {
+    const next = rest[at + 1];
+    const before = rest[at - 1] ?? first;
+    if (!next) {
+      path += ` L${point.x} ${point.y}`;
+      continue;
+    }
+    const into = towards(point, before);
+    const out = towards(point, next);
+    path += ` L${into.x} ${into.y} Q${point.x} ${point.y} ${out.x} ${out.y}`;
+  }
+  return path;
+}
+
+function towards(from: { x: number; y: number }, to: { x: number; y: number }) {
+  const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
+  const step = Math.min(RADIUS, length / 2);
+  return {
+    x: from.x + ((to.x - from.x) / length) * step,
+    y: from.y + ((to.y - from.y) / length) * step,
+  };
+}

@@ -1,0 +1,86 @@
+import type { NodeView, ShardView } from '../clusterView.ts';
+import { useFetch } from './api.ts';
+import { hrefOf } from './router.ts';
+import { Ago, durationText, Empty, Failure, html, Panel, useNow } from './ui.ts';
+
+/** Who runs, who owns what since when, and what is wrong with it. */
+export function ClusterPage() {
+  const nodes = useFetch<{ nodes: NodeView[] }>('/api/nodes', 2_000);
+  const shards = useFetch<{ shards: Omit<ShardView, 'lag'>[] }>('/api/shards', 2_000);
+  const now = useNow();
+  const list = nodes.data?.nodes ?? [];
+  const live = list.filter((node) => node.live);
+  const colour = (owner: string | null) => {
+    const at = live.findIndex(({ node_id }) => node_id === owner);
+    return at < 0 ? 'none' : `p${at % 6}`;
+  };
+  const taken = takeovers(shards.data?.shards ?? []);
+  return html`
+    <h1>Nodes & shards</h1>
+    <${Failure} error=${nodes.error ?? shards.error} />
+    <${Panel} title=${`${live.length} ${live.length === 1 ? 'node runs' : 'nodes run'}`}>
+      ${nodes.data && list.length === 0 && html`<${Empty}>No node has ever run here.</${Empty}>`}
+      ${
+        list.length > 0 &&
+        html`<div class="scroll" tabindex="0" role="region" aria-label="Nodes"><table>
+        <thead><tr><th>Node</th><th>State</th><th class="number">Shards</th><th>Host</th><th class="number">Process</th><th>Version</th><th>Up</th><th>Lease</th></tr></thead>
+        <tbody>${list.map(
+          (node) => html`<tr key=${node.node_id} class=${node.live ? '' : 'gone'}>
+            <td><i class="dot ${colour(node.node_id)}"></i>${node.live ? html`<a href=${hrefOf(['actors'], { node: node.node_id, status: 'active' })}>${node.name}</a>` : node.name} <span class="quiet-text">${node.node_id.slice(0, 8)}</span></td>
+            <td><span class="badge ${node.state === 'ok' ? 'done' : node.live ? 'stopped' : 'error'}">${node.state}</span></td>
+            <td class="number">${node.shards}</td><td>${node.host}</td><td class="number">${node.pid}</td><td>${node.version}</td>
+            <td>${node.live ? durationText(now - Date.parse(node.started_at)) : html`<${Ago} at=${node.expires_at} /> ago`}</td>
+            <td>${node.live ? `${(node.lease_left_ms / 1000).toFixed(1)} s left` : 'over'}</td></tr>`,
+        )}</tbody></table></div>`
+      }
+    </${Panel}>
+    <div class="grid wide-left">
+      <${Panel} title="Shards" actions=${html`<small>${shards.data?.shards.filter(({ health }) => health === 'ok').length ?? 0} of ${shards.data?.shards.length ?? 0} well</small>`}>
+        <ul class="shards" aria-label="Shards">${shards.data?.shards.map(
+          (
+            shard,
+          ) => html`<li key=${shard.shard} class="shard ${colour(shard.owner)} ${shard.health === 'ok' ? '' : 'ill'}"
+            title=${`shard ${shard.shard}: ${shard.health}, owner ${shard.owner_name ?? 'none'}, epoch ${shard.epoch}, ${shard.commit_no} commits`}>
+            <b>${shard.shard}</b><small>e${shard.epoch}</small>${shard.health !== 'ok' && html`<em>${shard.health}</em>`}</li>`,
+        )}</ul>
+      </${Panel}>
+      <${Panel} title="Taken over last">
+        <ol class="takeovers">${taken.map(
+          ({
+            first,
+            shards: some,
+          }) => html`<li key=${first.shard}><i class="dot ${colour(first.owner)}"></i><b>${some.length === 1 ? `shard ${first.shard}` : `${some.length} shards`}</b> by ${first.owner_name ?? 'nobody that is known'} <${Ago} at=${first.owned_since as string} /> ago
+            <div class="quiet-text">${some.length > 1 && `${rangesOf(some)}; `}${first.crashes > 0 ? `${first.crashes} owners died before` : `epoch ${first.epoch}`}</div></li>`,
+        )}</ol>
+        ${taken.length === 0 && html`<${Empty}>Nobody has taken any.</${Empty}>`}
+      </${Panel}>
+    </div>`;
+}
+
+type Shard = Omit<ShardView, 'lag'>;
+
+/** Shards that came to their owner together, the last first. */
+function takeovers(shards: readonly Shard[]): { first: Shard; shards: number[] }[] {
+  const groups: { first: Shard; at: number; shards: number[] }[] = [];
+  for (const shard of shards) {
+    if (shard.owned_since === null) continue;
+    const at = Date.parse(shard.owned_since);
+    const known = groups.find(
+      ({ first, at: then }) => first.owner === shard.owner && Math.abs(then - at) < 2_000,
+    );
+    if (known) known.shards.push(shard.shard);
+    else groups.push({ first: shard, at, shards: [shard.shard] });
+  }
+  return groups.toSorted((a, b) => b.at - a.at).slice(0, 12);
+}
+
+/** `0–3, 7`. */
+function rangesOf(numbers: readonly number[]): string {
+  const ranges: [from: number, to: number][] = [];
+  for (const one of numbers) {
+    const last = ranges.at(-1);
+    if (last?.[1] === one - 1) last[1] = one;
+    else ranges.push([one, one]);
+  }
+  return ranges.map(([from, to]) => (from === to ? from : `${from}–${to}`)).join(', ');
+}

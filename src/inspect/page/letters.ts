@@ -1,0 +1,112 @@
+import { useState } from 'preact/hooks';
+import type { DeadLetterRow } from '../../store/read.ts';
+import { type ApiError, post, queryOf, useFetch } from './api.ts';
+import { go, hrefOf, type Place } from './router.ts';
+import { Ago, Empty, Failure, html, Panel } from './ui.ts';
+
+type Letter = DeadLetterRow & {
+  headers: Record<string, string>;
+  body: string;
+  body_encoding: string;
+};
+
+const LIMIT = 1_000;
+
+/** Messages nobody could act on: why, what they say, and once more. */
+export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
+  const [, open] = place.parts;
+  const reason = place.params.get('reason') ?? undefined;
+  const all = place.params.get('all') === 'true';
+  const pending = all ? undefined : 'true';
+  const found = useFetch<{ dead_letters: DeadLetterRow[] }>(
+    `/api/dead-letters${queryOf({ pending, limit: LIMIT })}`,
+    5_000,
+  );
+  const [said, setSaid] = useState<string>();
+  const [error, setError] = useState<ApiError>();
+  const letters = found.data?.dead_letters ?? [];
+  const reasons = new Map<string, number>();
+  for (const letter of letters) reasons.set(letter.reason, (reasons.get(letter.reason) ?? 0) + 1);
+  const shown = letters.filter((letter) => reason === undefined || letter.reason === reason);
+  const waiting = shown.filter((letter) => letter.redriven_at === null).length;
+  const act = async (ask: () => Promise<string>) => {
+    setError(undefined);
+    setSaid(undefined);
+    await ask().then(setSaid, setError);
+    found.again();
+  };
+  const redrive = (id: string) =>
+    act(async () => {
+      await post(`/api/dead-letters/${id}/redrive`);
+      return `Dead letter ${id} was published again; what still cannot be done comes back under a new number.`;
+    });
+  const redriveAll = () =>
+    act(async () => {
+      const { result } = await post<{ result: { redriven: number; problems: unknown[] } }>(
+        '/api/dead-letters/redrive',
+        { count: waiting, ...(reason && { reason }) },
+      );
+      return `${result.redriven} were published again${result.problems.length > 0 ? `, ${result.problems.length} could not be` : ''}.`;
+    });
+  return html`
+    <h1>Dead letters</h1>
+    <div class="row chips">
+      <a class="chip" aria-current=${reason === undefined ? 'true' : undefined} href=${hrefOf(['dead-letters'], { all: all ? 'true' : undefined })}>all ${letters.length}${letters.length === LIMIT ? '+' : ''}</a>
+      ${[...reasons].map(([one, count]) => html`<a class="chip" aria-current=${reason === one ? 'true' : undefined} href=${hrefOf(['dead-letters'], { reason: one, all: all ? 'true' : undefined })}>${one} ${count}</a>`)}
+      <label class="check"><input type="checkbox" checked=${all} onChange=${() => go(['dead-letters'], { reason, all: all ? undefined : 'true' })} /> also those redriven</label>
+      ${acts && waiting > 0 && html`<button onClick=${redriveAll}>Redrive ${waiting === 1 ? 'it' : `all ${waiting}`}</button>`}
+    </div>
+    ${said && html`<p class="done-note" role="status">${said}</p>`}
+    <${Failure} error=${error ?? found.error} />
+    <div class="grid wide-left">
+    <${Panel}>
+      ${found.data && shown.length === 0 && html`<${Empty}>No dead letters${all ? '' : ' wait'}.</${Empty}>`}
+      ${
+        shown.length > 0 &&
+        html`<div class="scroll" tabindex="0" role="region" aria-label="Dead letters"><table>
+        <thead><tr><th>Number</th><th>Reason</th><th>Subject</th><th>Age</th><th>${acts && html`<span class="unseen">Redrive</span>`}</th></tr></thead>
+        <tbody>${shown.slice(0, 200).map(
+          (
+            letter,
+          ) => html`<tr key=${letter.dead_letter_id} aria-current=${open === letter.dead_letter_id ? 'true' : undefined}>
+            <td><a href=${hrefOf(['dead-letters', letter.dead_letter_id], { reason, all: all ? 'true' : undefined })}>${letter.dead_letter_id}</a></td>
+            <td><code>${letter.reason}</code></td><td class="id">${letter.subject.slice(0, 80)}</td><td><${Ago} at=${letter.at} /></td>
+            <td>${acts && letter.redriven_at === null && html`<button class="quiet" onClick=${() => redrive(letter.dead_letter_id)} aria-label=${`Redrive ${letter.dead_letter_id}`}>Redrive</button>`}
+              ${letter.redriven_at && html`<span class="quiet-text">redriven</span>`}</td></tr>`,
+        )}</tbody></table></div>`
+      }
+    </${Panel}>
+    ${open === undefined ? html`<${Panel}><${Empty}>Choose one to read it.</${Empty}></${Panel}>` : html`<${OneLetter} key=${open} id=${open} onRedrive=${acts ? redrive : undefined} />`}
+    </div>`;
+}
+
+function OneLetter({ id, onRedrive }: { id: string; onRedrive?: (id: string) => void }) {
+  const { data, error } = useFetch<{ dead_letter: Letter }>(
+    `/api/dead-letters/${encodeURIComponent(id)}`,
+  );
+  const letter = data?.dead_letter;
+  const [, kind, type, actor] =
+    /(jobs|events)\.([^.]+)\.([^.]+)$/.exec(letter?.subject ?? '') ?? [];
+  return html`<${Panel} title=${`Dead letter ${id}`} actions=${onRedrive && letter?.redriven_at === null && html`<button onClick=${() => onRedrive(id)}>Redrive it</button>`}>
+    <${Failure} error=${error} />
+    ${
+      letter &&
+      html`<p>${letter.detail}</p>
+      <dl class="facts column">
+        <div><dt>subject</dt><dd class="id">${letter.subject}</dd></div>
+        ${kind && html`<div><dt>for</dt><dd><a href=${hrefOf(['actors', type as string, actor as string])}>${type}/${actor}</a></dd></div>`}
+        <div><dt>message</dt><dd class="id">${letter.message_id ?? 'none'}</dd></div>
+        <div><dt>came</dt><dd>${new Date(letter.at).toLocaleString()}</dd></div>
+        ${letter.redriven_at && html`<div><dt>redriven</dt><dd>${new Date(letter.redriven_at).toLocaleString()}</dd></div>`}
+      </dl>
+      <h3>Body <small class="quiet-text">${letter.bytes} bytes${letter.body_encoding === 'base64' ? ', base64' : ''}</small></h3>
+      <pre class="json" tabindex="0">${letter.body || ' '}</pre>
+      ${
+        Object.keys(letter.headers).length > 0 &&
+        html`<h3>Headers</h3><pre class="json" tabindex="0">${Object.entries(letter.headers)
+          .map(([name, value]) => `${name}: ${value}`)
+          .join('\n')}</pre>`
+      }`
+    }
+  </${Panel}>`;
+}

@@ -1,0 +1,47 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { FeedEntry } from '../../client.ts';
+import { queryOf } from './api.ts';
+
+export interface Rate {
+  transitions: number;
+  started: number;
+  done: number;
+  failed: number;
+}
+
+export interface LiveHandlers {
+  transitions?: (entries: FeedEntry[], skipped: number) => void;
+  /** What was missed cannot be told: look again. */
+  reset?: () => void;
+  /** Rates of the seconds before, as far as somebody listened. */
+  past?: (rates: Record<string, Rate>[]) => void;
+  rates?: (types: Record<string, Rate>) => void;
+}
+
+/** Hears what is committed for as long as it is shown; the browser comes back by itself and is told what it missed. */
+export function useLive(filter: { type?: string; id?: string }, handlers: LiveHandlers): boolean {
+  const [on, setOn] = useState(false);
+  const newest = useRef(handlers);
+  newest.current = handlers;
+  const { type, id } = filter;
+  useEffect(() => {
+    const source = new EventSource(`/api/live${queryOf({ type, id })}`);
+    const read = (event: Event) => JSON.parse((event as MessageEvent<string>).data);
+    source.addEventListener('hello', (event) => {
+      newest.current.past?.(read(event).rates);
+      setOn(true);
+      // What happened between what is shown and this moment is not told.
+      newest.current.reset?.();
+    });
+    source.addEventListener('open', () => setOn(true));
+    source.addEventListener('error', () => setOn(false));
+    source.addEventListener('reset', () => newest.current.reset?.());
+    source.addEventListener('transitions', (event) => {
+      const { entries, skipped } = read(event);
+      newest.current.transitions?.(entries, skipped);
+    });
+    source.addEventListener('rates', (event) => newest.current.rates?.(read(event).types));
+    return () => source.close();
+  }, [type, id]);
+  return on;
+}

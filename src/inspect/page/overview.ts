@@ -1,0 +1,228 @@
+import { useState } from 'preact/hooks';
+import type { FeedEntry } from '../../client.ts';
+import type { PopulationRow } from '../../store/search.ts';
+import type { NodeView } from '../clusterView.ts';
+import { useFetch } from './api.ts';
+import { type Rate, useLive } from './live.ts';
+import { hrefOf } from './router.ts';
+import {
+  Ago,
+  durationText,
+  Empty,
+  Failure,
+  html,
+  numberText,
+  Panel,
+  stateText,
+  useNow,
+} from './ui.ts';
+
+interface Overview {
+  counted_at: string;
+  population: PopulationRow[];
+  nodes: { live: number; known: number; list: NodeView[] };
+  shards: { all: number; owned: number; ill: { shard: number; health: string }[] };
+  dead_letters: { waiting: number; more: boolean; reasons: Record<string, number> };
+  quarantined: number;
+  parked: { type: string; version: string | null; actors: number; messages: number }[];
+  still: PopulationRow[];
+}
+
+/** Transitions that are listed. */
+const FEED = 10;
+/** Seconds that the charts show. */
+const SHOWN = 90;
+
+/** What needs a human first; then how much goes on, and where everything is. */
+export function OverviewPage() {
+  const { data, error, again } = useFetch<Overview>('/api/overview', 3_000);
+  const [rates, setRates] = useState<Record<string, Rate>[]>([]);
+  const [recent, setRecent] = useState<FeedEntry[]>([]);
+  const on = useLive(
+    {},
+    {
+      transitions: (entries) =>
+        setRecent((old) => [...entries.slice(-FEED).toReversed(), ...old].slice(0, FEED)),
+      rates: (types) => setRates((old) => [...old.slice(1 - SHOWN), types]),
+      past: setRates,
+      reset: again,
+    },
+  );
+  return html`
+    <h1>Overview <${Pulse} on=${on} /></h1>
+    <${Failure} error=${error} />
+    ${data && html`<${Needs} data=${data} />`}
+    <div class="grid halves">
+      <${Panel} title="Transitions per second"><${Series} rates=${rates} of="transitions" word="transitions" /></${Panel}>
+      <${Panel} title="Failures per second"><${Series} rates=${rates} of="failed" word="failures" /></${Panel}>
+    </div>
+    ${data && html`<${Types} data=${data} rates=${rates} />`}
+    <div class="grid halves">
+      <${Feed} entries=${recent} />
+      ${data && html`<${Cluster} data=${data} />`}
+    </div>`;
+}
+
+/** Whether what is shown is what is so now. */
+export function Pulse({ on }: { on: boolean }) {
+  return html`<span class="pulse ${on ? 'on' : ''}" role="status">${on ? 'live' : 'not live'}</span>`;
+}
+
+function Needs({ data }: { data: Overview }) {
+  const failed = sum(data.population.filter(({ status }) => status === 'error'));
+  const orphaned = data.shards.ill.filter(({ health }) =>
+    ['free', 'orphaned', 'suspect'].includes(health),
+  );
+  const reasons = Object.entries(data.dead_letters.reasons).map(
+    ([reason, count]) => `${count} ${reason}`,
+  );
+  const parked = data.parked.reduce((all, { actors, messages }) => all + actors + messages, 0);
+  const cards: [count: number, what: string, detail: string, href: string][] = [
+    [data.dead_letters.waiting, 'dead letters', reasons.join(', '), hrefOf(['dead-letters'])],
+    [
+      data.quarantined,
+      'in quarantine',
+      'they kept ending nodes',
+      hrefOf(['actors'], { quarantined: 'true' }),
+    ],
+    [
+      parked,
+      'parked',
+      data.parked.map(({ type, version }) => `${type}@${version ?? '?'}`).join(', '),
+      hrefOf(['actors']),
+    ],
+    [
+      orphaned.length,
+      'shards without a healthy owner',
+      orphaned
+        .slice(0, 3)
+        .map(({ shard, health }) => `${shard} ${health}`)
+        .join(', '),
+      hrefOf(['cluster']),
+    ],
+    [
+      failed,
+      'failed actors',
+      'they have ended in an error',
+      hrefOf(['actors'], { status: 'error' }),
+    ],
+    [
+      sum(data.still),
+      'may be stuck',
+      `in a place where one has not moved for a day: ${data.still
+        .slice(0, 3)
+        .map(({ type, state }) => `${type} ${stateText(state)}`)
+        .join(', ')}`,
+      hrefOf(['actors'], { status: 'active', idle: '86400' }),
+    ],
+  ];
+  const shown = cards.filter(([count]) => count > 0);
+  if (shown.length === 0 && data.nodes.live > 0)
+    return html`<div class="needs calm" role="status">Nothing needs you.</div>`;
+  return html`<div class="needs" role="list">
+    ${data.nodes.live === 0 && html`<div role="listitem" class="need grave"><b>No node runs</b><small>jobs are accepted and wait</small></div>`}
+    ${shown.map(
+      (
+        [count, what, detail, href],
+        at,
+      ) => html`<div role="listitem"><a class="need ${at < 4 && what !== 'failed actors' ? 'grave' : ''}" href=${href}>
+        <b>${numberText(count)}${what === 'dead letters' && data.dead_letters.more ? '+' : ''}</b> ${what}<small>${detail}</small></a></div>`,
+    )}</div>`;
+}
+
+const sum = (rows: readonly { count: number }[]): number =>
+  rows.reduce((all, { count }) => all + count, 0);
+
+function Series({
+  rates,
+  of,
+  word,
+}: {
+  rates: Record<string, Rate>[];
+  of: keyof Rate;
+  word: string;
+}) {
+  const values = rates.map((types) =>
+    Object.values(types).reduce((all, rate) => all + rate[of], 0),
+  );
+  const width = 600;
+  const height = 110;
+  const top = Math.max(4, ...values);
+  const x = (at: number) => width - (values.length - 1 - at) * (width / (SHOWN - 1));
+  const y = (value: number) => height - 4 - (value / top) * (height - 16);
+  const line = values
+    .map((value, at) => `${at === 0 ? 'M' : 'L'}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)
+    .join(' ');
+  const last = values.at(-1) ?? 0;
+  return html`<div class="series ${of}">
+    <strong>${numberText(last)}<small>/s</small></strong>
+    <svg viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img" aria-label=${`${last} ${word} in the last second, at most ${Math.max(0, ...values)} in ${values.length} seconds`}>
+      <line x1="0" x2=${width} y1=${height - 4} y2=${height - 4} />
+      ${values.length > 1 && html`<path class="area" d=${`${line} L${width} ${height - 4} L${x(0)} ${height - 4} Z`} /><path class="line" d=${line} />`}
+    </svg>
+    <small class="top-value">${numberText(top)}</small>
+  </div>`;
+}
+
+const STATUSES = ['active', 'done', 'error', 'stopped'] as const;
+
+function Types({ data, rates }: { data: Overview; rates: Record<string, Rate>[] }) {
+  const types = [...new Set(data.population.map(({ type }) => type))];
+  return html`<${Panel} title="Actor types" actions=${html`<small>counted <${Ago} at=${data.counted_at} /> ago</small>`}>
+    ${types.length === 0 && html`<${Empty}>No actor has been started yet. <code>perdure start TYPE --input '{}'</code> starts one.</${Empty}>`}
+    ${
+      types.length > 0 &&
+      html`<div class="scroll" tabindex="0" role="region" aria-label="Actor types"><table>
+      <thead><tr><th>Type</th><th class="number">Active</th><th class="number">Done</th><th class="number">Failed</th><th class="number">Stopped</th><th>Where the active ones are</th><th class="number">/s</th></tr></thead>
+      <tbody>${types.map((type) => {
+        const rows = data.population.filter((row) => row.type === type);
+        const counts = STATUSES.map((status) => sum(rows.filter((row) => row.status === status)));
+        const recent = rates.slice(-5);
+        const rate =
+          recent.reduce((all, one) => all + (one[type]?.transitions ?? 0), 0) /
+          Math.max(1, recent.length);
+        return html`<tr key=${type}>
+          <td><a href=${hrefOf(['types', type])}>${type}</a></td>
+          ${counts.map((count, at) => html`<td class="number ${at === 2 && count > 0 ? 'bad' : ''}"><a href=${hrefOf(['actors'], { type, status: STATUSES[at] })}>${numberText(count)}</a></td>`)}
+          <td class="fill"><${Bar} rows=${rows.filter(({ status }) => status === 'active')} type=${type} /></td>
+          <td class="number">${rate < 10 ? rate.toFixed(1) : Math.round(rate)}</td></tr>`;
+      })}</tbody></table></div>`
+    }
+  </${Panel}>`;
+}
+
+function Bar({ rows, type }: { rows: PopulationRow[]; type: string }) {
+  const all = sum(rows);
+  const places = new Map<string, number>();
+  for (const { state, count } of rows)
+    places.set(stateText(state), (places.get(stateText(state)) ?? 0) + count);
+  const top = [...places].sort(([, a], [, b]) => b - a).slice(0, 6);
+  if (all === 0) return html`<span class="quiet-text">none</span>`;
+  return html`<span class="places">${top.map(
+    ([state, count], at) =>
+      html`<a class="place p${at}" style=${{ flexGrow: Math.max(count / all, 0.06) }} title=${`${state}: ${numberText(count)}`} href=${hrefOf(['types', type])}>${state} <b>${numberText(count)}</b></a>`,
+  )}</span>`;
+}
+
+function Cluster({ data }: { data: Overview }) {
+  const now = useNow();
+  return html`<${Panel} title="Nodes" actions=${html`<a href=${hrefOf(['cluster'])}>${data.shards.owned} of ${data.shards.all} shards owned</a>`}>
+    <ul class="nodes">${data.nodes.list
+      .filter(({ live, expires_at }) => live || now - Date.parse(expires_at) < 3_600_000)
+      .map(
+        (node) => html`<li key=${node.node_id} class="node ${node.state === 'ok' ? '' : 'ill'}">
+          <b>${node.name}</b><span class="badge ${node.state === 'ok' ? 'done' : 'error'}">${node.state}</span>
+          <small>${node.shards} shards · up ${durationText(now - Date.parse(node.started_at))}</small></li>`,
+      )}</ul>
+  </${Panel}>`;
+}
+
+function Feed({ entries }: { entries: FeedEntry[] }) {
+  return html`<${Panel} title="Happening now">
+    ${entries.length === 0 && html`<${Empty}>Nothing has moved since this page was opened.</${Empty}>`}
+    <ul class="feed">${entries.map(
+      ({ type, id, seq, event, to, status }) => html`<li key=${`${type}/${id}/${seq}`}>
+        <a class="id" href=${hrefOf(['actors', type, id])}>${type}/${id}</a><b>${event.replace(/^xstate\./, '')}</b>
+        <span class=${status === 'error' ? 'bad-text' : 'quiet-text'}>${stateText(to)}</span></li>`,
+    )}</ul></${Panel}>`;
+}

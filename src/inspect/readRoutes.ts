@@ -1,0 +1,300 @@
+import { machineAt } from '../actors/chart.ts';
+import { PerdureError } from '../errors.ts';
+import { contextOf } from '../store/inspect.ts';
+import type { HistoryRow, ReadStore } from '../store/read.ts';
+import { isWrapped } from '../textCodec.ts';
+import { VERSION } from '../version.ts';
+import { viewActor } from './actorView.ts';
+import type { Charts } from './charts.ts';
+import { viewNodes, viewShards } from './clusterView.ts';
+import type { Counts } from './counts.ts';
+import { diffOf } from './diff.ts';
+import { afterIn, FILTER, searchIn } from './filter.ts';
+import type { Live } from './live.ts';
+import { overview } from './overview.ts';
+import { ANSWERED, type Asked, type Field, type Route } from './route.ts';
+
+const LIMIT_MAX = 1_000;
+const COUNT_MAX = 10_000;
+const LIMIT: Field = { kind: 'whole', about: 'At most so many; default 50.', max: LIMIT_MAX };
+const PATH: Field = {
+  kind: 'text',
+  about: 'Which machine below the root: one src for each level, separated by slashes.',
+};
+
+/** What routes that look need. */
+export interface Sources {
+  store: ReadStore;
+  charts: Charts;
+  counts: Counts;
+  live: Live;
+  namespace: string;
+  /** Whether callers are asked for a token. */
+  locked: boolean;
+}
+
+/** Everything that can be asked without changing anything. */
+export function readRoutes(sources: Sources): Route[] {
+  const { store, charts, counts, live } = sources;
+  const get = (
+    path: string,
+    about: string,
+    answer: (asked: Asked) => Promise<unknown>,
+    query: Readonly<Record<string, Field>> = {},
+  ): Route => ({ method: 'GET', path, role: 'read', about, query, answer });
+
+  return [
+    get('/api/me', 'Who asks, and whom.', async ({ role }) => ({
+      role,
+      namespace: sources.namespace,
+      version: VERSION,
+      locked: sources.locked,
+    })),
+    get('/api/overview', 'What there is, and what needs a human first.', () =>
+      overview(store, counts),
+    ),
+    get(
+      '/api/actors',
+      'Actors in the order of type and id; next names the page behind.',
+      async ({ query }) => {
+        const limit = query.whole('limit') ?? 50;
+        const after = afterIn(query.text('after'));
+        const search = searchIn(query);
+        const page = { limit, dense: counts.isDense(search), ...(after && { after }) };
+        const actors = await store.searchActors(search, page);
+        const last = actors.length === limit ? actors.at(-1) : undefined;
+        return { actors, next: last ? `${last.type}/${last.id}` : null };
+      },
+      { ...FILTER, limit: LIMIT, after: { kind: 'text', about: 'What next was.' } },
+    ),
+    get(
+      '/api/count',
+      `How many actors match; more: above ${COUNT_MAX} it stops counting.`,
+      async ({ query }) => {
+        const count = await store.countActors(searchIn(query), COUNT_MAX + 1);
+        return { count: Math.min(count, COUNT_MAX), more: count > COUNT_MAX };
+      },
+      FILTER,
+    ),
+    get(
+      '/api/actors/{type}/{id}',
+      'One actor: state, context, timers, what runs, its family.',
+      ({ path }) => actor(sources, path),
+    ),
+    get(
+      '/api/actors/{type}/{id}/history',
+      'Its transitions, the first one first, without snapshots.',
+      ({ path, query }) => history(store, path, query.whole('from'), query.whole('limit')),
+      { from: { kind: 'whole', about: 'Start with this transition.' }, limit: LIMIT },
+    ),
+    get(
+      '/api/actors/{type}/{id}/history/{seq}',
+      'One transition with the snapshot after it.',
+      async ({ path }) => ({
+        transition: withSnapshot(await step(store, path, Number(path.seq))),
+      }),
+    ),
+    get(
+      '/api/actors/{type}/{id}/diff',
+      'What changed in context and state between two transitions.',
+      async ({ path, query }) => {
+        const to = query.whole('to') ?? 1;
+        const from = query.whole('from') ?? to - 1;
+        const [before, after] = await Promise.all([
+          from === 0 ? undefined : step(store, path, from),
+          step(store, path, to),
+        ]);
+        return { from, to, changes: diffOf(before && shown(before), shown(after)) };
+      },
+      {
+        from: { kind: 'whole', about: 'Default: the one before to.' },
+        to: { kind: 'whole', about: 'Default 1.' },
+      },
+    ),
+    get(
+      '/api/types',
+      'Actor types: versions that are recorded, and how many actors there are.',
+      async () => types(sources),
+    ),
+    get(
+      '/api/types/{type}/population',
+      'How many actors of a type are in each state.',
+      async ({ path }) => counts.population(path.type),
+    ),
+    get(
+      '/api/types/{type}/versions/{version}/chart',
+      'The machine of a version, as the nodes that run it have recorded it.',
+      ({ path }) => charts.chart(path.type as string, path.version as string),
+    ),
+    get(
+      '/api/types/{type}/versions/{version}/layout',
+      'Where a drawing of the machine has its states and edges.',
+      async ({ path, query }) => ({
+        layout: await charts.layout(
+          path.type as string,
+          path.version as string,
+          pathIn(query.text('path')),
+        ),
+      }),
+      { path: PATH },
+    ),
+    get(
+      '/api/dead-letters',
+      'Dead letters, the newest first.',
+      async ({ query }) => {
+        const reason = query.text('reason');
+        const pending = query.yes('pending');
+        return {
+          dead_letters: await store.deadLetters({
+            limit: query.whole('limit') ?? 50,
+            ...(reason !== undefined && { reason }),
+            ...(pending !== undefined && { pending }),
+          }),
+        };
+      },
+      {
+        reason: { kind: 'text', about: 'Only those with this code.' },
+        pending: { kind: 'yes', about: 'true: those not redriven yet; false: the others.' },
+        limit: LIMIT,
+      },
+    ),
+    get(
+      '/api/dead-letters/{letter}',
+      'One dead letter with its headers and its body.',
+      async ({ path }) => {
+        const found = await store.deadLetter(path.letter as string);
+        if (!found) throw new PerdureError('not_found', `There is no dead letter ${path.letter}.`);
+        return { dead_letter: { ...found, ...bodyText(found.body) } };
+      },
+    ),
+    get(
+      '/api/quarantined',
+      'Actors nothing runs for until somebody releases them.',
+      async ({ query }) => ({
+        quarantined: await store.quarantined({ limit: query.whole('limit') ?? 50 }),
+      }),
+      { limit: LIMIT },
+    ),
+    get('/api/parked', 'Versions that some live node cannot open.', async () => ({
+      parked: await counts.parked(),
+    })),
+    get('/api/nodes', 'The nodes, and how each is.', async () => ({
+      nodes: viewNodes(await store.nodes()),
+    })),
+    get('/api/shards', 'The shards: owner, epoch, since when, how each is.', async () => {
+      const [rows, nodes] = await Promise.all([store.shards(), store.nodes()]);
+      return { shards: viewShards(rows, nodes).map(({ lag: _lag, ...shard }) => shard) };
+    }),
+    get(
+      '/api/live',
+      'Server-sent events: transitions as they are committed, and rates each second. Last-Event-ID resumes.',
+      async ({ query, request, response }) => {
+        await live.open(request, response, { type: query.text('type'), id: query.text('id') });
+        return ANSWERED;
+      },
+      {
+        type: { kind: 'text', about: 'Only this actor type.' },
+        id: { kind: 'text', about: 'Only this actor and its family.' },
+      },
+    ),
+  ];
+}
+
+const pathIn = (text: string | undefined): string[] =>
+  text === undefined ? [] : text.split('/').slice(0, 32);
+
+async function actor(
+  { store, charts }: Sources,
+  { type = '', id = '' }: Readonly<Record<string, string>>,
+) {
+  const found = await viewActor(store, charts, type, id);
+  if (found) return { actor: found };
+  const parked = await store.parkedFor(type, id);
+  const waiting = parked
+    ? ` ${parked.messages} messages for it wait for a node that can open it.`
+    : '';
+  throw new PerdureError('not_found', `There is no ${type}/${id}.${waiting}`);
+}
+
+async function history(
+  store: ReadStore,
+  { type = '', id = '' }: Readonly<Record<string, string>>,
+  fromSeq = 1,
+  limit = 50,
+) {
+  const rows = await store.history(type, id, { fromSeq, limit });
+  if (rows.length === 0 && !(await store.actor(type, id)))
+    throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+  return {
+    transitions: rows.map(({ snapshot: _snapshot, ...row }) => row),
+    next: rows.length === limit ? (rows.at(-1)?.seq ?? 0) + 1 : null,
+  };
+}
+
+/** @throws PerdureError `not_found` */
+async function step(
+  store: ReadStore,
+  { type = '', id = '' }: Readonly<Record<string, string>>,
+  seq: number,
+): Promise<HistoryRow> {
+  const [row] = await store.history(type, id, { fromSeq: Math.max(1, seq), limit: 1 });
+  if (row?.seq === seq) return row;
+  throw new PerdureError('not_found', `There is no transition ${seq} of ${type}/${id}.`);
+}
+
+function withSnapshot({ snapshot, ...row }: HistoryRow) {
+  const envelope = JSON.parse(snapshot) as { started?: object; timers?: object; version?: string };
+  const { started = {}, timers = {}, version } = envelope;
+  return {
+    ...row,
+    version,
+    context: isWrapped(snapshot) ? envelope : contextOf(snapshot),
+    /** Invokes that ran then, by the transition that had started each; timers likewise. */
+    started,
+    timers,
+  };
+}
+
+/** What a diff looks at. */
+function shown(row: HistoryRow) {
+  const { to_state, context, started, timers } = withSnapshot(row);
+  return { state: to_state, context, started, timers };
+}
+
+async function types({ store, charts, counts }: Sources) {
+  const [machines, { rows, counted_at }] = await Promise.all([
+    store.machines(),
+    counts.population(),
+  ]);
+  const names = [...new Set([...machines, ...rows].map(({ type }) => type))].sort();
+  return {
+    counted_at,
+    types: await Promise.all(
+      names.map(async (type) => {
+        const versions = machines.filter((machine) => machine.type === type);
+        const newest = versions[0] && (await charts.find(type, versions[0].version));
+        return {
+          type,
+          versions: versions.map(({ version, recorded_at }) => ({ version, recorded_at })),
+          machine: newest ? machineAt(newest)?.id : null,
+          counts: sums(rows.filter((row) => row.type === type && row.path.length === 0)),
+        };
+      }),
+    ),
+  };
+}
+
+function sums(rows: readonly { status: string; count: number }[]): Record<string, number> {
+  const found: Record<string, number> = { active: 0, done: 0, error: 0, stopped: 0 };
+  for (const { status, count } of rows) found[status] = (found[status] ?? 0) + count;
+  return found;
+}
+
+/** As text when it is text, whatever was published otherwise. */
+function bodyText(body: Uint8Array): { body: string; body_encoding: 'utf8' | 'base64' } {
+  try {
+    return { body: new TextDecoder('utf-8', { fatal: true }).decode(body), body_encoding: 'utf8' };
+  } catch {
+    return { body: Buffer.from(body).toString('base64'), body_encoding: 'base64' };
+  }
+}

@@ -1,0 +1,43 @@
+import { type Clock, systemClock } from '../clock.ts';
+
+/** A read that took so long is not repeated before this many times as long has passed: 2 % of a core at most. */
+const REST_FACTOR = 50;
+const REST_MIN_MS = 1_000;
+
+/**
+ * A read that looks at every row there is. However many pages look on, it is done by one for all of them, and rests in
+ * between for as long as it was dear.
+ */
+export class Rested<T> {
+  readonly #read: () => Promise<T>;
+  readonly #clock: Clock;
+  /** `staleAt` is monotonic time. */
+  #known: { value: T; staleAt: number } | undefined;
+  #reading: Promise<T> | undefined;
+
+  constructor(read: () => Promise<T>, clock: Clock = systemClock) {
+    this.#read = read;
+    this.#clock = clock;
+  }
+
+  /** What was read last, however long ago; undefined when nothing has been. */
+  get last(): T | undefined {
+    return this.#known?.value;
+  }
+
+  async get(): Promise<T> {
+    if (this.#known && this.#clock.monotonic() < this.#known.staleAt) return this.#known.value;
+    this.#reading ??= this.#again().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #again(): Promise<T> {
+    const from = this.#clock.monotonic();
+    const value = await this.#read();
+    const now = this.#clock.monotonic();
+    this.#known = { value, staleAt: now + Math.max(REST_MIN_MS, (now - from) * REST_FACTOR) };
+    return value;
+  }
+}

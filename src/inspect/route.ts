@@ -1,0 +1,206 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TOKEN } from '../bus/subjects.ts';
+import { PerdureError } from '../errors.ts';
+import type { Role } from './guard.ts';
+
+/** What is known of a parameter, or of a field of a body: for who asks, and for the OpenAPI document. */
+export interface Field {
+  about: string;
+  kind: 'text' | 'whole' | 'yes' | 'object' | 'texts';
+  oneOf?: readonly string[];
+  max?: number;
+  needed?: true;
+}
+
+/** One thing that can be asked. The table of these is what is served, documented and tested. */
+export interface Route {
+  method: 'GET' | 'POST' | 'DELETE';
+  /** `/api/actors/{type}/{id}`. */
+  path: string;
+  role: Role;
+  about: string;
+  query?: Readonly<Record<string, Field>>;
+  body?: Readonly<Record<string, Field>>;
+  /** Codes it may refuse with, besides those any route may. */
+  refuses?: Readonly<Record<string, number>>;
+  answer(asked: Asked): Promise<unknown>;
+}
+
+/** A question that has been let in. */
+export interface Asked {
+  path: Readonly<Record<string, string>>;
+  query: Query;
+  body: Readonly<Record<string, unknown>>;
+  role: Role;
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+/** What an answer is when the route has written the response itself. */
+export const ANSWERED = Symbol('answered');
+
+/** Forms of what stands in a path. A machine's row has dots in its id. */
+const PATH_FORMS: Record<string, RegExp> = {
+  type: TOKEN,
+  id: /^[A-Za-z0-9_-]{1,128}(?:\.[\w:~-]{1,300}-\d{1,15})*$/,
+  version: /^[\x21-\x7e]{1,64}$/,
+  seq: /^\d{1,15}$/,
+  letter: /^\d{1,15}$/,
+};
+
+/** Finds the route of a path. `other`: methods there are for it, when this is none of them. */
+export function find(
+  routes: readonly Route[],
+  method: string,
+  pathname: string,
+): { route: Route; path: Record<string, string> } | { other: string[] } {
+  const parts = pathname.split('/');
+  const other = new Set<string>();
+  for (const route of routes) {
+    const path = match(route.path.split('/'), parts);
+    if (!path) continue;
+    if (route.method === method || (method === 'HEAD' && route.method === 'GET'))
+      return { route, path };
+    other.add(route.method);
+  }
+  return { other: [...other] };
+}
+
+function match(pattern: string[], parts: string[]): Record<string, string> | undefined {
+  if (pattern.length !== parts.length) return undefined;
+  const found: Record<string, string> = {};
+  for (const [at, part] of pattern.entries()) {
+    const given = parts[at] as string;
+    const name = /^\{(\w+)\}$/.exec(part)?.[1];
+    if (name === undefined) {
+      if (part !== given) return undefined;
+    } else found[name] = given;
+  }
+  return found;
+}
+
+/** The parts of a path as they were meant. @throws PerdureError `bad_subject` */
+export function readPath(path: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(path).map(([name, written]) => {
+      const value = decoded(written);
+      if (value !== undefined && PATH_FORMS[name]?.test(value)) return [name, value];
+      throw new PerdureError(
+        'bad_subject',
+        `The ${name} ${JSON.stringify(written.slice(0, 140))} is not allowed: it must match ${PATH_FORMS[name]?.source}.`,
+      );
+    }),
+  );
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The parameters of a URL; each is asked for by name, and one that is misspelt or given twice is refused. */
+export class Query {
+  readonly #params: URLSearchParams;
+  readonly #known: Readonly<Record<string, Field>>;
+
+  /** @throws PerdureError `bad_options` */
+  constructor(params: URLSearchParams, known: Readonly<Record<string, Field>>) {
+    this.#params = params;
+    this.#known = known;
+    for (const name of params.keys()) {
+      if (!Object.hasOwn(known, name))
+        throw new PerdureError(
+          'bad_options',
+          `Unknown parameter ${JSON.stringify(name.slice(0, 64))}; known here: ${Object.keys(known).join(', ') || 'none'}.`,
+        );
+      if (params.getAll(name).length > 1)
+        throw new PerdureError('bad_options', `${name} is given more than once.`);
+    }
+  }
+
+  text(name: string): string | undefined {
+    const value = this.#params.get(name);
+    if (value === null || value === '') return undefined;
+    const { oneOf } = this.#field(name);
+    if (oneOf && !oneOf.includes(value))
+      throw new PerdureError('bad_options', `${name} must be one of ${oneOf.join(', ')}.`);
+    if (value.length > TEXT_MAX || value.includes('\u0000'))
+      throw new PerdureError(
+        'bad_options',
+        `${name} has at most ${TEXT_MAX} characters, and no NUL.`,
+      );
+    return value;
+  }
+
+  whole(name: string): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const { max = Number.MAX_SAFE_INTEGER } = this.#field(name);
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      throw new PerdureError('bad_options', `${name} must be a whole number from 1 to ${max}.`);
+    return value;
+  }
+
+  yes(name: string): boolean | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    if (text !== 'true' && text !== 'false')
+      throw new PerdureError('bad_options', `${name} must be true or false.`);
+    return text === 'true';
+  }
+
+  #field(name: string): Field {
+    const field = this.#known[name];
+    if (!field) throw new Error(`route asks for ${name}, which it does not declare`);
+    return field;
+  }
+}
+
+const TEXT_MAX = 1_024;
+
+/** @throws PerdureError `bad_options` for a field that is missing, unknown or of another kind */
+export function checkBody(
+  body: Readonly<Record<string, unknown>>,
+  known: Readonly<Record<string, Field>>,
+): void {
+  for (const name of Object.keys(body))
+    if (!Object.hasOwn(known, name))
+      throw new PerdureError(
+        'bad_options',
+        `Unknown field ${JSON.stringify(name.slice(0, 64))}; known here: ${Object.keys(known).join(', ') || 'none'}.`,
+      );
+  for (const [name, field] of Object.entries(known)) {
+    const value = body[name];
+    if (value === undefined) {
+      if (field.needed) throw new PerdureError('bad_options', `${name} is missing: ${field.about}`);
+    } else if (!isKind(value, field))
+      throw new PerdureError('bad_options', `${name} must be ${KINDS[field.kind]}: ${field.about}`);
+  }
+}
+
+const KINDS: Record<Field['kind'], string> = {
+  text: 'text',
+  whole: 'a whole number of 0 or more',
+  yes: 'true or false',
+  object: 'an object',
+  texts: 'a list of texts',
+};
+
+function isKind(value: unknown, { kind, oneOf }: Field): boolean {
+  switch (kind) {
+    case 'text':
+      return typeof value === 'string' && (!oneOf || oneOf.includes(value));
+    case 'whole':
+      return Number.isInteger(value) && (value as number) >= 0;
+    case 'yes':
+      return typeof value === 'boolean';
+    case 'object':
+      return typeof value === 'object' && value !== null && !Array.isArray(value);
+    case 'texts':
+      return Array.isArray(value) && value.every((one) => typeof one === 'string');
+  }
+}

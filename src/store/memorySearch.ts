@@ -1,0 +1,75 @@
+import type { ActorState, Tables } from './memoryRead.ts';
+import type { ActorSearch, MachineRow, PopulationRow } from './search.ts';
+import type { Address } from './store.ts';
+
+const iso = (ms: number) => new Date(ms).toISOString();
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** What `SearchStore` finds, in the in-memory twin, in the order of type and id. */
+export function foundIn(tables: Tables, search: ActorSearch, now: number, after?: Address) {
+  const { type, status, state, tag, version, node, text, idleMs, quarantined, children } = search;
+  return [...tables.actors.values()]
+    .filter((row) => type === undefined || row.type === type)
+    .filter((row) => status === undefined || row.status === status)
+    .filter((row) => version === undefined || row.version === version)
+    .filter((row) => !quarantined || row.quarantinedAt !== null)
+    .filter((row) => node === undefined || tables.shards[row.shard]?.owner === node)
+    .filter((row) => idleMs === undefined || row.updatedAt < now - idleMs)
+    .filter((row) => text === undefined || row.id.includes(text))
+    .filter((row) => tag === undefined || (JSON.parse(row.tags) as string[]).includes(tag))
+    .filter((row) => state === undefined || isIn(JSON.parse(row.state), state))
+    .filter(({ id }) => isListed(id, children))
+    .filter((row) => !after || byAddress(row, after) > 0)
+    .sort(byAddress);
+}
+
+const byAddress = (a: Address, b: Address) => byText(a.type, b.type) || byText(a.id, b.id);
+
+/** Whether the dotted path names an active state of the state value or a prefix of one. */
+export function isIn(state: unknown, path: string): boolean {
+  const parts = path.split('.');
+  const last = parts.pop() as string;
+  let value = state;
+  for (const part of parts) {
+    if (typeof value !== 'object' || value === null) return false;
+    value = (value as Record<string, unknown>)[part];
+  }
+  if (typeof value === 'string') return value === last;
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, last);
+}
+
+export function isListed(id: string, children: ActorSearch['children']): boolean {
+  if (children === 'all') return true;
+  return children ? id.startsWith(`${children.of}.`) : !id.includes('.');
+}
+
+export function populationOf(rows: Iterable<ActorState>, type?: string): PopulationRow[] {
+  const groups = new Map<string, { row: ActorState; count: number; oldest: number }>();
+  for (const row of rows) {
+    if (type !== undefined && row.type !== type) continue;
+    const key = [row.type, row.version, row.path ?? '', row.status, row.state].join('\u0000');
+    const group = groups.get(key) ?? { row, count: 0, oldest: row.updatedAt };
+    group.count++;
+    group.oldest = Math.min(group.oldest, row.updatedAt);
+    groups.set(key, group);
+  }
+  return [...groups]
+    .sort(([a], [b]) => byText(a, b))
+    .map(([, { row, count, oldest }]) => ({
+      type: row.type,
+      version: row.version,
+      status: row.status,
+      state: JSON.parse(row.state),
+      path: JSON.parse(row.path ?? '[]') as string[],
+      count,
+      oldest_at: iso(oldest),
+    }));
+}
+
+export const machineRows = ({ machines }: Tables): MachineRow[] =>
+  [...machines.values()]
+    .sort(
+      (a, b) =>
+        byText(a.type, b.type) || b.recordedAt - a.recordedAt || byText(b.version, a.version),
+    )
+    .map(({ recordedAt, ...row }) => ({ ...row, recorded_at: iso(recordedAt) }));

@@ -1,0 +1,407 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { REDACTED, redactingReadStore, redactionsOf } from '../../src/inspect/redaction.ts';
+import { memoryCluster, postgresCluster } from '../contract/storeClusters.ts';
+import type { StoreCluster } from '../contract/storeFixtures.ts';
+import { actor, deadLetter, nodeInfo, part, timer, transition } from '../contract/storeFixtures.ts';
+import { ask, machines, recordingEngine, startSite } from '../support/inspectSite.ts';
+import { freshDatabase } from '../support/services.ts';
+
+// The HTTP API over both stores: what one finds, the other finds.
+
+let database: Awaited<ReturnType<typeof freshDatabase>>;
+beforeAll(async () => {
+  database = await freshDatabase();
+});
+afterAll(() => database.drop());
+
+const MANY = 120;
+
+describe.each<[string, () => Promise<StoreCluster>]>([
+  ['memory', memoryCluster],
+  ['postgres', () => postgresCluster(database.url)],
+])('on %s', (_name, open) => {
+  let cluster: StoreCluster;
+  let site: Awaited<ReturnType<typeof startSite>>;
+  let nodeId: string;
+  const { engine, told, emit } = recordingEngine();
+  const get = (path: string) => ask(site.url + path);
+  const post = (path: string, json: unknown) => ask(site.url + path, { json });
+  const ids = async (query: string) =>
+    (await get(`/api/actors?${query}`)).body.actors.map((one: { id: string }) => one.id);
+
+  beforeAll(async () => {
+    cluster = await open();
+    const node = await cluster.node();
+    nodeId = node.nodeId;
+    await node.store.register({ ...nodeInfo(nodeId), machines }, 60_000);
+    const shards = await node.store.claim(nodeId, 100);
+    const snapshot = (context: unknown, started = {}) =>
+      JSON.stringify({
+        machine: 'order',
+        version: '1',
+        started,
+        timers: {},
+        snapshot: { context },
+      });
+    const waiting = '{"open":"waiting"}';
+    const content = {
+      actors: [
+        actor('a-1', 3, {
+          state: waiting,
+          tags: '["fresh"]',
+          snapshot: snapshot({ total: 30, items: [1, 2] }, { charge: 2 }),
+          retries: `{"charge":{"attempt":2,"nextAt":1767225600000,"error":{"name":"Error","message":"declined"}}}`,
+        }),
+        actor('a-1.ship-2', 1, { state: '"packing"', path: '["ship"]' }),
+        actor('a-2', 1, { state: '"paying"' }),
+        actor('a-3', 1, { state: '"paid"', status: 'done', output: '{"ok":true}' }),
+        actor('b_1', 1, { state: waiting, version: '0' }),
+        ...Array.from({ length: MANY }, (_, n) =>
+          actor(`many-${String(n).padStart(3, '0')}`, 1, { state: waiting }),
+        ),
+        actor('x', 1, { type: 'other', status: 'error', error: '{"name":"Error","message":"no"}' }),
+      ],
+      transitions: [
+        transition('a-1', 1, { toState: waiting, snapshot: snapshot({ total: 10, items: [1] }) }),
+        transition('a-1', 2, {
+          toState: waiting,
+          snapshot: snapshot({ total: 10, items: [1, 2] }),
+        }),
+        transition('a-1', 3, {
+          eventId: 'e-3',
+          toState: waiting,
+          snapshot: snapshot({ total: 30, items: [1, 2] }),
+        }),
+      ],
+      timersArmed: [timer('a-1', 'xstate.after.1000.order.open.waiting')],
+      deadLetters: [
+        deadLetter(5),
+        deadLetter(6, { reason: 'unknown_actor', body: Buffer.from('{}') }),
+      ],
+    };
+    await node.store.commit(nodeId, [part(shards[1] as (typeof shards)[0], content)]);
+    site = await startSite(cluster.reads, engine);
+  });
+  afterAll(async () => {
+    await site?.close();
+    await cluster?.close();
+  });
+
+  test('actors are listed in pages, each once', async () => {
+    const seen: string[] = [];
+    let after = '';
+    for (let pages = 0; pages < 10; pages++) {
+      const { body } = await get(`/api/actors?limit=50${after}`);
+      seen.push(...body.actors.map((one: { type: string; id: string }) => `${one.type}/${one.id}`));
+      if (body.next === null) break;
+      after = `&after=${encodeURIComponent(body.next)}`;
+    }
+    expect(seen).toHaveLength(MANY + 5);
+    expect(new Set(seen).size).toBe(seen.length);
+    expect(seen.toSorted()).toEqual(seen);
+  });
+
+  test('actors are found by everything there is to find them by', async () => {
+    expect(await ids('type=other')).toEqual(['x']);
+    expect(await ids('status=done')).toEqual(['a-3']);
+    expect(await ids('state=paying&type=order')).toEqual(['a-2']);
+    expect(await ids('state=open.waiting&limit=2')).toEqual(['a-1', 'b_1']);
+    expect(await ids('state=open.waiting&version=0')).toEqual(['b_1']);
+    expect(await ids('state=waiting')).toEqual([]);
+    expect(await ids('tag=fresh')).toEqual(['a-1']);
+    expect(await ids('text=many-11')).toHaveLength(10);
+    expect(await ids('text=_1')).toEqual(['b_1']);
+    expect(await ids('text=%25')).toEqual([]);
+    expect(await ids(`text=${encodeURIComponent("' OR 1=1 --")}`)).toEqual([]);
+    expect(await ids(`node=${nodeId}&type=other`)).toEqual(['x']);
+    expect(await ids('node=nobody')).toEqual([]);
+    expect(await ids('type=order&text=a-1&children=true')).toEqual(['a-1', 'a-1.ship-2']);
+    expect(await ids('quarantined=true')).toEqual([]);
+    expect(await ids('idle=1000')).toEqual([]);
+    expect((await get('/api/count?type=order&text=many')).body).toEqual({
+      count: MANY,
+      more: false,
+    });
+  });
+
+  test('one actor is shown with what runs, what waits, its family and what it handles', async () => {
+    const { body } = await get('/api/actors/order/a-1');
+    expect(body.actor).toMatchObject({
+      type: 'order',
+      id: 'a-1',
+      state: { open: 'waiting' },
+      context: { total: 30 },
+      path: [],
+      parent: null,
+      deaf: null,
+      invokes: [
+        {
+          id: 'charge',
+          started_seq: 2,
+          attempt: 2,
+          next_at: '2026-01-01T00:00:00.000Z',
+          error: { name: 'Error', message: 'declined' },
+        },
+      ],
+      children: [{ id: 'a-1.ship-2', status: 'active', state: 'packing' }],
+      timers: [{ timer_id: 'xstate.after.1000.order.open.waiting' }],
+      events: [
+        { type: 'HURRY', states: ['order.open.waiting'], guards: [] },
+        { type: 'NOTE', states: ['order'], guards: [] },
+        { type: 'PAY', states: ['order.open'], guards: ['big'] },
+      ],
+    });
+    expect(body.actor).not.toHaveProperty('snapshot');
+    const { body: child } = await get('/api/actors/order/a-1.ship-2');
+    expect(child.actor).toMatchObject({ parent: { id: 'a-1', child_id: 'ship' }, path: ['ship'] });
+    expect(child.actor.deaf).toContain('a-1');
+    const { body: old } = await get('/api/actors/order/b_1');
+    expect(old.actor.events).toBeNull();
+    expect((await get('/api/actors/order/nobody')).status).toBe(404);
+  });
+
+  test('its history comes in pages, with any snapshot and what changed', async () => {
+    const { body: first } = await get('/api/actors/order/a-1/history?limit=2');
+    expect(first.transitions.map((row: { seq: number }) => row.seq)).toEqual([1, 2]);
+    expect(first.next).toBe(3);
+    expect(first.transitions[0]).not.toHaveProperty('snapshot');
+    const { body: rest } = await get('/api/actors/order/a-1/history?from=3');
+    expect(rest).toMatchObject({ transitions: [{ seq: 3, event_id: 'e-3' }], next: null });
+    const { body: step } = await get('/api/actors/order/a-1/history/2');
+    expect(step.transition).toMatchObject({ seq: 2, context: { total: 10, items: [1, 2] } });
+    const { body: diff } = await get('/api/actors/order/a-1/diff?from=1&to=3');
+    expect(diff.changes).toEqual([
+      { path: 'context.total', kind: 'changed', before: 10, after: 30 },
+      { path: 'context.items[1]', kind: 'added', after: 2 },
+    ]);
+    expect((await get('/api/actors/order/a-1/diff?to=1')).body.changes[0]).toMatchObject({
+      path: '',
+      kind: 'added',
+    });
+    for (const path of ['history/4', 'history/0', 'diff?to=9'])
+      expect((await get(`/api/actors/order/a-1/${path}`)).status, path).toBe(404);
+    expect((await get('/api/actors/order/nobody/history')).status).toBe(404);
+  });
+
+  test('the machine of a version is what its node has recorded, and is drawn', async () => {
+    const { body } = await get('/api/types/order/versions/1/chart');
+    expect(body.chart.machines[0]).toMatchObject({
+      id: 'order',
+      actors: { charge: { kind: 'promise' } },
+    });
+    const { body: drawing } = await get('/api/types/order/versions/1/layout');
+    const names = drawing.layout.down.states.map((state: { id: string }) => state.id);
+    expect(names).toEqual(expect.arrayContaining(['order', 'order.open.waiting', 'initial:order']));
+    for (const edge of drawing.layout.right.edges) expect(edge.points.length).toBeGreaterThan(1);
+    expect((await get('/api/types/order/versions/9/chart')).status).toBe(404);
+    expect((await get('/api/types/order/versions/1/layout?path=none')).status).toBe(404);
+  });
+
+  test('types, population and the overview count what there is', async () => {
+    const { body } = await get('/api/types');
+    expect(body.types).toMatchObject([
+      { type: 'order', versions: [{ version: '1' }], counts: { active: MANY + 3, done: 1 } },
+      { type: 'other', versions: [], counts: { error: 1 } },
+    ]);
+    const { body: population } = await get('/api/types/order/population');
+    expect(population.rows).toContainEqual(
+      expect.objectContaining({
+        version: '1',
+        status: 'active',
+        state: { open: 'waiting' },
+        count: MANY + 1,
+      }),
+    );
+    const { body: overview } = await get('/api/overview');
+    expect(overview).toMatchObject({
+      nodes: { live: 1 },
+      dead_letters: { waiting: 2, reasons: { bad_body: 1, unknown_actor: 1 } },
+      quarantined: 0,
+    });
+  });
+
+  test('nodes, shards and dead letters are shown', async () => {
+    expect((await get('/api/nodes')).body.nodes).toMatchObject([{ node_id: nodeId, state: 'ok' }]);
+    expect((await get('/api/shards')).body.shards[1]).toMatchObject({
+      owner: nodeId,
+      health: 'ok',
+    });
+    const { body } = await get('/api/dead-letters?pending=true&reason=bad_body');
+    expect(body.dead_letters).toHaveLength(1);
+    const [{ dead_letter_id: id }] = body.dead_letters;
+    const { body: one } = await get(`/api/dead-letters/${id}`);
+    expect(one.dead_letter).toMatchObject({
+      reason: 'bad_body',
+      body: 'AAF7/w==',
+      body_encoding: 'base64',
+    });
+    expect((await get('/api/dead-letters/999999')).status).toBe(404);
+    for (const path of ['/api/quarantined', '/api/parked', '/api/me', '/readyz', '/livez'])
+      expect((await get(path)).status, path).toBe(200);
+  });
+
+  test('an event goes through when the state handles it, and is refused with what it handles', async () => {
+    told.length = 0;
+    const sent = await post('/api/actors/order/a-1/events', {
+      event: { type: 'PAY', by: 'card' },
+      message_id: 'k',
+    });
+    expect(sent.status).toBe(200);
+    expect(told).toEqual([
+      {
+        type: 'order',
+        id: 'a-1',
+        event: { type: 'PAY', by: 'card' },
+        until: 'committed',
+        messageId: 'k',
+      },
+    ]);
+    expect(await post('/api/actors/order/a-1/events', { event: { type: 'SHIP' } })).toMatchObject({
+      status: 409,
+      body: { error: { code: 'event_not_handled', allowed: ['HURRY', 'NOTE', 'PAY'] } },
+    });
+    for (const [path, status, code] of [
+      ['a-3/events', 409, 'actor_deaf'],
+      ['a-1.ship-2/events', 409, 'actor_deaf'],
+      ['nobody/events', 404, 'not_found'],
+    ] as const)
+      expect(
+        await post(`/api/actors/order/${path}`, { event: { type: 'PAY' } }),
+        path,
+      ).toMatchObject({
+        status,
+        body: { error: { code } },
+      });
+    for (const event of [{}, { type: 'xstate.init' }, { type: 'perdure.cancel' }, { type: '' }])
+      expect((await post('/api/actors/order/a-1/events', { event })).body.error.code).toBe(
+        'bad_event',
+      );
+    expect(told).toHaveLength(1);
+  });
+
+  test('cancel, release and redrive', async () => {
+    told.length = 0;
+    expect((await post('/api/actors/order/a-2/cancel', {})).status).toBe(200);
+    expect((await post('/api/actors/order/a-3/cancel', {})).body.error.code).toBe('actor_finished');
+    expect((await post('/api/actors/order/a-2/release', {})).body.error.code).toBe(
+      'not_quarantined',
+    );
+    expect((await post('/api/dead-letters/1/redrive', {})).status).toBe(200);
+    expect((await post('/api/dead-letters/redrive', { count: 7 })).body.error.code).toBe(
+      'count_changed',
+    );
+    const { body } = await post('/api/dead-letters/redrive', { count: 1, reason: 'unknown_actor' });
+    expect(body.result).toMatchObject({ matched: 1, redriven: 1 });
+    expect(told).toMatchObject([
+      { event: { type: 'perdure.cancel' } },
+      { redrive: '1' },
+      { redrive: '2' },
+    ]);
+  });
+
+  test('a bulk operation acts on what was previewed, and on nothing else', async () => {
+    told.length = 0;
+    const filter = { type: 'order', text: 'many-', state: 'open.waiting' };
+    const { body: preview } = await post('/api/bulk/preview', { filter });
+    expect(preview).toMatchObject({ count: MANY, more: false });
+    expect(preview.sample).toHaveLength(10);
+    const bulk = (more: object) =>
+      post('/api/bulk', { filter, do: 'cancel', count: MANY, ...more });
+    expect((await bulk({ count: MANY - 1 })).body.error).toMatchObject({
+      code: 'count_changed',
+      allowed: [String(MANY)],
+    });
+    expect((await bulk({ filter: { text: 'many-' } })).body.error.code).toBe('bad_options');
+    expect((await bulk({ filter: { ...filter, colour: 'red' } })).body.error.code).toBe(
+      'bad_options',
+    );
+    expect((await bulk({ do: 'delete' })).body.error.code).toBe('bad_options');
+    expect(told).toEqual([]);
+    expect((await bulk({})).body.result).toMatchObject({
+      matched: MANY,
+      accepted: MANY,
+      refused: 0,
+    });
+    expect(told).toHaveLength(MANY);
+    told.length = 0;
+    const mixed = { filter: { type: 'order' }, do: 'send', event: { type: 'HURRY' } };
+    const { body: all } = await post('/api/bulk', { ...mixed, count: MANY + 4 });
+    // One is paying, one is done; of the one whose machine is not recorded nothing is known.
+    expect(all.result).toMatchObject({ matched: MANY + 4, accepted: MANY + 2, refused: 2 });
+  });
+
+  test('what is to be hidden is shown nowhere, and what is not, is', async () => {
+    const rules = redactionsOf(['order:total', 'order:ok', '*:items.*', 'order:type']);
+    const hidden = await startSite(redactingReadStore(cluster.reads, rules), engine);
+    try {
+      const see = async (path: string) => (await ask(hidden.url + path)).body;
+      const { actor: shown } = await see('/api/actors/order/a-1');
+      expect(shown.context).toEqual({ total: REDACTED, items: [1, 2] });
+      expect(shown.invokes).toHaveLength(1);
+      const { transition: step } = await see('/api/actors/order/a-1/history/2');
+      expect(step).toMatchObject({ context: { total: REDACTED }, event: { type: REDACTED } });
+      expect((await see('/api/actors/order/a-1/diff?from=1&to=3')).changes).toHaveLength(1);
+      expect((await see('/api/actors?status=done')).actors[0].output).toEqual({ ok: REDACTED });
+      const { dead_letters: letters } = await see('/api/dead-letters?reason=bad_body');
+      const { dead_letter: letter } = await see(`/api/dead-letters/${letters[0].dead_letter_id}`);
+      expect(letter.body).toBe(REDACTED);
+      for (const path of ['/api/overview', '/api/types', '/api/count', '/api/shards'])
+        expect((await ask(hidden.url + path)).status, path).toBe(200);
+    } finally {
+      await hidden.close();
+    }
+    for (const rule of ['order', ':x', 'order:', 'a b:c'])
+      expect(() => redactionsOf([rule]), rule).toThrow(/TYPE:PATH/);
+  });
+
+  test('what happens is told as it happens, and to whom comes back, what was missed', async () => {
+    const stop = new AbortController();
+    const open = (lastId?: string) =>
+      fetch(`${site.url}/api/live?type=order`, {
+        signal: stop.signal,
+        headers: lastId === undefined ? {} : { 'last-event-id': lastId },
+      });
+    const first = reading(await open());
+    expect(await first.next('hello')).toBeDefined();
+    emit({ type: 'order', id: 'a-1', seq: 4, event: 'PAY', status: 'active' });
+    emit({ type: 'other', id: 'x', seq: 2, event: 'PAY', status: 'active' });
+    const told = await first.next('transitions');
+    expect(told.data).toMatchObject({ entries: [{ id: 'a-1', seq: 4 }], skipped: 0 });
+    emit({ type: 'order', id: 'a-2', seq: 2, event: 'PAY', status: 'error' });
+    expect((await first.next('transitions')).data).toMatchObject({ entries: [{ id: 'a-2' }] });
+    expect((await first.next('rates')).data).toHaveProperty('types');
+    const again = reading(await open(told.id));
+    expect((await again.next('transitions')).data).toMatchObject({ entries: [{ id: 'a-2' }] });
+    const stranger = reading(await open('other-1'));
+    expect(await stranger.next('reset')).toBeDefined();
+    stop.abort();
+  });
+});
+
+/** Reads server-sent events one by one. */
+function reading(response: Response) {
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  let text = '';
+  return {
+    async next(event: string): Promise<{ id: string; data: unknown }> {
+      for (;;) {
+        const at = text.indexOf('\n\n');
+        if (at < 0) {
+          const { value, done } = await reader.read();
+          if (done) throw new Error('the stream has ended');
+          text += Buffer.from(value).toString();
+          continue;
+        }
+        const lines = Object.fromEntries(
+          text
+            .slice(0, at)
+            .split('\n')
+            .map((line) => line.split(/: (.*)/s) as [string, string]),
+        );
+        text = text.slice(at + 2);
+        if (lines.event === event)
+          return { id: lines.id as string, data: JSON.parse(lines.data as string) };
+      }
+    },
+  };
+}

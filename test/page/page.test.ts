@@ -1,0 +1,241 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import type { Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { seed } from './seed.ts';
+import { type Stage, setStage } from './stage.ts';
+
+// The page in a real browser, against a real `perdure dev` with two nodes.
+
+/** Written when PERDURE_PAGE_IMAGES is set; somebody must look at each. */
+const IMAGES = resolve(import.meta.dirname, '../../docs/images');
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** Carts that a bulk operation is to end. */
+const CARTS = 500;
+
+let stage: Stage;
+let page: Page;
+
+beforeAll(async () => {
+  stage = await setStage();
+  await seed(stage.client);
+  page = await stage.page();
+});
+afterAll(() => stage?.stop());
+afterEach(() => expect(stage.complaints).toEqual([]));
+
+const show = async (path: string, on = page) => {
+  await on.goto(`${stage.line.inspectUrl}/#/${path}`);
+  await on.locator('h1').waitFor();
+};
+const lit = (id: string) => page.locator(`[data-state="order.${id}"][data-active="true"]`);
+
+test('what is published is seen to move', async () => {
+  await show('actors/order/o-7');
+  await lit('fulfilling.payment.due').waitFor();
+  await lit('fulfilling.delivery.shipping').waitFor();
+  await page.getByText('live', { exact: true }).waitFor();
+  const from = performance.now();
+  await stage.client.send('order', 'o-7', { type: 'PAY' });
+  await lit('fulfilling.payment.paid').waitFor();
+  console.log(`published to seen: ${Math.round(performance.now() - from)} ms`);
+  expect(await lit('fulfilling.payment.due').count()).toBe(0);
+  await page.locator('.edge.lit', { hasText: 'done charge' }).waitFor();
+  await page.getByRole('button', { name: /done charge/ }).waitFor();
+});
+
+test('any past moment is shown with its context and what changed, and back', async () => {
+  await show('actors/order/o-7');
+  await lit('fulfilling.payment.paid').waitFor();
+  const slider = page.getByRole('slider', { name: 'Transition' });
+  await slider.focus();
+  await page.keyboard.press('Home');
+  await page.getByText('As it was after #1').waitFor();
+  await lit('cart').waitFor();
+  await page.keyboard.press('ArrowRight');
+  await page.getByText('Context after #2').waitFor();
+  await page.locator('.diff ins', { hasText: '"lamp"' }).waitFor();
+  expect(await page.locator('.json').last().textContent()).not.toContain('desk');
+  await page.getByRole('button', { name: /SUBMIT/ }).click();
+  await lit('review.waiting').waitFor();
+  await page.getByText('from a message from outside').waitFor();
+  expect(await page.getByText('What it handles now').count()).toBe(0);
+  await page.getByRole('button', { name: 'now' }).click();
+  await lit('fulfilling.payment.paid').waitFor();
+});
+
+test('a legal event is sent with its fields, an illegal one refused with what is legal', async () => {
+  await show('actors/order/o-101');
+  await lit('cart').waitFor();
+  await page.getByRole('group', { name: 'Events' }).getByRole('button', { name: 'ADD' }).click();
+  await page.getByLabel(/Fields of ADD/).fill('{"item": "chair"}');
+  await page.getByRole('button', { name: 'Send ADD' }).click();
+  await page.getByText('ADD: done as #2').waitFor();
+  await page.locator('.json', { hasText: '"chair"' }).first().waitFor();
+  await page.getByLabel('Another event').fill('APPROVE');
+  await page.getByRole('button', { name: 'Send APPROVE' }).click();
+  const refusal = page.getByRole('alert');
+  await refusal.waitFor();
+  expect(await refusal.textContent()).toMatch(/event_not_handled .* it handles ADD, SUBMIT/);
+  await page.getByLabel(/Fields of APPROVE/).fill('{"item"');
+  await page.getByRole('button', { name: 'Send APPROVE' }).click();
+  await page.getByText('not JSON').waitFor();
+});
+
+test('an actor is cancelled, once one has said so twice', async () => {
+  await show('actors/order/o-103');
+  await page.getByRole('button', { name: 'Cancel…' }).click();
+  await page.getByRole('button', { name: 'Cancel it' }).click();
+  await page.locator('h1 .badge', { hasText: 'stopped' }).waitFor();
+  await page.getByText('It has ended: stopped.').waitFor();
+});
+
+test('parents lead to their children and back', async () => {
+  await show('actors/order/o-7');
+  await page.getByRole('link', { name: /^ship-/ }).click();
+  await page.locator('[data-state="ship.packing"],[data-state="ship.onTheWay"]').first().waitFor();
+  await page.getByText('It hears its family alone').waitFor();
+  await page.getByRole('link', { name: 'o-7' }).click();
+  await lit('fulfilling.payment.paid').waitFor();
+});
+
+test('a dead letter is read, and published again', async () => {
+  await stage.client.start('order', {
+    id: 'o-900',
+    input: { total: 1, customer: 'x' },
+    until: 'committed',
+  });
+  await show('dead-letters?reason=unknown_actor');
+  const row = page.getByRole('row', { name: /events\.order\.o-900/ });
+  await row.getByRole('link').click();
+  await page.getByText('There is no order/o-900').waitFor();
+  await row.getByRole('button', { name: 'Redrive' }).click();
+  await page.getByText('was published again').waitFor();
+  await row.waitFor({ state: 'detached' });
+  await show('actors/order/o-900');
+  await page.getByRole('button', { name: /PAY/ }).first().waitFor();
+});
+
+test(`${CARTS} actors in one state are counted, and cancelled together`, async () => {
+  await Promise.all(
+    Array.from({ length: CARTS }, (_, n) =>
+      stage.client.start('order', {
+        id: `bulk-${n}`,
+        input: { total: 5, customer: 'many' },
+        until: 'committed',
+      }),
+    ),
+  );
+  await show('types/order');
+  const cart = page.locator('[data-state="order.cart"]');
+  await cart.waitFor();
+  await cart.focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'In cart' }).waitFor();
+  await show('actors?type=order&state=cart&text=bulk-');
+  await page.getByRole('button', { name: 'Act on all…' }).click();
+  await page.locator('.bulk select').selectOption('cancel');
+  await page.getByRole('button', { name: 'Count first' }).click();
+  await page.getByText(`${CARTS} actors match`).waitFor();
+  const from = performance.now();
+  await page.getByRole('button', { name: `Cancel ${CARTS}` }).click();
+  await page.locator('.done-note', { hasText: `${CARTS} asked` }).waitFor();
+  console.log(`${CARTS} cancelled: ${Math.round(performance.now() - from)} ms`);
+  const stopped = `${stage.line.inspectUrl}/api/count?type=order&status=stopped&text=bulk-`;
+  const counted = async () => ((await (await fetch(stopped)).json()) as { count: number }).count;
+  await expect.poll(counted, { timeout: 10_000 }).toBe(CARTS);
+});
+
+test('a state of the fleet counts live', async () => {
+  await show('types/order');
+  const count = page.locator('[data-state="order.review"] > .count text');
+  await count.waitFor();
+  await page.getByText('live', { exact: true }).waitFor();
+  const before = Number(await count.textContent());
+  await stage.client.send('order', 'o-105', { type: 'ADD', item: 'pen' }, { until: 'committed' });
+  await stage.client.send('order', 'o-105', { type: 'SUBMIT' }, { until: 'committed' });
+  await expect.poll(async () => Number(await count.textContent())).toBe(before + 1);
+});
+
+test('a node that is killed is seen to lose its shards', async () => {
+  await show('cluster');
+  await page.getByText('2 nodes run').waitFor();
+  await page.getByText('64 of 64 well').waitFor();
+  process.kill(stage.line.pids.nodes[0] as number, 'SIGKILL');
+  await page.locator('.badge', { hasText: 'dead' }).waitFor({ timeout: 20_000 });
+  await page.getByText('64 of 64 well').waitFor({ timeout: 30_000 });
+});
+
+test('with a token: none is refused, the wrong one, too, and who may look cannot act', async () => {
+  const act = 'c0ffee00c0ffee11c0ffee22c0ffee33aabbccdd';
+  const read = 'read-0123456789-ABCDEFGHIJKLMNOPQRSTUV';
+  const env = { PERDURE_INSPECT_TOKEN: act, PERDURE_INSPECT_READ_TOKEN: read };
+  const { url } = JSON.parse(await stage.command(['inspect', '--json'], env)) as { url: string };
+  const visitor = await stage.page();
+  await visitor.goto(url);
+  await visitor.getByLabel('Token').fill('wrong');
+  await visitor.getByRole('button', { name: 'Look in' }).click();
+  await visitor.getByText('token_wrong').waitFor();
+  await visitor.getByLabel('Token').fill(read);
+  await visitor.getByRole('button', { name: 'Look in' }).click();
+  await visitor.getByText('read only').waitFor();
+  await visitor.goto(`${url}/#/actors/order/o-107`);
+  await visitor.locator('[data-state="order.cart"][data-active="true"]').waitFor();
+  expect(await visitor.getByRole('button', { name: 'ADD' }).isDisabled()).toBe(true);
+  expect(await visitor.getByRole('button', { name: /Cancel/ }).count()).toBe(0);
+  const other = await stage.page();
+  await other.goto(`${url}/#token=${act}`);
+  await other.getByRole('heading', { name: 'Overview' }).waitFor();
+  expect(other.url()).not.toContain(act);
+});
+
+const VIEWS: Record<string, { path: string; ready: string }> = {
+  overview: { path: '', ready: '.series path.line' },
+  actors: { path: 'actors?type=order', ready: 'tbody tr' },
+  fleet: { path: 'types/order?state=order.review.onHold', ready: '.bulk' },
+  actor: { path: 'actors/order/o-big', ready: '.edge.lit' },
+  past: { path: 'actors/order/o-7?seq=4', ready: '.past .edge.lit' },
+  letters: { path: 'dead-letters/2', ready: '.json' },
+  cluster: { path: 'cluster', ready: '.shard' },
+};
+
+describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
+  test.each([1440, 390])('every view is sound at %i pixels', async (width) => {
+    mkdirSync(IMAGES, { recursive: true });
+    const height = width > 1000 ? 900 : 844;
+    const on = await stage.page({
+      viewport: { width, height },
+      colorScheme,
+      reducedMotion: 'reduce',
+    });
+    for (const [name, { path, ready }] of Object.entries(VIEWS)) {
+      await show(path, on);
+      await on.locator(ready).first().waitFor();
+      await move();
+      const found = await troubles(on);
+      expect(found, `${name} ${colorScheme} ${width}`).toEqual([]);
+      const wide = await on.evaluate('document.documentElement.scrollWidth - innerWidth');
+      expect(wide, `${name} ${width} scrolls sideways`).toBeLessThanOrEqual(0);
+      if (process.env.PERDURE_PAGE_IMAGES)
+        await on.screenshot({ path: join(IMAGES, `${name}-${colorScheme}-${width}.png`) });
+    }
+  });
+});
+
+/** What axe finds that is serious. Evaluated and not added to the page, whose policy would refuse it. */
+async function troubles(on: Page): Promise<string[]> {
+  await on.evaluate(AXE);
+  return on.evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+    violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html.slice(0, 160)).slice(0, 3).join(' | ')))`);
+}
+
+/** Something to see in the charts. */
+const move = () =>
+  Promise.all(
+    Array.from({ length: 20 }, () =>
+      stage.client.start('ping', { input: { fails: Math.random() < 0.1 }, until: 'committed' }),
+    ),
+  );
