@@ -16,9 +16,7 @@ import { systemIds } from './step.ts';
 export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | null): void {
   if (shard.sealed) return performSealed(ring, batch, at);
   let timersUnknown = false;
-  ring.load.messages += batch.messages.length;
   for (const taken of batch.taken) {
-    ring.load.transitions++;
     taken.resident.uncommitted--;
     runEffects(ring, shard, taken);
     for (const timer of taken.timers) {
@@ -38,9 +36,7 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
 
 /** The shard is being given back: its next owner does what has to be done; only the waiting are told. */
 function performSealed(ring: Ring, batch: Batch, at: number | null): void {
-  ring.load.messages += batch.messages.length;
   for (const taken of batch.taken) {
-    ring.load.transitions++;
     taken.resident.uncommitted--;
     tell(ring, taken, at);
   }

@@ -333,8 +333,13 @@ export class Shard implements CommitSource {
   landed(commitNo: number, at: number | null): void {
     const batch = this.#inFlight;
     this.#inFlight = undefined;
-    if (batch?.own) this.#ring.transactions.settled(batch.own.key);
-    if (this.#closed || !batch) return;
+    if (!batch) return;
+    if (batch.own) this.#ring.transactions.settled(batch.own.key);
+    // Also of a shard that has been given away meanwhile: it is committed, and its next owner does not count it.
+    const { load } = this.#ring;
+    load.transitions += batch.taken.length;
+    load.messages += batch.messages.length;
+    if (this.#closed) return;
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
     for (const message of batch.messages) message.ack();
