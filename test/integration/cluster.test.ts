@@ -135,7 +135,8 @@ test('a node that froze beyond its lease writes nothing any more, aborts what it
   await eventually(() => abortedBy(zombie, thawedMs).length >= hauls.length, {
     what: 'its long work is aborted',
   });
-  expect(zombie.stderr()).toContain('lease: was over');
+  // Whichever looks first, the renewal or the watch over the lease.
+  expect(zombie.stderr()).toMatch(/lease: (was )?over/);
   await stage.shared([32, 32]);
   await stage.moving('tick');
   expect(await writtenBy(zombie, frozenMs, taken)).toEqual([]);
