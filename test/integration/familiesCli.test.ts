@@ -2,16 +2,17 @@ import { execFile } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { setup } from 'xstate';
-import { defineActor } from '../../src/index.ts';
+import { actorAddress, defineActor } from '../../src/index.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 
-// What the command line says of machines inside of machines, which only their root can be told of.
+// What the command line says of machines inside of machines, and of references to other actors.
 
 const MAIN = join(resolve(import.meta.dirname, '../..'), 'src/cli/main.ts');
 
 const inner = setup({}).createMachine({ on: { PING: {} } });
 const mine = defineActor('mine', {
   machine: setup({ actors: { inner } }).createMachine({
+    context: ({ self }) => ({ friend: actorAddress('mine', 'm-2'), others: [self] }),
     invoke: { id: 'a', src: 'inner' },
   }),
 });
@@ -60,4 +61,9 @@ test('an id that is none is no machine of a family either', async () => {
   const { code, stderr } = await perdure('send', 'mine', 'not.a.token', 'PING');
   expect(code).toBe(2);
   expect(stderr).toContain('Use 1 to 128 of A-Z a-z 0-9 _ and -.');
+});
+
+test('show prints a reference as the actor it names', async () => {
+  const { stdout } = await perdure('show', 'mine', 'm-1');
+  expect(stdout).toMatch(/^context +\{ friend: → mine\/m-2, others: \[ → mine\/m-1 \] \}$/m);
 });
