@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { setup } from 'xstate';
-import { actorAddress, defineActor } from '../../src/index.ts';
+import { actorAddress, defineActor, type PerdureNode } from '../../src/index.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 
 // What the command line says of machines inside of machines, and of references to other actors.
@@ -19,8 +19,9 @@ const mine = defineActor('mine', {
 
 const world = useWorld();
 beforeEach(() => printLogOnFailure(world));
+let node: PerdureNode;
 beforeAll(async () => {
-  await world.node([mine]);
+  node = await world.node([mine]);
   await world.client.start(mine, { id: 'm-1', until: 'committed' });
 });
 
@@ -66,4 +67,25 @@ test('an id that is none is no machine of a family either', async () => {
 test('show prints a reference as the actor it names', async () => {
   const { stdout } = await perdure('show', 'mine', 'm-1');
   expect(stdout).toMatch(/^context +\{ friend: → mine\/m-2, others: \[ → mine\/m-1 \] \}$/m);
+});
+
+test('an actor is released from quarantine once; one that is in none is an error', async () => {
+  const release = (id: string) => perdure('quarantine', 'release', 'mine', id);
+  const none = await release('m-1.a-1');
+  expect(none).toMatchObject({ code: 1, stdout: '' });
+  expect(none.stderr).toMatch(
+    /^perdure: not_found: mine\/m-1\.a-1 is not in quarantine \(active, /,
+  );
+  await node.stop();
+  // As after five nodes that died of it.
+  await world.sql.query(
+    `UPDATE actor SET crashes = 5, quarantined_at = now() WHERE type = 'mine' AND id = 'm-1.a-1'`,
+  );
+  node = await world.node([mine]);
+  expect(await release('m-1')).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^committed mine\/m-1 #1: active/),
+  });
+  expect(await world.sql.query('SELECT FROM quarantined')).toEqual([]);
+  expect(await release('m-1')).toMatchObject({ code: 1, stdout: '' });
 });
