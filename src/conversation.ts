@@ -27,6 +27,8 @@ export interface Receipt {
   seq?: number;
   status?: string;
   state?: unknown;
+  /** With `perdure.release` and `until: 'committed'`: whether the actor was in quarantine. */
+  released?: boolean;
 }
 
 /**
@@ -240,6 +242,7 @@ type CommitReply =
       seq?: number;
       status?: string;
       state?: unknown;
+      released?: boolean;
     }
   | { ok: false; error: { code: string; message: string } };
 

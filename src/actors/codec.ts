@@ -179,8 +179,11 @@ export const errorData = (summary: { name: string; message: string }): unknown =
 
 /** An error's own properties ride along when they can; one that cannot is left out, the error still counts. */
 function encodeError(error: Error, path: string, room: number): Tagged {
-  const fields: Record<string, unknown> = { name: error.name, message: error.message };
-  if (error.stack !== undefined) fields.stack = error.stack;
+  const { name, message, stack } = error;
+  const fields: Record<string, unknown> = { name, message };
+  // Where in Perdure one of its own was made says nothing to a machine, and would be kept in its row.
+  if (stack !== undefined)
+    fields.stack = error instanceof PerdureError ? `${name}: ${message}` : stack;
   for (const key of [...Object.keys(error), 'cause'] as const) {
     const item = (error as unknown as Record<string, unknown>)[key];
     if (item === undefined || key === TAG) continue;

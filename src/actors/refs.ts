@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { ActorRef, AnyActorRef, EventObject } from 'xstate';
 import type { Address } from '../store/store.ts';
 import { parentRef } from './inside.ts';
@@ -37,6 +38,18 @@ class Peer {
   getSnapshot(): undefined {
     return undefined;
   }
+
+  [inspect.custom](): string {
+    return shown(this[TARGET]);
+  }
+}
+
+/** A reference as people read it: `→ order/o-1`, with what of that actor it names, as in idempotency keys. */
+export function shown({ type, id, child, invoke }: Target): string {
+  const inside = invoke ? [invoke.id, invoke.seq] : child === undefined ? [] : [child];
+  const name = [type, id, ...inside].join('/');
+  // Anybody may publish one, and must not drive the terminal it is printed on.
+  return `→ ${/^[\w./:~-]+$/.test(name) ? name : inspect(name)}`;
 }
 
 /** The reference that names `target`. */

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type {
   AnyActorRef,
   AnyActorScope,
@@ -9,7 +10,7 @@ import type {
 import { type Address, addressKey } from '../store/store.ts';
 import { Inner, nodesOf, setNodes, systemOf } from './inside.ts';
 import { parentOf } from './kin.ts';
-import { actorAddress, peer, TARGET, type Target } from './refs.ts';
+import { actorAddress, peer, shown, TARGET, type Target } from './refs.ts';
 
 /**
  * A machine is driven through `machine.transition(snapshot, event, scope)` with a scope of ours, so that a step computes
@@ -153,6 +154,10 @@ class Self extends Inner {
 
   subscribe() {
     return { unsubscribe() {} };
+  }
+
+  [inspect.custom](): string {
+    return shown(this[TARGET]);
   }
 }
 

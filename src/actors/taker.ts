@@ -166,8 +166,10 @@ export class Taker {
 
   /** No transition: the row is written, which ends the quarantine, and what the actor waits for is started. */
   #release(batch: Batch, message: LogMessage, resident: Resident): undefined {
-    this.#replyStepped(batch, message, resident);
-    for (const member of resident.members()) {
+    const members = [...resident.members()];
+    const released = members.some(({ quarantined }) => quarantined !== undefined);
+    this.#replyStepped(batch, message, resident, { released });
+    for (const member of members) {
       const { quarantined } = member;
       member.quarantined = undefined;
       if (!quarantined) continue;
@@ -295,7 +297,12 @@ export class Taker {
     return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });
   }
 
-  #replyStepped(batch: Batch, message: LogMessage, resident: Resident): void {
+  #replyStepped(
+    batch: Batch,
+    message: LogMessage,
+    resident: Resident,
+    more: { released?: boolean } = {},
+  ): void {
     if (message.header(REPLY_HEADER) === null) return;
     const { address, status, live } = resident;
     this.#reply(batch, message, {
@@ -304,6 +311,7 @@ export class Taker {
       seq: live?.seq,
       status,
       state: JSON.parse(resident.state),
+      ...more,
     });
   }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
 import { parse } from '../actors/codec.ts';
+import { isChildRow, rootOf } from '../actors/kin.ts';
 import { TOKEN } from '../bus/subjects.ts';
 import { asError, PerdureError } from '../errors.ts';
 
@@ -12,11 +13,29 @@ export function token(text: string): string {
 
 /** The id of an actor, or of a machine of its family: `o-1.ship-3`. */
 export function rowId(text: string): string {
-  const [root = '', ...below] = text.split('.');
-  if (TOKEN.test(root) && below.every((part) => /^[\w:~-]+-\d+$/.test(part))) return text;
+  if (isRowId(text)) return text;
   throw new InvalidArgumentError(
     'Use an actor’s id (1 to 128 of A-Z a-z 0-9 _ and -), or one of its machines as show names it: o-1.ship-3.',
   );
+}
+
+/** The id of an actor. That of a machine inside of one is let through: what to say of it (`assertRoot`) needs the type. */
+export const rootId = (text: string): string => (isRowId(text) ? text : token(text));
+
+/** @throws PerdureError `bad_options` for a machine inside of an actor, which nobody outside of it can address */
+export function assertRoot(type: string, id: string, can: string): void {
+  const address = { type, id };
+  if (!isChildRow(address)) return;
+  const root = `${type}/${rootOf(address).id}`;
+  throw new PerdureError(
+    'bad_options',
+    `${id} is a machine inside of ${root}: only ${root} can be ${can}.`,
+  );
+}
+
+function isRowId(text: string): boolean {
+  const [root = '', ...below] = text.split('.');
+  return TOKEN.test(root) && below.every((part) => /^[\w:~-]+-\d+$/.test(part));
 }
 
 /** A whole number. */

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { token } from './arguments.ts';
+import { assertRoot, rootId, token } from './arguments.ts';
 import { type PublishFlags, printReceipt, publishing, publishOptions } from './publishing.ts';
 import { withClient } from './session.ts';
 
@@ -8,7 +8,7 @@ export function register(program: Command): void {
   publishOptions(program.command('cancel'))
     .description('End an actor where it stands: status stopped, what it runs is aborted.')
     .argument('<type>', 'actor type', token)
-    .argument('<id>', 'actor', token)
+    .argument('<id>', 'actor', rootId)
     .addHelpText(
       'after',
       `
@@ -16,6 +16,7 @@ Example:
   $ perdure cancel order o-1 --until committed`,
     )
     .action(async (type: string, id: string, flags: PublishFlags) => {
+      assertRoot(type, id, 'cancelled from outside');
       await withClient(flags, async (client) => {
         printReceipt({ type, id }, await client.cancel(type, id, publishing(flags)), flags);
       });

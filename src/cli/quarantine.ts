@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { rootOf } from '../actors/kin.ts';
 import { RELEASE } from '../actors/step.ts';
+import { PerdureError } from '../errors.ts';
 import type { QuarantinedRow } from '../store/read.ts';
 import { age } from './age.ts';
 import { rowId, seconds, token, whole } from './arguments.ts';
@@ -70,11 +71,16 @@ async function release(
   given: Omit<PublishFlags, 'until'>,
 ): Promise<void> {
   const flags: PublishFlags = { ...given, until: 'committed' };
-  await withClient(flags, async (client) => {
-    printReceipt(
-      { type, id },
-      await client.send(type, rootOf({ type, id }).id, { type: RELEASE }, publishing(flags)),
-      flags,
+  const receipt = await withClient(flags, (client) =>
+    client.send(type, rootOf({ type, id }).id, { type: RELEASE }, publishing(flags)),
+  );
+  // A node of before answers without it.
+  if (receipt.released === false) {
+    const now = `${receipt.status}, ${stateText(receipt.state)}`;
+    throw new PerdureError(
+      'not_found',
+      `${type}/${id} is not in quarantine (${now}); perdure quarantine ls shows those that are.`,
     );
-  });
+  }
+  printReceipt({ type, id }, receipt, flags);
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { PerdureError } from '../errors.ts';
-import { jsonArgument, token } from './arguments.ts';
+import { assertRoot, jsonArgument, rootId, token } from './arguments.ts';
 import { type PublishFlags, printReceipt, publishing, publishOptions } from './publishing.ts';
 import { withClient } from './session.ts';
 
@@ -13,7 +13,7 @@ export function register(program: Command): void {
   publishOptions(program.command('send'))
     .description('Send an event to an actor.')
     .argument('<type>', 'actor type', token)
-    .argument('<id>', 'actor', token)
+    .argument('<id>', 'actor', rootId)
     .argument('<event>', 'its type (PAY), JSON with a "type", @file, or - for standard input')
     .option('--with <json>', 'fields to add to the event')
     .addHelpText(
@@ -28,6 +28,7 @@ Examples:
 }
 
 async function send(type: string, id: string, text: string, flags: Flags): Promise<void> {
+  assertRoot(type, id, 'told from outside');
   const event = { ...eventOf(text), ...fieldsOf(flags.with) };
   await withClient(flags, async (client) => {
     printReceipt({ type, id }, await client.send(type, id, event, publishing(flags)), flags);

@@ -4,6 +4,7 @@ import { asError, InvariantViolation, PerdureError } from '../errors.ts';
 import { createLogger } from '../log.ts';
 import { createNode, type PerdureNode } from '../node.ts';
 import { loadActorTypes } from './actorFile.ts';
+import { withAdvice } from './advice.ts';
 import { whole } from './arguments.ts';
 import { codecOption, loadCodec, passCodecOn } from './codecFile.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
@@ -108,10 +109,10 @@ async function serve(file: string, flags: ServeFlags): Promise<void> {
   try {
     await run(file, flags);
   } catch (thrown) {
-    const error = asError(thrown);
+    const error = asError(withAdvice(thrown));
     const code = error instanceof PerdureError ? error.code : 'unexpected';
     // Whoever started us prints it, once.
-    if (!tell({ ready: false, code, message: error.message }, () => process.exit(1))) throw thrown;
+    if (!tell({ ready: false, code, message: error.message }, () => process.exit(1))) throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { FeedEntry } from '../client.ts';
-import { token } from './arguments.ts';
+import { assertRoot, rootId, token } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { interrupted, untilAborted } from './interrupt.ts';
@@ -13,7 +13,7 @@ export function register(program: Command): void {
   endpointOptions(program.command('watch'), 'nats')
     .description('Print transitions as they are committed, until Ctrl-C.')
     .argument('[type]', 'only this actor type', token)
-    .argument('[id]', 'only this actor', token)
+    .argument('[id]', 'only this actor and the machines of its family', rootId)
     .option('--json', 'print one JSON document a line')
     .addHelpText(
       'after',
@@ -33,6 +33,8 @@ async function watch(
   id = '*',
   flags: ConnectionFlags & { json?: true },
 ): Promise<void> {
+  const record = `perdure show ${type} ${id} and perdure history ${type} ${id} tell of it alone`;
+  assertRoot(type, id, `watched, which shows its whole family; ${record}`);
   const asked = interrupted();
   await withClient(flags, async (client) => {
     const stop = await client.watch(type, id, (entry) =>

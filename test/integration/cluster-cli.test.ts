@@ -30,6 +30,8 @@ interface Worker {
   httpUrl?: string;
 }
 
+const CORRECT = ' Correct user, password or database in the URL.';
+
 // Every look is a process of its own, perhaps on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -283,8 +285,23 @@ test('workers that cannot start at all end it, with one error', async () => {
   expect(noTypes.stderr).toContain('exports no actor type');
   expect(refused.code).toBe(1);
   expect(refused.stderr).toContain('perdure: wrong_credentials: ');
+  expect(refused.stderr).toContain(CORRECT);
   expect(noPorts.code).toBe(2);
   expect(noPorts.stderr).toContain('--http 65535 leaves no ports');
+});
+
+test('serve and ls give the same advice to who has the wrong credentials', async () => {
+  const url = new URL(database.url);
+  url.username = 'nobody';
+  url.password = 'wrong';
+  const at = { PERDURE_DATABASE_URL: url.href };
+  const [served, listed] = await Promise.all([done(['serve', ACTORS], at), done(['ls'], at)]);
+  for (const { code, stderr } of [served, listed]) {
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^perdure: wrong_credentials: Postgres at .* refused us: /m);
+    expect(stderr).toContain(CORRECT);
+    expect(stderr).not.toContain('wrong@');
+  }
 });
 
 test('an actor in quarantine takes no events until it is released', async () => {

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import {
   type AnyActorRef,
@@ -8,6 +9,8 @@ import {
   sendTo,
   setup,
 } from 'xstate';
+import { parse } from '../../src/actors/codec.ts';
+import { createStepScope } from '../../src/actors/scope.ts';
 import { type Asked, actorAddress, defineActor, fromAsk } from '../../src/index.ts';
 import { forEachCrash, testCluster } from '../../src/testing/index.ts';
 
@@ -197,6 +200,17 @@ const stranger = defineActor('stranger', {
       },
     },
   }),
+});
+
+test('a reference prints as whom it names', () => {
+  expect(inspect({ to: actorAddress('order', 'o-1') })).toBe('{ to: → order/o-1 }');
+  const names = (target: object) =>
+    inspect(parse(JSON.stringify({ $perdure: 'Ref', v: { type: 'order', id: 'o-1', ...target } })));
+  expect(names({ child: 'ship' })).toBe('→ order/o-1/ship');
+  expect(names({ invoke: { id: 'price', seq: 3 } })).toBe('→ order/o-1/price/3');
+  expect(names({ child: '\u001b[2J' })).toBe("→ 'order/o-1/\\x1B[2J'");
+  const { self } = createStepScope({ type: 'order', id: 'o-1.ship-3' }, () => {});
+  expect(inspect([self])).toBe('[ → order/o-1.ship-3 ]');
 });
 
 test('a child machine can be kept in the context of an actor of another family, and told from there', async () => {
