@@ -5,6 +5,7 @@ import type { TestProject } from 'vitest/node';
 import { startNats } from '../../src/dev/natsServer.ts';
 import { startPostgres } from '../../src/dev/postgres.ts';
 import { startDockerServices } from './docker.ts';
+import { quicken } from './quickly.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -15,6 +16,7 @@ declare module 'vitest' {
 
 /** One Postgres and one nats-server for the whole run; tests keep apart by database and namespace. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  quicken();
   const services =
     process.env.PERDURE_TEST_SERVICES === 'docker'
       ? await startDockerServices()
