@@ -14,8 +14,8 @@ import type { Shard } from './shard.ts';
 
 /**
  * What nodes may have died of is tried apart from the rest, so that when this one dies too it is known of what (G9):
- * the more nodes have died, the fewer are tried at a time, and the last time each alone, in a node that has lived as
- * long without. Whatever is not suspected goes on meanwhile.
+ * the more nodes have died, the fewer are tried at a time, and the last time each alone. Whatever is not suspected goes
+ * on meanwhile.
  */
 export class Trials {
   readonly #log: Logger;
@@ -36,16 +36,13 @@ export class Trials {
 
   /** Runs `trial` with few other steps of which as many nodes may have died, in the end alone. */
   step(crashes: number, trial: Trial): void {
-    this.#add(this.#steps, crashes, trial);
+    this.#steps.add(crashes, trial);
+    this.#start();
   }
 
   /** Runs `trial` with few other actors of whom as many nodes may have died, in the end alone. */
   actor(crashes: number, trial: Trial): void {
-    this.#add(this.#actors, crashes, trial);
-  }
-
-  #add(queues: Queues, crashes: number, trial: Trial): void {
-    queues.add(crashes, trial);
+    this.#actors.add(crashes, trial);
     this.#start();
     const waitMs = this.#provenAt - this.#clock.monotonic();
     if (waitMs <= 0 || this.#wakes) return;
@@ -60,12 +57,11 @@ export class Trials {
   /** False when nothing more can be started now. */
   #startOne(): boolean {
     if (this.#aloneRuns) return false;
-    const isProven = this.#clock.monotonic() >= this.#provenAt;
-    const levelMax = isProven ? ALONE_AFTER : ALONE_AFTER - 1;
-    const step = this.#steps.most(levelMax);
+    const step = this.#steps.most;
     if (step === ALONE_AFTER) return this.#startAlone(this.#steps);
     if (step !== undefined && this.#startWithOthers(this.#steps, step)) return true;
-    const actor = this.#actors.least(levelMax);
+    const isProven = this.#clock.monotonic() >= this.#provenAt;
+    const actor = this.#actors.least(isProven ? ALONE_AFTER : ALONE_AFTER - 1);
     if (actor === undefined) return false;
     return actor === ALONE_AFTER
       ? this.#startAlone(this.#actors)
@@ -122,8 +118,8 @@ class Queues {
     else this.#byLevel.set(level, [trial]);
   }
 
-  most(levelMax: number): number | undefined {
-    return this.#levels(levelMax).at(-1);
+  get most(): number | undefined {
+    return this.#levels(ALONE_AFTER).at(-1);
   }
 
   least(levelMax: number): number | undefined {
@@ -210,8 +206,9 @@ async function hasGotOn(
 /** What stands this long is not what kills nodes at once. */
 const TRIAL_MS = 5_000;
 /**
- * Whoever is tried alone answers for the node's death, so nobody is before the node has lived as long without: one
- * that is killed every other second, or dies as it starts, says nothing about them.
+ * An actor that is tried alone answers for the node's death, so none is before the node has lived as long without: one
+ * that is killed every other second, or dies as it starts, says nothing about them. Steps do not wait: a whole shard
+ * would, and they take moments.
  */
 const PROVEN_MS = TRIAL_MS;
 const LOOK_EVERY_MS = 20;
