@@ -1,4 +1,6 @@
-import { configDefaults, defineConfig } from 'vitest/config';
+import { defineConfig } from 'vitest/config';
+
+const WITH_SERVERS = 'test/unit/{chaosLoad,connectionSettings,docs,store.arrays}.test.ts';
 
 export default defineConfig({
   // Examples name the package as its users do.
@@ -6,22 +8,33 @@ export default defineConfig({
     alias: [{ find: /^perdure$/, replacement: new URL('src/index.ts', import.meta.url).pathname }],
   },
   test: {
-    include: ['test/**/*.test.ts'],
-    // Minutes of faults, chaos runs and the run on the oldest XState have commands of their own.
-    exclude: [
-      ...configDefaults.exclude,
-      'test/chaos/**',
-      'test/faults/**',
-      'test/oldest/**',
-      'test/page/**',
-    ],
     reporters: ['default', './test/conformance/support/tableReporter.ts'],
-    globalSetup: ['test/support/globalSetup.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // A test that passes the second time has found something.
     retry: 0,
+    // Minutes of faults, chaos runs and the run on the oldest XState have commands of their own.
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'servers',
+          globalSetup: ['test/support/globalSetup.ts'],
+          include: ['test/{contract,integration}/**/*.test.ts', WITH_SERVERS],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'alone',
+          include: ['test/{unit,conformance}/**/*.test.ts'],
+          exclude: [WITH_SERVERS],
+          // They start nothing and keep nothing: loading the same code for each again was a third of their time.
+          isolate: false,
+        },
+      },
+    ],
   },
 });

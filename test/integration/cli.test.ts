@@ -365,7 +365,8 @@ test.each(['ls', 'watch', 'migrate', 'dead redrive 1'])('%s without a URL', asyn
   expect(JSON.parse(lost.stderr).error).toMatchObject({ code: 'bad_options' });
 });
 
-test('servers that do not answer are named, with the reason', async () => {
+// Each gives the servers seconds to answer.
+test.concurrent('servers that do not answer are named, with the reason', async () => {
   const [postgres, nats] = await Promise.all([
     ended(child(['ls'], { PERDURE_DATABASE_URL: 'postgres://me:secret@127.0.0.1:1/x' })),
     ended(child(['start', 'order'], { PERDURE_NATS_URL: 'nats://127.0.0.1:1' })),
@@ -375,6 +376,40 @@ test('servers that do not answer are named, with the reason', async () => {
   expect(postgres.stderr).not.toContain('secret');
   expect(nats.code).toBe(1);
   expect(nats.stderr).toMatch(/^perdure: bus_unavailable: .*perdure doctor/);
+});
+
+test.concurrent('start --from stops when NATS cannot be reached, and says so', async () => {
+  const running = child(['start', 'order', '--from', '-'], {
+    PERDURE_NATS_URL: 'nats://127.0.0.1:1',
+  });
+  const result = ended(running);
+  // Standard input stays open: it must not wait for the next line.
+  running.stdin?.write('{"id":"g-1"}\n');
+  const { code, stdout, stderr } = await result;
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^0 accepted, 0 duplicates, 0 failed/);
+  expect(stderr).toMatch(/^perdure: bus_unavailable: /m);
+});
+
+test.concurrent('doctor fails when nothing answers, and names what is missing', async () => {
+  const gone = await ended(
+    child(['doctor'], {
+      PERDURE_NATS_URL: 'nats://user:secret@127.0.0.1:1',
+      PERDURE_DATABASE_URL: 'postgres://user:secret@127.0.0.1:1/x',
+    }),
+  );
+  expect(gone.code).toBe(1);
+  expect(gone.stdout).toMatch(/^fail {2}postgres: /m);
+  expect(gone.stdout).toMatch(/^fail {2}nats: /m);
+  expect(gone.stdout).not.toContain('secret');
+  const fresh = await freshDatabase();
+  try {
+    const empty = await ended(child(['doctor'], { PERDURE_DATABASE_URL: fresh.url }));
+    expect(empty.code).toBe(1);
+    expect(empty.stdout).toMatch(/^fail {2}schema: .*\n +Run perdure migrate\.$/m);
+  } finally {
+    await fresh.drop();
+  }
 });
 
 test('start --from takes every good line once', async () => {
@@ -459,19 +494,6 @@ test('start --from says how far it got when it is interrupted', async () => {
   expect(code).toBe(1);
   expect(stdout).toMatch(/^1 accepted, 0 duplicates, 0 failed/);
   expect(stderr).toContain('run the same again');
-});
-
-test('start --from stops when NATS cannot be reached, and says so', async () => {
-  const running = child(['start', 'order', '--from', '-'], {
-    PERDURE_NATS_URL: 'nats://127.0.0.1:1',
-  });
-  const result = ended(running);
-  // Standard input stays open: it must not wait for the next line.
-  running.stdin?.write('{"id":"g-1"}\n');
-  const { code, stdout, stderr } = await result;
-  expect(code).toBe(1);
-  expect(stdout).toMatch(/^0 accepted, 0 duplicates, 0 failed/);
-  expect(stderr).toMatch(/^perdure: bus_unavailable: /m);
 });
 
 test('watch prints transitions until it is told to stop', async () => {
@@ -596,27 +618,6 @@ test('doctor finds a healthy installation and says what it could not check', asy
     expect(level(check), check).toMatchObject({ level: 'ok' });
   expect(level('nats sync_interval')).toMatchObject({ level: 'warn' });
   expect(level('nats sync_interval').advice).toContain('--monitor');
-});
-
-test('doctor fails when nothing answers, and names what is missing', async () => {
-  const gone = await ended(
-    child(['doctor'], {
-      PERDURE_NATS_URL: 'nats://user:secret@127.0.0.1:1',
-      PERDURE_DATABASE_URL: 'postgres://user:secret@127.0.0.1:1/x',
-    }),
-  );
-  expect(gone.code).toBe(1);
-  expect(gone.stdout).toMatch(/^fail {2}postgres: /m);
-  expect(gone.stdout).toMatch(/^fail {2}nats: /m);
-  expect(gone.stdout).not.toContain('secret');
-  const fresh = await freshDatabase();
-  try {
-    const empty = await ended(child(['doctor'], { PERDURE_DATABASE_URL: fresh.url }));
-    expect(empty.code).toBe(1);
-    expect(empty.stdout).toMatch(/^fail {2}schema: .*\n +Run perdure migrate\.$/m);
-  } finally {
-    await fresh.drop();
-  }
 });
 
 test('the inspector answers this machine only, and acts on nothing without NATS', async () => {

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { afterEach, expect, inject, onTestFailed } from 'vitest';
+import { afterEach, inject, onTestFailed } from 'vitest';
 import { type RunningNats, startNats } from '../../src/dev/natsServer.ts';
 import { type RunningPostgres, startPostgres } from '../../src/dev/postgres.ts';
 
@@ -122,11 +122,13 @@ export function seed(): number {
   const value = given === undefined || given === '' ? randomInt(2 ** 31) : Number(given);
   if (!Number.isInteger(value)) throw new Error(`PERDURE_TEST_SEED=${given} is not a whole number`);
   const print = () => console.error(`Run again with PERDURE_TEST_SEED=${value}`);
-  // Outside of a test the hook for one test does not exist; the file's own does.
-  if (expect.getState().currentTestName !== undefined) onTestFailed(print);
-  else
+  try {
+    onTestFailed(print);
+  } catch {
+    // Outside of a test the hook for one test does not exist; the file's own does.
     afterEach((context) => {
       if (context.task.result?.state === 'fail') print();
     });
+  }
   return value;
 }
