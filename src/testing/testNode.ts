@@ -115,10 +115,10 @@ export class TestNode {
             this.#commit(() => store.commit(nodeId, commits));
         if (name === 'begin') return this.#begin.bind(this);
         return async (...args: unknown[]) => {
-          if (!this.#alive) return NEVER;
+          if (!this.#alive) return never();
           time.touch();
           const result = await (store[name] as (...args: unknown[]) => Promise<unknown>)(...args);
-          return this.#alive ? result : NEVER;
+          return this.#alive ? result : never();
         };
       },
     });
@@ -126,7 +126,7 @@ export class TestNode {
 
   async #begin(signal: AbortSignal): Promise<StoreTransaction> {
     const { store, time } = this.#parts;
-    if (!this.#alive) return NEVER;
+    if (!this.#alive) return never();
     time.touch();
     const transaction = await store.begin(signal);
     return new Proxy(transaction, {
@@ -142,15 +142,15 @@ export class TestNode {
 
   async #commit(send: () => Promise<CommitResult>): Promise<CommitResult> {
     const { time, plan, passivatesAlways } = this.#parts;
-    if (!this.#alive) return NEVER;
+    if (!this.#alive) return never();
     time.touch();
     if (plan.diesBefore()) {
       this.die();
-      return NEVER;
+      return never();
     }
     const result = await send();
     if (plan.diesAfter()) this.die();
-    if (!this.#alive) return NEVER;
+    if (!this.#alive) return never();
     // Behind what the commit causes, and ahead of the next turn.
     if (passivatesAlways) time.soon(() => this.passivate());
     return result;
@@ -212,7 +212,8 @@ export class TestNode {
   }
 }
 
-const NEVER = new Promise<never>(() => {});
+/** A new one for each who waits: one for all would keep whatever waits for it, and so every node that has died. */
+const never = () => new Promise<never>(() => {});
 
 const DEAD: Invocation = {
   key: '',
