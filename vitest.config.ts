@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { SlowestFirst } from './test/support/slowestFirst.ts';
 
 const WITH_SERVERS = 'test/unit/{chaosLoad,connectionSettings,docs,store.arrays}.test.ts';
 
@@ -10,7 +11,9 @@ export default defineConfig({
   test: {
     reporters: ['default', './test/conformance/support/tableReporter.ts'],
     pool: 'forks',
+    // On two cores: most of the time they wait, for leases, for nodes and for servers.
     maxWorkers: 3,
+    sequence: { sequencer: SlowestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // A test that passes the second time has found something.

@@ -25,13 +25,12 @@ export class Trials {
   readonly #actors = new Queues();
   #aloneRuns = false;
   readonly #clock: Clock;
-  readonly #provenAt: number;
-  #wakes = false;
+  /** From when on an actor is tried alone; set with the first that waits for its trial. */
+  #provenAt: number | undefined;
 
   constructor(clock: Clock, log: Logger) {
     this.#clock = clock;
     this.#log = log;
-    this.#provenAt = clock.monotonic() + PROVEN_MS;
   }
 
   /** Runs `trial` with few other steps of which as many nodes may have died, in the end alone. */
@@ -42,12 +41,12 @@ export class Trials {
 
   /** Runs `trial` with few other actors of whom as many nodes may have died, in the end alone. */
   actor(crashes: number, trial: Trial): void {
+    if (this.#provenAt === undefined) {
+      this.#provenAt = this.#clock.monotonic() + PROVEN_MS;
+      this.#clock.after(PROVEN_MS, () => this.#start());
+    }
     this.#actors.add(crashes, trial);
     this.#start();
-    const waitMs = this.#provenAt - this.#clock.monotonic();
-    if (waitMs <= 0 || this.#wakes) return;
-    this.#wakes = true;
-    this.#clock.after(Math.ceil(waitMs), () => this.#start());
   }
 
   #start(): void {
@@ -60,7 +59,7 @@ export class Trials {
     const step = this.#steps.most;
     if (step === ALONE_AFTER) return this.#startAlone(this.#steps);
     if (step !== undefined && this.#startWithOthers(this.#steps, step)) return true;
-    const isProven = this.#clock.monotonic() >= this.#provenAt;
+    const isProven = this.#clock.monotonic() >= (this.#provenAt ?? Number.POSITIVE_INFINITY);
     const actor = this.#actors.least(isProven ? ALONE_AFTER : ALONE_AFTER - 1);
     if (actor === undefined) return false;
     return actor === ALONE_AFTER
@@ -206,8 +205,8 @@ async function hasGotOn(
 /** What stands this long is not what kills nodes at once. */
 const TRIAL_MS = 5_000;
 /**
- * An actor that is tried alone answers for the node's death, so none is before the node has lived as long without: one
- * that is killed every other second, or dies as it starts, says nothing about them. Steps do not wait: a whole shard
+ * An actor that is tried alone answers for the node's death, so none is before the node, with its shards open, has lived as long
+ * without: one that is killed every other second, or dies as it starts, says nothing about them. Steps do not wait: a whole shard
  * would, and they take moments.
  */
 const PROVEN_MS = TRIAL_MS;

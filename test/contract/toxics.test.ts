@@ -139,14 +139,15 @@ describe.each(STREAMS)('toxics %s', (stream) => {
 
   test('slicer sends small pieces in order', async () => {
     const proxy = await create();
-    await poison(proxy, 'slicer', stream, { average_size: 100, size_variation: 50, delay: 500 });
+    await poison(proxy, 'slicer', stream, { average_size: 100, size_variation: 50, delay: 2_000 });
     const peer = await dial(proxy);
     await eventually(() => echo.seen.length > 0, { what: 'the connection' });
     const other = receiver(peer);
     const sent = randomBytes(20_000);
     await said(peer, sent);
     expect(peer.received.equals(sent)).toBe(true);
-    expect(other.chunks.length).toBeGreaterThan(40);
+    // Of some 200; a busy machine finds several at a time, and all at once without the slicer.
+    expect(other.chunks.length).toBeGreaterThan(10);
   });
 
   test('limit_data closes after so many bytes', async () => {

@@ -110,10 +110,13 @@ async function finish(id: string, rounds: number): Promise<void> {
   expect(happened.filter((type) => type === 'DO')).toHaveLength(rounds);
   expect(happened.filter((type) => type.startsWith('xstate.done'))).toHaveLength(rounds);
   expect(happened.filter((type) => type.startsWith('xstate.after'))).toHaveLength(rounds);
-  const got = (await world.actor('tally', 'all'))?.context as unknown as { all: string[] };
-  expect(got.all.filter((what) => what.startsWith(`${id}-`))).toEqual(
-    Array.from({ length: rounds }, (_, n) => `${id}-${n}`),
-  );
+  const told = async () => {
+    const got = (await world.actor('tally', 'all'))?.context as unknown as { all: string[] };
+    return got.all.filter((what) => what.startsWith(`${id}-`));
+  };
+  // Its last words are on their way when it ends.
+  await eventually(async () => (await told()).length >= rounds, { what: 'the tally has heard' });
+  expect(await told()).toEqual(Array.from({ length: rounds }, (_, n) => `${id}-${n}`));
 }
 
 test.each(['before', 'during', 'after'] as const)(

@@ -13,38 +13,44 @@ const add = (n: number) => JSON.stringify({ type: 'ADD', n });
 
 test('after a refused commit nothing is committed that follows from it', async () => {
   await world.node([counter]);
-  await world.client.start(counter, { id: 'r', until: 'committed' });
-  // Refuses most of the next thirty statements; a sequence does not roll back.
+  // Several, of different shards: they wait to be opened again at the same time.
+  const ids = ['r0', 'r1', 'r2', 'r3', 'r4'];
+  for (const id of ids) await world.client.start(counter, { id, until: 'committed' });
+  // Refuses most of the next fifty statements; a sequence does not roll back.
   await world.sql.query('CREATE SEQUENCE refusals');
   await world.sql.query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-      IF (SELECT nextval('refusals')) < 30 AND random() < 0.7 THEN RAISE EXCEPTION 'refused by a test'; END IF;
+      IF (SELECT nextval('refusals')) < 50 AND random() < 0.7 THEN RAISE EXCEPTION 'refused by a test'; END IF;
       RETURN NULL;
     END $$`);
   await world.sql.query(
     `CREATE TRIGGER refuse AFTER INSERT ON transition FOR EACH STATEMENT EXECUTE FUNCTION refuse()`,
   );
-  const sent = Array.from({ length: 400 }, (_, n) => ({
-    type: 'counter',
-    id: 'r',
-    eventId: `r-${n}`,
-  }));
-  for (const [n, { eventId }] of sent.entries()) {
-    await world.publish('events.counter.r', add(n), { 'Nats-Msg-Id': eventId });
-    if (n % 20 === 0)
-      await eventually(
-        async () => ((await world.actor('counter', 'r'))?.seq ?? 0) > n / 2 || n < 100,
-        { what: 'it goes on', timeoutMs: 30_000 },
-      );
-  }
-  // Some twenty refusals in a row, with up to two seconds before the shard is opened again.
-  await eventually(async () => (await world.actor('counter', 'r'))?.seq === 401, {
-    what: 'all are applied',
-    timeoutMs: 60_000,
-  });
-  await world.settled('counter', 'r', 401);
+  const events = (id: string) =>
+    Array.from({ length: 400 }, (_, n) => ({ type: 'counter', id, eventId: `${id}-${n}` }));
+  const seq = async (id: string) => (await world.actor('counter', id))?.seq ?? 0;
+  await Promise.all(
+    ids.map(async (id) => {
+      for (const [n, { eventId }] of events(id).entries()) {
+        await world.publish(`events.counter.${id}`, add(n), { 'Nats-Msg-Id': eventId });
+        if (n % 20 === 0)
+          await eventually(async () => n < 100 || (await seq(id)) > n / 2, {
+            what: 'it goes on',
+            timeoutMs: 30_000,
+          });
+      }
+    }),
+  );
+  // Some twenty refusals, with up to two seconds before their shards are opened again.
+  for (const id of ids)
+    await eventually(async () => (await seq(id)) === 401, {
+      what: 'all are applied',
+      timeoutMs: 60_000,
+    });
   expect(world.log.some(({ msg }) => msg === 'commit: refused by Postgres')).toBe(true);
-  expect(await world.check({ types: [counter], expected: { events: sent } })).toEqual([]);
+  expect(
+    await world.check({ types: [counter], expected: { events: ids.flatMap(events) } }),
+  ).toEqual([]);
   await world.sql.query('DROP TRIGGER refuse ON transition');
 }, 120_000);
 
