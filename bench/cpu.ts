@@ -31,6 +31,11 @@ export function pssBytes(...roots: number[]): number {
   }, 0);
 }
 
+/** Resident memory of the processes and all below them, bytes: cheap to ask for, and what a container is charged. */
+export function rssBytes(...roots: number[]): number {
+  return family(roots).reduce((sum, stat) => sum + stat.rssBytes, 0);
+}
+
 /** The processes and all below them, parents first. */
 export function familyOf(...roots: number[]): number[] {
   return family(roots).map((stat) => stat.pid);

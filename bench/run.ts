@@ -48,7 +48,11 @@ const execArgv = [
   ...(flags.profile ? ['--cpu-prof', '--cpu-prof-interval', '500'] : []),
 ];
 
-const flat = ({ perSecond, cpuPer1000 }: Throughput): Sample => ({ perSecond, ...cpuPer1000 });
+const flat = ({ perSecond, cpuPer1000, peakMiB }: Throughput): Sample => ({
+  perSecond,
+  ...cpuPer1000,
+  ...(peakMiB === undefined ? {} : { peakMiB }),
+});
 const WORKLOADS: Record<string, { title: string; run(place: object): Promise<Sample> }> = {
   noop: {
     title: 'no-op jobs',
@@ -141,5 +145,7 @@ function row(cell: Cell): string {
   const rate = spread(cell, 'perSecond');
   if (rate === undefined) return `p50 ${of('p50')} ms, p95 ${of('p95')} ms, p99 ${of('p99')} ms`;
   const cpu = ['workers', 'postgres', 'nats', 'client', 'all'].map((name) => `${name} ${of(name)}`);
-  return `${short(rate.median).padStart(7)} /s (${short(rate.min)}–${short(rate.max)})   CPU-s/1000: ${cpu.join(', ')}`;
+  const peak = spread(cell, 'peakMiB');
+  const memory = peak ? `, at most ${Math.round(peak.max)} MiB` : '';
+  return `${short(rate.median).padStart(7)} /s (${short(rate.min)}–${short(rate.max)})   CPU-s/1000: ${cpu.join(', ')}${memory}`;
 }

@@ -1,4 +1,5 @@
 import { pause } from '../src/dev/process.ts';
+import { rssBytes } from './cpu.ts';
 import type { Kind } from './peer.ts';
 import { type Cpu, Stage, type StageOptions } from './stage.ts';
 
@@ -6,6 +7,8 @@ export interface Throughput {
   perSecond: number;
   /** CPU-seconds per 1,000 of every process, and `all`. */
   cpuPer1000: Cpu;
+  /** The most memory that the workers have held while they drained, MiB. */
+  peakMiB?: number;
 }
 
 type Options = Omit<StageOptions, 'kind'>;
@@ -20,15 +23,25 @@ export async function drain(options: Options & { kind: Kind; count: number }): P
   const few = await backlog(options, 1);
   const many = await backlog(options, options.count);
   const seconds = Math.max(many.seconds - few.seconds, 0.001);
-  return over(options.count - 1, seconds, less(many.cpu, few.cpu));
+  return {
+    ...over(options.count - 1, seconds, less(many.cpu, few.cpu)),
+    peakMiB: many.peakBytes / 2 ** 20,
+  };
 }
+
+const LOOK_MS = 250;
 
 async function backlog(
   options: Options & { kind: Kind },
   count: number,
-): Promise<{ seconds: number; cpu: Cpu }> {
+): Promise<{ seconds: number; cpu: Cpu; peakBytes: number }> {
   const { kind, contender } = options;
   const stage = await Stage.open(options);
+  let peakBytes = 0;
+  const looking = setInterval(() => {
+    const bytes = rssBytes(...stage.workers.map((worker) => worker.pid));
+    peakBytes = Math.max(peakBytes, bytes);
+  }, LOOK_MS);
   try {
     // Where the worker comes first, the jobs are put for a time to come, and `bulk` returns at that time.
     if (contender.peer.workerFirst) await stage.startWorker().ready;
@@ -38,8 +51,9 @@ async function backlog(
     await stage.reached(count * unitsOf(options, kind));
     await stage.settled(count);
     const end = mark(stage);
-    return { seconds: (end.at - begin.at) / 1_000, cpu: less(end.cpu, begin.cpu) };
+    return { seconds: (end.at - begin.at) / 1_000, cpu: less(end.cpu, begin.cpu), peakBytes };
   } finally {
+    clearInterval(looking);
     await stage.close();
   }
 }

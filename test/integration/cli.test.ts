@@ -485,8 +485,8 @@ test('start --from --until committed tells what became of every line', async () 
 test('start --from says how far it got when it is interrupted', async () => {
   const running = child(['start', 'order', '--from', '-']);
   const result = ended(running);
-  running.stdin?.write('{"id":"i-1"}\n');
-  await eventually(async () => (await perdure('show', 'order', 'i-1')).code === 0, {
+  running.stdin?.write('{"id":"line-1"}\n');
+  await eventually(async () => (await perdure('show', 'order', 'line-1')).code === 0, {
     what: 'the first line is done',
   });
   running.kill('SIGINT');
