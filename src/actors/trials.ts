@@ -25,8 +25,8 @@ export class Trials {
   readonly #actors = new Queues();
   #aloneRuns = false;
   readonly #clock: Clock;
-  /** From when on an actor is tried alone; set with the first that waits for its trial. */
-  #provenAt: number | undefined;
+  /** Whether an actor may be tried alone; undefined until the first one waits for its trial. */
+  #isProven: boolean | undefined;
 
   constructor(clock: Clock, log: Logger) {
     this.#clock = clock;
@@ -41,9 +41,13 @@ export class Trials {
 
   /** Runs `trial` with few other actors of whom as many nodes may have died, in the end alone. */
   actor(crashes: number, trial: Trial): void {
-    if (this.#provenAt === undefined) {
-      this.#provenAt = this.#clock.monotonic() + PROVEN_MS;
-      this.#clock.after(PROVEN_MS, () => this.#start());
+    if (this.#isProven === undefined) {
+      this.#isProven = false;
+      // Not asked of the clock again: a timer may fire a fraction of a millisecond early, and nothing would ask once more.
+      this.#clock.after(PROVEN_MS, () => {
+        this.#isProven = true;
+        this.#start();
+      });
     }
     this.#actors.add(crashes, trial);
     this.#start();
@@ -59,8 +63,7 @@ export class Trials {
     const step = this.#steps.most;
     if (step === ALONE_AFTER) return this.#startAlone(this.#steps);
     if (step !== undefined && this.#startWithOthers(this.#steps, step)) return true;
-    const isProven = this.#clock.monotonic() >= (this.#provenAt ?? Number.POSITIVE_INFINITY);
-    const actor = this.#actors.least(isProven ? ALONE_AFTER : ALONE_AFTER - 1);
+    const actor = this.#actors.least(this.#isProven ? ALONE_AFTER : ALONE_AFTER - 1);
     if (actor === undefined) return false;
     return actor === ALONE_AFTER
       ? this.#startAlone(this.#actors)
