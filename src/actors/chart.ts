@@ -89,6 +89,16 @@ export function activeStates(root: ChartState, value: unknown): ChartState[] {
   return [root, ...below(root, value)];
 }
 
+/** The innermost states a value names, each with those around it: `open.waiting`. Of a parallel state there are several. */
+export function leavesOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => {
+    const below = leavesOf(inner);
+    return below.length === 0 ? [key] : below.map((leaf) => `${key}.${leaf}`);
+  });
+}
+
 /** Whether an event of this type comes from outside, and not from the machine's own timers and children. */
 const isOutside = (event: string): boolean =>
   event !== '' && !event.startsWith('xstate.') && !event.startsWith('perdure.');
@@ -138,7 +148,8 @@ export function causeText({ event, delay, of }: Pick<ChartEdge, 'event' | 'delay
 export const edgeText = (edge: ChartEdge): string =>
   edge.guard === undefined ? causeText(edge) : `${causeText(edge)} [${edge.guard}]`;
 
-const UNITS: readonly [unit: string, ms: number][] = [
+/** Of a duration, largest first. */
+export const UNITS: readonly [unit: string, ms: number][] = [
   ['d', 86_400_000],
   ['h', 3_600_000],
   ['min', 60_000],

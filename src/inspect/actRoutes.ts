@@ -24,6 +24,16 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
     answer: (asked: Asked) => Promise<unknown>,
     refuses: Readonly<Record<string, number>> = {},
   ): Route => ({ method: 'POST', path, role: 'act', about, body, answer, refuses });
+  const told = (act: 'cancel' | 'release', about: string, refuses: Record<string, number>) =>
+    post(
+      `/api/actors/{type}/{id}/${act}`,
+      about,
+      {},
+      async ({ path }) => ({
+        receipt: await acts.tell(path.type as string, path.id as string, act),
+      }),
+      { ...refuses, actor_deaf: 409, bus_unavailable: 503, timeout: 504 },
+    );
 
   return [
     post(
@@ -52,24 +62,8 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
         timeout: 504,
       },
     ),
-    post(
-      '/api/actors/{type}/{id}/cancel',
-      'Ends an actor where it stands.',
-      {},
-      async ({ path }) => ({
-        receipt: await acts.tell(path.type as string, path.id as string, 'cancel'),
-      }),
-      { actor_finished: 409, actor_deaf: 409, bus_unavailable: 503, timeout: 504 },
-    ),
-    post(
-      '/api/actors/{type}/{id}/release',
-      'Takes an actor out of quarantine.',
-      {},
-      async ({ path }) => ({
-        receipt: await acts.tell(path.type as string, path.id as string, 'release'),
-      }),
-      { not_quarantined: 409, actor_deaf: 409, bus_unavailable: 503, timeout: 504 },
-    ),
+    told('cancel', 'Ends an actor where it stands.', { actor_finished: 409 }),
+    told('release', 'Takes an actor out of quarantine.', { not_quarantined: 409 }),
     post(
       '/api/dead-letters/{letter}/redrive',
       'Publishes a dead letter again.',

@@ -1,6 +1,7 @@
 import htm from 'htm';
 import { type ComponentChildren, h, type VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { leavesOf, UNITS } from '../../actors/chart.ts';
 
 /** Markup in template strings; several roots, or none, are children like any. */
 
@@ -12,24 +13,8 @@ export type Children = ComponentChildren;
 
 /** A state value as people write it: `open.waiting`; regions of a parallel state side by side. */
 export function stateText(value: unknown): string {
-  return leaves(value).join(' · ') || '–';
+  return leavesOf(value).join(' · ') || '–';
 }
-
-function leaves(value: unknown): string[] {
-  if (typeof value === 'string') return [value];
-  if (typeof value !== 'object' || value === null) return [];
-  return Object.entries(value).flatMap(([key, inner]) => {
-    const below = leaves(inner);
-    return below.length === 0 ? [key] : below.map((leaf) => `${key}.${leaf}`);
-  });
-}
-
-const UNITS: readonly [unit: string, ms: number][] = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['min', 60_000],
-  ['s', 1_000],
-];
 
 /** A duration in its largest unit, and the next one when it says more. */
 export function durationText(ms: number): string {
