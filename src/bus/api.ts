@@ -97,7 +97,9 @@ export class JetStreamApi {
   ensure(): Promise<void> {
     if (this.#settings.ensureStreams === false) return Promise.resolve();
     this.#ensuring ??= this.#jsm('slow')
-      .then((jsm) => ensureTopology(jsm, this.#settings.namespace, this.#settings))
+      .then((jsm) =>
+        ensureTopology(jsm, this.#settings.namespace, this.#settings, versionOf(this.#connection)),
+      )
       .finally(() => {
         this.#ensuring = null;
       });
@@ -171,7 +173,7 @@ export async function awaitStreams(connection: Connection, settings: BusSettings
   for (let attempt = 1; ; attempt++) {
     try {
       const jsm = await jetstreamManager(connection.nc, { checkAPI: true });
-      return await ensureTopology(jsm, settings.namespace, settings);
+      return await ensureTopology(jsm, settings.namespace, settings, versionOf(connection));
     } catch (thrown) {
       const error = asError(thrown);
       if (thrown instanceof PerdureError) throw thrown;
@@ -196,6 +198,8 @@ export async function awaitStreams(connection: Connection, settings: BusSettings
       throw new PerdureError('bus_unavailable', 'Gave up waiting for JetStream.');
   }
 }
+
+const versionOf = (connection: Connection) => connection.nc.info?.version ?? '';
 
 function apiError(thrown: unknown): PerdureError {
   if (thrown instanceof PerdureError) return thrown;

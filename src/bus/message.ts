@@ -1,4 +1,5 @@
 import type { Msg } from '@nats-io/transport-node';
+import { BATCH_HEADERS } from './batches.ts';
 import type { LogMessage } from './bus.ts';
 
 /** What JetStream says about a delivery, in the subject that acknowledges it. */
@@ -84,7 +85,9 @@ export class JetStreamMessage implements LogMessage {
 
   headers(): Record<string, string> {
     const all: Record<string, string> = {};
-    for (const [name, values] of this.#msg.headers ?? []) all[name] = values.join(', ');
+    // How it was stored is not a part of it: published again with these, it would be one of that batch.
+    for (const [name, values] of this.#msg.headers ?? [])
+      if (!BATCH_HEADERS.includes(name)) all[name] = values.join(', ');
     return all;
   }
 

@@ -42,13 +42,17 @@ export class NatsBus implements Bus {
     this.#connection = connection;
     this.#settings = settings;
     this.#api = new JetStreamApi(connection, settings);
+    const { subjectPrefix, jobsStream, outcomesStream } = settings.namespace;
     const families = new RegExp(
-      `^${settings.namespace.subjectPrefix.replaceAll('.', '\\.')}(jobs|events|outcomes)\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$`,
+      `^${subjectPrefix.replaceAll('.', '\\.')}(?:jobs|events|(outcomes))\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$`,
     );
     this.#publisher = new Publisher(
       connection,
       settings.clock,
-      (subject) => families.test(subject),
+      (subject) => {
+        const found = families.exec(subject);
+        return found === null ? undefined : found[1] ? outcomesStream : jobsStream;
+      },
       () => void this.#api.ensure().catch(() => {}),
     );
     const stream = settings.namespace.jobsStream;

@@ -1,8 +1,11 @@
-import { createInbox, errors, headers, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import { createInbox, errors, type Msg } from '@nats-io/transport-node';
 import type { Cancel, Clock } from '../clock.ts';
 import { asError, type ErrorCode, PerdureError } from '../errors.ts';
+import { judge, readAck } from './ack.ts';
+import { Batches } from './batches.ts';
 import type { PublishAck, PublishOptions } from './bus.ts';
 import type { Connection } from './connection.ts';
+import { checked, first, type Publish, Waiting } from './outgoing.ts';
 
 /** Publishes without an answer yet, at most; more wait their turn. */
 const IN_FLIGHT_MAX = 1_000;
@@ -13,27 +16,8 @@ const RESEND_MS = 2_000;
 const PAUSE_MAX_MS = 800;
 /** Deadlines are checked this often, ms; one timer for all is far cheaper than one each. */
 const SWEEP_MS = 100;
-
-const decoder = new TextDecoder();
-
-interface Publish {
-  readonly token: string;
-  readonly subject: string;
-  readonly body: Uint8Array | string;
-  readonly headers: MsgHdrs | undefined;
-  /** Sending it twice is harmless. */
-  readonly hasId: boolean;
-  readonly deadline: number;
-  state: 'waiting' | 'sent' | 'resting';
-  sentAt: number;
-  tries: number;
-  /** Sent, and neither stored nor refused for certain. */
-  unknown: boolean;
-  /** Why the last try did not work. */
-  reason: string;
-  resolve(ack: PublishAck): void;
-  reject(error: PerdureError): void;
-}
+/** JetStream's error code: one of the batch's ids is stored already, or occurs twice. */
+const DUPLICATE_IN_BATCH = 10201;
 
 interface PublishTrouble {
   /** Wall time, ms since 1970. */
@@ -41,39 +25,35 @@ interface PublishTrouble {
   error: string;
 }
 
-interface AckBody {
-  seq?: number;
-  duplicate?: boolean;
-  error?: { code?: number; err_code?: number; description?: string };
-}
-
 /** Publishes to streams, many at once: one subscription for all answers, one timer for all deadlines. */
 export class Publisher {
   readonly #connection: Connection;
   readonly #clock: Clock;
-  /** A subject that a stream of this namespace takes. */
-  readonly #known: (subject: string) => boolean;
+  /** The stream of this namespace that takes a subject. */
+  readonly #streamOf: (subject: string) => string | undefined;
   readonly #onNoStream: () => void;
   readonly #inbox = `${createInbox()}.`;
   readonly #all = new Map<string, Publish>();
-  readonly #waiting = new Set<Publish>();
+  readonly #waiting = new Waiting();
+  readonly #batches = new Batches<Publish>();
   readonly #undo: Cancel[];
   #sweep: Cancel | null = null;
   #inFlight = 0;
   #tokens = 0;
   #pumping = false;
+  #pumpsSoon = false;
   #closed = false;
   #trouble: PublishTrouble | undefined;
 
   constructor(
     connection: Connection,
     clock: Clock,
-    known: (subject: string) => boolean,
+    streamOf: (subject: string) => string | undefined,
     onNoStream: () => void,
   ) {
     this.#connection = connection;
     this.#clock = clock;
-    this.#known = known;
+    this.#streamOf = streamOf;
     this.#onNoStream = onNoStream;
     this.#undo = [
       connection.subscribe(`${this.#inbox}*`, (error, msg) => {
@@ -94,29 +74,19 @@ export class Publisher {
   ): Promise<PublishAck> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new PerdureError('bus_unavailable', 'The bus is closed.'));
-      // The server would take these literally, and no reader could name them.
-      if (!/^[^\s.*>]+(\.[^\s.*>]+)*$/.test(subject))
-        return reject(
-          new PerdureError(
-            'bad_subject',
-            `${JSON.stringify(subject.slice(0, 300))} is no subject.`,
-          ),
-        );
-      let encoded: MsgHdrs | undefined;
-      try {
-        encoded = encode(options);
-      } catch (thrown) {
-        return reject(new PerdureError('bad_event', `Bad header: ${asError(thrown).message}`));
-      }
+      const headers = checked(subject, options);
       const token = (++this.#tokens).toString(36);
       const entry: Publish = {
         token,
         subject,
         body,
-        headers: encoded,
+        headers,
         hasId: options.messageId !== undefined,
+        stream: options.messageId === undefined ? undefined : this.#streamOf(subject),
         deadline: this.#clock.monotonic() + (options.timeoutMs ?? TIMEOUT_MS),
         state: 'waiting',
+        counted: false,
+        batch: undefined,
         sentAt: 0,
         tries: 0,
         unknown: false,
@@ -127,7 +97,7 @@ export class Publisher {
       this.#all.set(token, entry);
       this.#waiting.add(entry);
       this.#sweep ??= this.#clock.after(SWEEP_MS, () => this.#sweepAll());
-      this.#pump();
+      this.#pumpSoon();
     });
   }
 
@@ -149,28 +119,95 @@ export class Publisher {
     for (const entry of this.#all.values()) this.#giveUp(entry, 'the bus was closed');
   }
 
+  /** Once for all that is published in one go: it may be one batch. */
+  #pumpSoon() {
+    if (this.#pumpsSoon) return;
+    this.#pumpsSoon = true;
+    queueMicrotask(() => {
+      this.#pumpsSoon = false;
+      this.#pump();
+    });
+  }
+
   #pump() {
     if (this.#pumping || !this.#connection.connected) return;
     this.#pumping = true;
-    for (const entry of this.#waiting) {
-      if (this.#inFlight >= IN_FLIGHT_MAX) break;
-      this.#waiting.delete(entry);
-      entry.state = 'sent';
-      this.#inFlight++;
+    const { nc } = this.#connection;
+    const now = this.#clock.monotonic();
+    for (const [stream, waiting] of this.#waiting.streams())
+      while (waiting.size > 0 && this.#inFlight < IN_FLIGHT_MAX) {
+        if (stream === undefined || !this.#batches.allows(stream, nc, now))
+          this.#sendAlone(first(waiting, 1));
+        else if (this.#batches.isBusy(stream)) break;
+        else this.#sendSome(stream, first(waiting, IN_FLIGHT_MAX - this.#inFlight));
+      }
+    this.#pumping = false;
+  }
+
+  #sendSome(stream: string, waiting: readonly Publish[]) {
+    const entries = waiting.slice(0, this.#batches.fitting(waiting));
+    if (entries.length === 1) {
+      for (const entry of entries) entry.counted = true;
+      this.#batches.begun(stream);
+      return this.#sendAlone(entries);
+    }
+    const now = this.#clock.monotonic();
+    for (const entry of entries) {
+      this.#leave(entry);
+      entry.sentAt = now;
+      entry.tries++;
+      entry.unknown = true;
+    }
+    try {
+      const token = this.#batches.send(this.#connection.nc, this.#inbox, stream, entries, now);
+      for (const entry of entries) entry.batch = token;
+    } catch {
+      // One of them cannot be sent; alone each finds out.
+      for (const entry of entries) this.#again(entry);
+    }
+  }
+
+  #sendAlone(entries: readonly Publish[]) {
+    for (const entry of entries) {
+      this.#leave(entry);
       this.#send(entry);
     }
-    this.#pumping = false;
+  }
+
+  /** It is on its way. */
+  #leave(entry: Publish) {
+    this.#waiting.delete(entry);
+    entry.state = 'sent';
+    this.#inFlight++;
+  }
+
+  /** It is on its way no more. */
+  #back(entry: Publish) {
+    if (entry.state === 'sent') this.#inFlight--;
+    if (entry.counted && entry.stream !== undefined) this.#batches.ended(entry.stream);
+    entry.counted = false;
+    this.#waiting.delete(entry);
+  }
+
+  /** Its batch was not stored: it goes alone. */
+  #again(entry: Publish) {
+    this.#back(entry);
+    entry.stream = undefined;
+    this.#waiting.add(entry);
   }
 
   #send(entry: Publish) {
     entry.sentAt = this.#clock.monotonic();
     entry.tries++;
+    if (entry.batch !== undefined) this.#batches.forget(entry.headers);
+    entry.batch = undefined;
+    const { subject, body, headers: all } = entry;
     try {
       const reply = this.#inbox + entry.token;
       this.#connection.nc.publish(
-        entry.subject,
-        entry.body,
-        entry.headers === undefined ? { reply } : { reply, headers: entry.headers },
+        subject,
+        body,
+        all.keys().length > 0 ? { reply, headers: all } : { reply },
       );
       entry.unknown = true;
     } catch (thrown) {
@@ -192,15 +229,15 @@ export class Publisher {
   }
 
   #onAnswer(msg: Msg) {
-    const entry = this.#all.get(msg.subject.slice(this.#inbox.length));
+    const token = msg.subject.slice(this.#inbox.length);
+    const batch = this.#batches.take(token);
+    if (batch !== undefined) return this.#onBatchAnswer(batch.stream, token, batch.entries, msg);
+    const entry = this.#all.get(token);
     if (entry === undefined) return; // the answer to a second try, or too late
     if (msg.data.length === 0) return this.#onNoResponders(entry);
-    let ack: AckBody;
-    try {
-      ack = JSON.parse(decoder.decode(msg.data)) as AckBody;
-    } catch {
+    const ack = readAck(msg);
+    if (ack === undefined)
       return this.#fail(entry, 'bus_unavailable', 'JetStream answered something unreadable.');
-    }
     if (ack.error === undefined && typeof ack.seq === 'number') {
       this.#forget(entry);
       this.#trouble = undefined;
@@ -217,9 +254,29 @@ export class Publisher {
     }
   }
 
+  #onBatchAnswer(stream: string, token: string, entries: readonly Publish[], msg: Msg) {
+    const waiting = entries.filter((entry) => entry.batch === token && entry.state === 'sent');
+    if (msg.data.length === 0) return waiting.forEach((entry) => this.#onNoResponders(entry));
+    const ack = readAck(msg);
+    if (ack?.error === undefined && ack?.count === entries.length && ack.seq !== undefined) {
+      this.#trouble = undefined;
+      for (const [i, entry] of entries.entries()) {
+        if (!this.#all.has(entry.token)) continue;
+        this.#forget(entry);
+        // They are stored one behind the other.
+        entry.resolve({ seq: ack.seq - (entries.length - 1 - i), duplicate: false });
+      }
+    } else {
+      if (ack?.error?.err_code !== DUPLICATE_IN_BATCH)
+        this.#batches.rest(stream, this.#clock.monotonic());
+      for (const entry of waiting) this.#again(entry);
+    }
+    this.#pump();
+  }
+
   #onNoResponders(entry: Publish) {
     entry.unknown = false;
-    if (!this.#known(entry.subject))
+    if (this.#streamOf(entry.subject) === undefined)
       return this.#fail(entry, 'bad_subject', `No stream takes ${JSON.stringify(entry.subject)}.`);
     // A leader is being elected, the server has just started, or the stream is gone.
     if (entry.tries === 3) this.#onNoStream();
@@ -228,12 +285,10 @@ export class Publisher {
 
   #rest(entry: Publish, reason: string) {
     entry.reason = reason;
-    if (entry.state === 'sent') this.#inFlight--;
-    this.#waiting.delete(entry);
+    this.#back(entry);
     entry.state = 'resting';
     this.#clock.after(Math.min(PAUSE_MAX_MS, 25 * 2 ** Math.min(entry.tries, 10)), () => {
       if (entry.state !== 'resting' || !this.#all.has(entry.token)) return;
-      entry.state = 'waiting';
       this.#waiting.add(entry);
       this.#pump();
     });
@@ -241,11 +296,11 @@ export class Publisher {
   }
 
   #onDisconnect() {
+    this.#batches.clear();
     for (const entry of this.#all.values()) {
       if (entry.state !== 'sent') continue;
       if (entry.hasId) {
-        this.#inFlight--;
-        entry.state = 'waiting';
+        this.#back(entry);
         entry.reason = 'the connection was lost';
         this.#waiting.add(entry);
       } else this.#giveUp(entry, 'the connection was lost before JetStream answered');
@@ -254,6 +309,8 @@ export class Publisher {
 
   #sweepAll() {
     const now = this.#clock.monotonic();
+    // Their messages go again alone, below.
+    this.#batches.endBefore(now - RESEND_MS);
     for (const entry of this.#all.values()) {
       if (now >= entry.deadline) {
         // So does nats-server 2.15 once its disk was full, until it is started again.
@@ -286,29 +343,6 @@ export class Publisher {
   }
 
   #forget(entry: Publish) {
-    if (!this.#all.delete(entry.token)) return;
-    if (entry.state === 'sent') this.#inFlight--;
-    this.#waiting.delete(entry);
+    if (this.#all.delete(entry.token)) this.#back(entry);
   }
-}
-
-function encode(options: PublishOptions): MsgHdrs | undefined {
-  if (options.messageId === undefined && options.headers === undefined) return undefined;
-  const encoded = headers();
-  if (options.headers !== undefined)
-    for (const name in options.headers) encoded.set(name, options.headers[name] ?? '');
-  if (options.messageId !== undefined) encoded.set('Nats-Msg-Id', options.messageId);
-  return encoded;
-}
-
-/** Source: nats-server, server/errors.json. */
-function judge(error: NonNullable<AckBody['error']>): ErrorCode | 'again' {
-  const text = error.description ?? '';
-  // 10077 store failed, with the reason in words; 10023, 10028, 10047: memory, storage or account used up.
-  if (/maximum (bytes|messages)/.test(text)) return 'log_full';
-  if ([10023, 10028, 10047].includes(error.err_code ?? 0)) return 'log_full';
-  if (error.err_code === 10054) return 'body_too_large';
-  // 429 too many requests, 503 not leader, not available, shutting down.
-  if (error.code === 503 || error.code === 429) return 'again';
-  return 'bus_unavailable';
 }

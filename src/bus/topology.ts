@@ -18,6 +18,8 @@ import type { ReaderOptions } from './bus.ts';
 
 /** Oldest nats-server with stream subject transforms, on which the shards rest. */
 const SERVER_MIN = '2.10.0';
+/** Oldest nats-server whose batches are used. */
+const BATCHES_MIN = '2.14.0';
 
 export interface TopologyOptions {
   /** Shards of the namespace: the modulus of the stream's subject transform. */
@@ -83,7 +85,9 @@ export async function ensureTopology(
   jsm: JetStreamManager,
   ns: Namespace,
   options: TopologyOptions,
+  serverVersion: string,
 ): Promise<void> {
+  const batches: Partial<StreamConfig> = takesBatches(serverVersion) ? { allow_atomic: true } : {};
   const given = {
     num_replicas: options.replicas,
     duplicate_window: options.duplicateWindowMs,
@@ -91,7 +95,7 @@ export async function ensureTopology(
     max_age: options.outcomesMaxAgeMs,
   };
   for (const want of streamConfigs(ns, options)) {
-    const found = await createOrRead(jsm, want);
+    const found = await createOrRead(jsm, { ...want, ...batches });
     if (found === null) continue;
     check(found, want, options.shards);
     const changes: Partial<StreamConfig> = {};
@@ -99,6 +103,9 @@ export async function ensureTopology(
       if (given[key] !== undefined && want[key] !== undefined && want[key] !== found.config[key])
         changes[key] = want[key];
     if (Object.keys(changes).length > 0) await jsm.streams.update(want.name, changes);
+    // Faster with it, right without it: who may not update a stream goes on.
+    if (batches.allow_atomic && !found.config.allow_atomic)
+      await jsm.streams.update(want.name, batches).catch(() => {});
   }
 }
 
@@ -180,16 +187,25 @@ export function consumerConfig(
   };
 }
 
+/** Whether the server stores messages with ids in batches, all or none (NATS ADR-50). */
+export function takesBatches(serverVersion: string): boolean {
+  return !isOlder(serverVersion, BATCHES_MIN);
+}
+
 /** @throws PerdureError `server_too_old` saying what was found and what is needed. */
 export function assertServerVersion(version: string): void {
-  const numbers = (text: string) => (/^v?(\d+)\.(\d+)/.exec(text) ?? []).slice(1).map(Number);
-  const [major = 0, minor = 0] = numbers(version);
-  const [needMajor = 0, needMinor = 0] = numbers(SERVER_MIN);
-  if (major < needMajor || (major === needMajor && minor < needMinor))
+  if (isOlder(version, SERVER_MIN))
     throw new PerdureError(
       'server_too_old',
       `The NATS server is version ${version}; Perdure needs ${SERVER_MIN} or newer.`,
     );
+}
+
+function isOlder(version: string, least: string): boolean {
+  const numbers = (text: string) => (/^v?(\d+)\.(\d+)/.exec(text) ?? []).slice(1).map(Number);
+  const [major = 0, minor = 0] = numbers(version);
+  const [needMajor = 0, needMinor = 0] = numbers(least);
+  return major < needMajor || (major === needMajor && minor < needMinor);
 }
 
 export function isStreamMissing(thrown: unknown): boolean {
