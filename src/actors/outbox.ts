@@ -37,7 +37,8 @@ export class Outbox {
   readonly #held = new Map<string, Sending>();
   /** Rows that were published and stayed: how often again, and when (monotonic, ms) the next time. */
   readonly #stale = new Map<string, { rounds: number; nextAt: number }>();
-  readonly #ready: Sending[] = [];
+  /** What is next, in order. */
+  readonly #ready = new Set<Sending>();
   /** What waits behind the message of its pair that is on its way. */
   readonly #behind = new Map<string, Sending[]>();
   /** Pairs of which a row was left in Postgres, and when the last time, monotonic, ms: only sweeps publish theirs. */
@@ -113,7 +114,7 @@ export class Outbox {
     this.#stopped = true;
     this.#held.clear();
     this.#behind.clear();
-    this.#ready.length = 0;
+    this.#ready.clear();
   }
 
   #hold(row: OutboxRow, messageId: string, pair: string | undefined): void {
@@ -140,14 +141,14 @@ export class Outbox {
   }
 
   #queue(sending: Sending): void {
-    this.#ready.push(sending);
+    this.#ready.add(sending);
     this.#drain();
   }
 
   #drain(): void {
-    while (this.#inFlight < IN_FLIGHT_MAX && !this.#stopped) {
-      const next = this.#ready.shift();
-      if (!next) return;
+    for (const next of this.#ready) {
+      if (this.#inFlight >= IN_FLIGHT_MAX || this.#stopped) return;
+      this.#ready.delete(next);
       this.#inFlight++;
       void this.#publish(next).finally(() => {
         this.#inFlight--;

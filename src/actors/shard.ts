@@ -254,12 +254,14 @@ export class Shard implements CommitSource {
   /** A family leaves as one: whoever of it is needed needs the others. */
   #drop(resident: Resident): void {
     if (resident.parent) return;
-    const members = [...resident.members()];
-    const batches = [...this.#closedBatches, this.#batch];
+    if (this.#pump.pins(resident.rootKey)) return;
+    const members = resident.children.size === 0 ? [resident] : [...resident.members()];
     // A row that is about to be written: brought back before that, the actor would be there twice.
     const stays = (member: Resident) =>
-      !isIdle(member) || batches.some(({ residents }) => residents.has(member));
-    if (this.#pump.pins(resident.rootKey) || members.some(stays)) return;
+      !isIdle(member) ||
+      this.#batch.residents.has(member) ||
+      this.#closedBatches.some(({ residents }) => residents.has(member));
+    if (members.some(stays)) return;
     for (const { key } of members) if (this.residents.delete(key)) this.#count(resident, -1);
   }
 

@@ -11,6 +11,7 @@ import {
 import { atMost, backoff, type Clock, sleep } from '../clock.ts';
 import { asError, PerdureError } from '../errors.ts';
 import { type Logger, withoutSecrets } from '../log.ts';
+import { Posts } from './wire.ts';
 
 export interface ConnectionSettings {
   /** `nats://user:password@host:4222`, `tls://…`, several separated by commas. A user without password is a token. */
@@ -58,6 +59,7 @@ export class Connection {
   readonly #settings: ConnectionSettings;
   readonly #listeners = new Set<(connected: boolean) => void>();
   readonly #subscriptions = new Set<{ open(): void }>();
+  readonly #posts = new Posts();
   #nc: NatsConnection;
   #connected = true;
   #closing = false;
@@ -83,6 +85,11 @@ export class Connection {
   /** The client's connection. Ask for it each time: another may take its place. */
   get nc(): NatsConnection {
     return this.#nc;
+  }
+
+  /** Publishes a small thing that nobody waits for; it may wait for others of the same go. Nothing while disconnected. */
+  post(subject: string, body: string): void {
+    if (this.#connected) this.#posts.post(this.#nc, subject, body);
   }
 
   /** What is published while this is false is lost. */
@@ -129,6 +136,7 @@ export class Connection {
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
+    this.#posts.flush();
     const { clock } = this.#settings;
     const nc = this.#nc;
     if (this.#connected) await atMost(clock, 2_000, nc.drain());

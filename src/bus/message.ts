@@ -1,6 +1,7 @@
 import type { Msg } from '@nats-io/transport-node';
 import { BATCH_HEADERS } from './batches.ts';
 import type { LogMessage } from './bus.ts';
+import { HeaderReader } from './wire.ts';
 
 /** What JetStream says about a delivery, in the subject that acknowledges it. */
 interface Delivery {
@@ -49,6 +50,7 @@ export class JetStreamMessage implements LogMessage {
   readonly round: number;
   readonly #msg: Msg;
   readonly #settle: (message: JetStreamMessage) => void;
+  #headers: HeaderReader | undefined;
 
   constructor(
     shard: number,
@@ -79,8 +81,8 @@ export class JetStreamMessage implements LogMessage {
   }
 
   header(name: string): string | null {
-    // The client answers '' for a header that is not there, and an empty one says nothing either.
-    return this.#msg.headers?.get(name) || null;
+    this.#headers ??= new HeaderReader(this.#msg);
+    return this.#headers.get(name);
   }
 
   headers(): Record<string, string> {

@@ -1,6 +1,6 @@
-import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import { asError, PerdureError } from '../errors.ts';
 import type { PublishAck, PublishOptions } from './bus.ts';
+import { headerLine } from './wire.ts';
 
 /** Where what goes alone waits, beside the streams. */
 const NOT_IN_BATCHES = '';
@@ -10,7 +10,8 @@ export interface Publish {
   readonly token: string;
   readonly subject: string;
   readonly body: Uint8Array | string;
-  readonly headers: MsgHdrs;
+  /** Header lines. */
+  readonly headers: string;
   /** Sending it twice is harmless. */
   readonly hasId: boolean;
   /** The stream in whose batches it may go; undefined: it goes alone. */
@@ -64,8 +65,8 @@ export function first<T>(some: Iterable<T>, count: number): T[] {
   return found;
 }
 
-/** @throws PerdureError `bad_subject`, `bad_event` for what no stream could take. */
-export function checked(subject: string, options: PublishOptions): MsgHdrs {
+/** The message's header lines. @throws PerdureError `bad_subject`, `bad_event` for what no stream could take. */
+export function checked(subject: string, options: PublishOptions): string {
   // The server would take these literally, and no reader could name them.
   if (!/^[^\s.*>]+(\.[^\s.*>]+)*$/.test(subject))
     throw new PerdureError(
@@ -79,10 +80,8 @@ export function checked(subject: string, options: PublishOptions): MsgHdrs {
   }
 }
 
-function encode(options: PublishOptions): MsgHdrs {
-  const encoded = headers();
-  if (options.headers !== undefined)
-    for (const name in options.headers) encoded.set(name, options.headers[name] ?? '');
-  if (options.messageId !== undefined) encoded.set('Nats-Msg-Id', options.messageId);
-  return encoded;
+function encode({ messageId, headers }: PublishOptions): string {
+  let lines = '';
+  for (const name in headers) lines += headerLine(name, headers[name] ?? '');
+  return messageId === undefined ? lines : lines + headerLine('Nats-Msg-Id', messageId);
 }

@@ -2,10 +2,11 @@ import { createInbox, errors, type Msg } from '@nats-io/transport-node';
 import type { Cancel, Clock } from '../clock.ts';
 import { asError, type ErrorCode, PerdureError } from '../errors.ts';
 import { judge, readAck } from './ack.ts';
-import { Batches } from './batches.ts';
+import { Batches, bytes } from './batches.ts';
 import type { PublishAck, PublishOptions } from './bus.ts';
 import type { Connection } from './connection.ts';
 import { checked, first, type Publish, Waiting } from './outgoing.ts';
+import { headersOf } from './wire.ts';
 
 /** Publishes without an answer yet, at most; more wait their turn. */
 const IN_FLIGHT_MAX = 1_000;
@@ -199,15 +200,14 @@ export class Publisher {
   #send(entry: Publish) {
     entry.sentAt = this.#clock.monotonic();
     entry.tries++;
-    if (entry.batch !== undefined) this.#batches.forget(entry.headers);
     entry.batch = undefined;
-    const { subject, body, headers: all } = entry;
+    const { subject, body, headers } = entry;
+    const reply = this.#inbox + entry.token;
     try {
-      const reply = this.#inbox + entry.token;
       this.#connection.nc.publish(
         subject,
-        body,
-        all.keys().length > 0 ? { reply, headers: all } : { reply },
+        bytes(body),
+        headers === '' ? { reply } : { reply, headers: headersOf(headers) },
       );
       entry.unknown = true;
     } catch (thrown) {

@@ -24,8 +24,8 @@ const GONE_AFTER = 3;
 /** How long a delivery may be under way after a reconnect before it counts as lost, ms. */
 const IN_FLIGHT_MS = 500;
 
-const ACK = Uint8Array.from([0x2b, 0x41, 0x43, 0x4b]); // +ACK
-const WORKING = Uint8Array.from([0x2b, 0x57, 0x50, 0x49]); // +WPI
+const ACK = '+ACK';
+const WORKING = '+WPI';
 
 /** The log as its leader saw it. */
 export interface LogSample {
@@ -262,11 +262,12 @@ export class ShardReader implements LogReader {
   }
 
   /** Words that may get lost: an acknowledgement that does is asked for again after ack-wait. */
-  #send(subject: string, body: Uint8Array | string, reply?: string) {
+  #send(subject: string, body: string, reply?: string) {
     const { connection, log } = this.#port;
     if (!connection.connected) return;
     try {
-      connection.nc.publish(subject, body, reply === undefined ? {} : { reply });
+      if (reply === undefined) connection.post(subject, body);
+      else connection.nc.publish(subject, body, { reply });
     } catch (thrown) {
       log.debug({ shard: this.#options.shard, err: thrown }, 'could not write to NATS');
     }
