@@ -26,6 +26,7 @@ const COMMANDS: Record<string, [summary: string, load: () => Promise<CommandFile
   export: ['write the history of an actor to a file', () => import('./export.ts')],
   replay: ['try a written history on the machines of a file', () => import('./replay.ts')],
   graph: ['print the machine of an actor type', () => import('./graph.ts')],
+  top: ['watch everything at once, live', () => import('./top.ts')],
   watch: ['print transitions as they are committed', () => import('./watch.ts')],
   dead: ['list, show and redrive dead letters', () => import('./dead.ts')],
   quarantine: ['list and release actors that kept killing nodes', () => import('./quarantine.ts')],
