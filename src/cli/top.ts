@@ -23,6 +23,9 @@ interface Flags extends ConnectionFlags {
 /** What one frame alone counts transitions for, ms. */
 const SAMPLE_MS = 1_000;
 
+/** A look that takes longer is told of, ms: what is shown is old. */
+const LOOK_MAX_MS = 3_000;
+
 /** `perdure top`. */
 export function register(program: Command): void {
   connectionOptions(program.command('top'))
@@ -56,8 +59,9 @@ async function top(flags: Flags): Promise<void> {
     await withReadStore(flags, async (store) => {
       const look = { store, counts: new Counts(store), nats, rates };
       const isLive = process.stdout.isTTY && !flags.once && !flags.json;
-      await nats.listen((entry) => rates.hear(entry));
+      nats.listen((entry) => rates.hear(entry));
       if (isLive) return watchAll(() => lookAtAll(space, look), flags.interval);
+      await nats.answers();
       rates.take();
       await sleep(systemClock, SAMPLE_MS);
       const view = await lookAtAll(space, look);
@@ -100,7 +104,13 @@ async function watchAll(look: () => Promise<TopView>, intervalMs: number): Promi
         },
       );
       // Whoever wants to leave does not wait for a server that is away.
-      await Promise.race([attempt, abandoned]);
+      await saying(
+        () => {
+          notice = 'not as it is now: Postgres does not answer';
+          draw();
+        },
+        Promise.race([attempt, abandoned]),
+      );
       if (ended.aborted) break;
       draw();
       await sleep(systemClock, intervalMs, ended);
@@ -108,4 +118,10 @@ async function watchAll(look: () => Promise<TopView>, intervalMs: number): Promi
   } finally {
     screen.close();
   }
+}
+
+/** Waits for the work; says so when that takes long. */
+async function saying(waits: () => void, work: Promise<void>): Promise<void> {
+  const timer = setTimeout(waits, LOOK_MAX_MS);
+  await work.finally(() => clearTimeout(timer));
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { setup } from 'xstate';
@@ -121,14 +122,53 @@ test('without Postgres it is an error', async () => {
   expect(stderr).toMatch(/^perdure: store_unavailable: /);
 });
 
+/** A way to a server that can be shut. */
+async function gate(to: string) {
+  const target = new URL(to);
+  const lines = new Set<Socket>();
+  let isOpen = true;
+  const server = createServer((client) => {
+    if (!isOpen) return client.destroy();
+    const upstream = connect(Number(target.port), target.hostname);
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      lines.add(one);
+      one.on('error', () => {}).on('close', () => other.destroy());
+      one.pipe(other);
+    }
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const url = new URL(to);
+  url.hostname = '127.0.0.1';
+  url.port = String((server.address() as AddressInfo).port);
+  const shut = () => {
+    isOpen = false;
+    for (const line of lines) line.destroy();
+  };
+  const open = () => {
+    isOpen = true;
+  };
+  const close = () => {
+    shut();
+    return new Promise((done) => server.close(done));
+  };
+  return { url: url.href, shut, open, close };
+}
+
 describe('in a terminal', () => {
   const ENTER = '\u001b[?1049h';
   const LEAVE = '\u001b[?7h\u001b[?25h\u001b[?1049l';
 
   /** `script` gives it one. */
-  function inTerminal(): { running: ChildProcess; said(): string; ended: Promise<number | null> } {
+  function inTerminal(more: NodeJS.ProcessEnv = {}): {
+    running: ChildProcess;
+    said(): string;
+    ended: Promise<number | null>;
+  } {
     const command = `stty rows 20 cols 60; exec ${process.execPath} ${MAIN} top --interval 0.1`;
-    const running = spawn('script', ['-qefc', command, '/dev/null'], { env: environment() });
+    const running = spawn('script', ['-qefc', command, '/dev/null'], { env: environment(more) });
     let said = '';
     running.stdout?.setEncoding('utf8');
     running.stdout?.on('data', (chunk) => {
@@ -161,5 +201,34 @@ describe('in a terminal', () => {
     const lines = drawn.replace(/\u001b\[[\d;?]*[A-Za-z]/g, '').split(/\r+\n/);
     expect(lines.length).toBeLessThanOrEqual(20);
     expect(Math.max(...lines.map(({ length }) => length))).toBe(60);
+  });
+
+  test('servers that go, and come back, are told of and do not end it', async () => {
+    const nats = await gate(world.natsUrl);
+    const postgres = await gate(world.databaseUrl);
+    nats.shut();
+    const { running, said, ended } = inTerminal({
+      PERDURE_NATS_URL: nats.url,
+      PERDURE_DATABASE_URL: postgres.url,
+    });
+    try {
+      await shows(said, 'rate not known');
+      nats.open();
+      await shows(said, 'transitions/s');
+      expect(said()).not.toContain('not as it is now');
+      postgres.shut();
+      await shows(said, 'not as it is now: ');
+      postgres.open();
+      await eventually(
+        async () => !said().slice(said().lastIndexOf('\u001b[H')).includes('not as'),
+        {
+          what: 'as it is now',
+        },
+      );
+    } finally {
+      running.stdin?.write('q');
+      expect(await ended).toBe(0);
+      await Promise.all([nats.close(), postgres.close()]);
+    }
   });
 });
