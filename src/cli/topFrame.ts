@@ -58,8 +58,12 @@ function headOf({ namespace, at, rate, shards, nodes, trouble }: TopView): Line[
       ? 'rate not known'
       : `${count(rate.transitions)} transitions/s, ${count(rate.failed)} failures/s`;
   const lag = shards.lag === null ? '' : `, lag ${count(shards.lag)}`;
-  const head = `perdure ${namespace}  ${at.slice(11, 19)} UTC  ${speed}  ${live} ${live === 1 ? 'node' : 'nodes'}, ${shards.owned} of ${shards.all} shards owned${lag}`;
-  return [line('head', head), ...(trouble === null ? [] : [line('dim', `NATS: ${trouble}`)])];
+  const owned = `${live} ${live === 1 ? 'node' : 'nodes'}, ${shards.owned} of ${shards.all} shards owned${lag}`;
+  return [
+    line('head', `perdure top  ${namespace}  ${at.slice(11, 19)} UTC  ${speed}`),
+    line('plain', owned),
+    ...(trouble === null ? [] : [line('dim', `NATS: ${trouble}`)]),
+  ];
 }
 
 function needsOf({ needs }: TopView): Line[] {
