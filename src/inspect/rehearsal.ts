@@ -141,9 +141,12 @@ export class Rehearsal {
       if (changes.length === 0) return { verdict: 'same', changes, unsteady: [], ...found };
       // So that a clock does not show the same again.
       await pause(2);
-      const moves = diffOf(now, shownStep(compute())).map(({ path }) => path);
-      const isUnsteady = ({ path }: Change) =>
-        moves.some((one) => isBelow(path, one) || isBelow(one, path));
+      const moves = diffOf(now, shownStep(compute()));
+      // What is there now and was not before, or the reverse, is a difference, whatever is in it.
+      const isUnsteady = ({ path, kind }: Change) =>
+        moves.some(
+          (one) => isBelow(path, one.path) && (kind === 'changed' || one.kind !== 'changed'),
+        );
       const unsteady = changes.filter(isUnsteady);
       const steady = changes.filter((one) => !isUnsteady(one));
       return {
