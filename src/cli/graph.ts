@@ -1,7 +1,9 @@
 import { type Command, Option } from 'commander';
-import { type Chart, machineAt } from '../actors/chart.ts';
+import { type Chart, type ChartMachine, machineAt } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
+import { layOut } from '../inspect/layout.ts';
 import { mermaidOf } from '../inspect/mermaid.ts';
+import { svgOf } from '../inspect/svgChart.ts';
 import { textChart } from '../inspect/textChart.ts';
 import type { ReadStore } from '../store/read.ts';
 import { token } from './arguments.ts';
@@ -11,7 +13,7 @@ import { withReadStore } from './session.ts';
 import { printJson, visible } from './table.ts';
 
 interface Flags extends ConnectionFlags {
-  format: 'text' | 'mermaid' | 'json';
+  format: 'text' | 'mermaid' | 'svg' | 'json';
   of?: string;
   machine?: string;
 }
@@ -22,7 +24,9 @@ export function register(program: Command): void {
     .description('Print the machine of an actor type, as the nodes that run it have recorded it.')
     .argument('<type>', 'actor type', token)
     .addOption(
-      new Option('--format <format>', 'how').choices(['text', 'mermaid', 'json']).default('text'),
+      new Option('--format <format>', 'how')
+        .choices(['text', 'mermaid', 'svg', 'json'])
+        .default('text'),
     )
     .option('--of <version>', 'version of the type; default: the one recorded last')
     .option('--machine <path>', 'one below the root: the src of each level, separated by slashes')
@@ -32,6 +36,7 @@ export function register(program: Command): void {
 Examples:
   $ perdure graph order
   $ perdure graph order --format mermaid > order.mmd
+  $ perdure graph order --format svg > order.svg
   $ perdure graph order --machine ship`,
     )
     .action(graph);
@@ -43,13 +48,18 @@ async function graph(type: string, flags: Flags): Promise<void> {
   const machine = machineAt(chart, path);
   if (!machine) throw new PerdureError('not_found', `${type} has no machine at ${path.join('/')}.`);
   if (flags.format === 'json') return printJson(machine);
-  const text =
-    flags.format === 'mermaid'
-      ? mermaidOf(machine)
-      : `${textChart(machine, path.at(-1) ?? type)
-          .map(visible)
-          .join('\n')}\n`;
-  process.stdout.write(text);
+  const name = path.at(-1) ?? type;
+  process.stdout.write(await textOf(machine, name, flags.format));
+}
+
+async function textOf(
+  machine: ChartMachine,
+  name: string,
+  format: 'text' | 'mermaid' | 'svg',
+): Promise<string> {
+  if (format === 'mermaid') return mermaidOf(machine);
+  if (format === 'svg') return svgOf(machine, await layOut(machine), name);
+  return `${textChart(machine, name).map(visible).join('\n')}\n`;
 }
 
 /** @throws PerdureError `not_found` */

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import { PerdureError } from '../errors.ts';
-import { type Change, diffOf } from '../inspect/diff.ts';
+import { diffOf } from '../inspect/diff.ts';
 import { contextOf } from '../store/inspect.ts';
 import type { HistoryRow } from '../store/read.ts';
 import { isWrapped } from '../textCodec.ts';
 import { rowId, token, whole } from './arguments.ts';
+import { changeText } from './changeText.ts';
 import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
@@ -88,11 +89,4 @@ function printDiff(found: HistoryRow, before: HistoryRow | undefined, flags: Fla
   process.stdout.write(
     `#${seq}  ${at}  ${visible(event_type)}\n${lines.map((line) => `${line}\n`).join('')}`,
   );
-}
-
-function changeText({ path, kind, before, after }: Change): string {
-  const name = path || 'all';
-  if (kind === 'added') return visible(`  + ${name}: ${JSON.stringify(after)}`);
-  if (kind === 'removed') return visible(`  - ${name}: ${JSON.stringify(before)}`);
-  return visible(`  ~ ${name}: ${JSON.stringify(before)} → ${JSON.stringify(after)}`);
 }

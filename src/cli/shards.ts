@@ -1,15 +1,11 @@
 import type { Command } from 'commander';
-import { openConnection } from '../bus/connection.ts';
-import { systemClock } from '../clock.ts';
-import { LIMITS, namespace } from '../config.ts';
-import { asError, PerdureError } from '../errors.ts';
+import { LIMITS } from '../config.ts';
+import { PerdureError } from '../errors.ts';
 import { type ShardView, viewShards } from '../inspect/clusterView.ts';
-import { readShardReaders, type ShardReaders } from '../inspect/shardReaders.ts';
 import type { NodeRow } from '../store/read.ts';
 import { age } from './age.ts';
 import { type ConnectionFlags, connectionOptions } from './connection.ts';
-import { endpointIfAny } from './endpoints.ts';
-import { rememberWarnings } from './lastWarning.ts';
+import { NatsSide } from './natsSide.ts';
 import { SHORT_ID } from './nodes.ts';
 import { withReadStore } from './session.ts';
 import { printJson, printTable } from './table.ts';
@@ -22,8 +18,6 @@ interface Flags extends ConnectionFlags {
 
 /** The beginning of an id names a node; less of it could be anybody. */
 const ID_MIN = 4;
-/** Only one column needs NATS: nobody waits long for it, ms. */
-const NATS_REACH_MS = 2_000;
 
 /** `perdure shards`. */
 export function register(program: Command): void {
@@ -54,7 +48,7 @@ While nodes come and go, some shards are free, orphaned or without reader for a 
 }
 
 async function shards(flags: Flags): Promise<void> {
-  const nats = new NatsSide(flags);
+  const nats = new NatsSide('perdure shards', flags);
   try {
     const [rows, nodes] = await withReadStore(flags, (store) =>
       Promise.all([store.shards(), store.nodes()]),
@@ -108,47 +102,4 @@ function print(shards: readonly ShardView[], natsAnswers: boolean): void {
       shard.health,
     ]),
   );
-}
-
-/** What NATS can tell, which the rest does not wait for longer than it must, and can do without. */
-class NatsSide {
-  /** Why NATS could not be asked. */
-  trouble: string | undefined;
-  readonly #space;
-  readonly #heard = rememberWarnings();
-  readonly #opening: ReturnType<typeof openConnection> | undefined;
-
-  constructor(flags: Flags) {
-    const { url, namespace: name } = endpointIfAny('nats', flags);
-    this.#space = namespace(name);
-    if (url === undefined) return;
-    this.#opening = openConnection({
-      natsUrl: url,
-      name: 'perdure shards',
-      clock: systemClock,
-      log: this.#heard.log,
-      signal: AbortSignal.timeout(NATS_REACH_MS),
-    });
-    // Whoever asks for the readers hears of it.
-    this.#opening.catch(() => {});
-  }
-
-  async readers(): Promise<ShardReaders | undefined> {
-    if (this.#opening === undefined) {
-      this.trouble = 'set PERDURE_NATS_URL or --nats';
-      return undefined;
-    }
-    try {
-      return await readShardReaders(await this.#opening, this.#space, this.#heard.log);
-    } catch (thrown) {
-      const reason = this.#heard.reason();
-      this.trouble = `${asError(thrown).message}${reason === undefined ? '' : ` (${reason})`}`;
-      return undefined;
-    }
-  }
-
-  async close(): Promise<void> {
-    const connection = await this.#opening?.catch(() => undefined);
-    await connection?.close();
-  }
 }

@@ -8,15 +8,22 @@ export function printTable(
   headings: readonly string[],
   rows: readonly (readonly string[])[],
 ): void {
+  process.stdout.write(`${tableLines(headings, rows).join('\n')}\n`);
+}
+
+/** The same as lines, the headings first. */
+export function tableLines(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+): string[] {
   const cells = [headings, ...rows.map((row) => row.map(visible))];
   const widths = headings.map((_, at) => Math.max(...cells.map((row) => (row[at] ?? '').length)));
-  const lines = cells.map((row) =>
+  return cells.map((row) =>
     row
       .map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd(widths[at] ?? 0)))
       .join('  ')
       .trimEnd(),
   );
-  process.stdout.write(`${lines.join('\n')}\n`);
 }
 
 /** Prints `name  value` lines; those without a value are left out. */

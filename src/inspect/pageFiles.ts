@@ -17,8 +17,8 @@ const VENDOR: Record<string, [file: string, inPackage: string]> = {
   htm: ['htm.mjs', 'htm'],
 };
 
-/** Modules of ours that the page and the server share; they import nothing. */
-const SHARED = ['actors/chart', 'inspect/diff'];
+/** Modules of ours that the page and the server share; they import nothing but each other. */
+const SHARED = ['actors/chart', 'inspect/chartShapes', 'inspect/diff'];
 
 const JAVASCRIPT = 'text/javascript; charset=utf-8';
 

@@ -185,7 +185,7 @@ export class PostgresReadStore implements ReadStore {
         at: Date;
       }
     >({
-      text: `SELECT seq, epoch, node_id, event_type, event, event_id, origin, from_state, to_state, edges, at, snapshot
+      text: `SELECT seq, epoch, node_id, event_type, event, event_id, origin, from_state, to_state, edges, actions, at, snapshot
                FROM transition WHERE type = $1 AND id = $2 AND seq >= $3 ORDER BY seq LIMIT $4`,
       values: [type, id, options.fromSeq ?? 1, listLimit(options.limit)],
     });

@@ -199,6 +199,7 @@ export class MemoryReadStore implements ReadStore {
         from_state: parsed(row.fromState),
         to_state: parsed(row.toState),
         edges: JSON.parse(row.edges) as string[],
+        actions: row.actions,
         at: iso(row.at),
         snapshot: row.snapshot,
       }));

@@ -85,6 +85,8 @@ export interface HistoryRow {
   from_state: unknown;
   to_state: unknown;
   edges: string[];
+  /** Custom actions the transition had to execute. */
+  actions: number;
   at: string;
   /** Envelope JSON text after the transition. */
   snapshot: string;

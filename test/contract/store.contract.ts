@@ -1035,6 +1035,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         from_state: 'paying',
         to_state: 'paying',
         edges: ['#order.paying|PAY|#order.paying'],
+        actions: expect.any(Number),
         at: new Date(at).toISOString(),
         snapshot: envelope({ seq: 2 }),
       });

@@ -253,6 +253,11 @@ test('graph prints the machine, show marks where an actor is, history --diff wha
   expect(graph.stdout).toContain('after day → paid');
   const mermaid = await perdure('graph', 'order', '--format', 'mermaid');
   expect(mermaid.stdout).toMatch(/^stateDiagram-v2\n/);
+  const svg = await perdure('graph', 'order', '--format', 'svg');
+  expect(svg).toMatchObject({ code: 0, stderr: '' });
+  expect(svg.stdout).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"[\s\S]*<\/svg>\n$/);
+  expect(svg.stdout).toContain('>waiting</text>');
+  expect(svg.stdout).toContain('>after day</text>');
   expect(json(await perdure('graph', 'order', '--format', 'json'))).toMatchObject({
     actors: { flaky: { kind: 'promise', attempts: 100 } },
   });

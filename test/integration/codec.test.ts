@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { compressing, encrypting } from '../../examples/codec.ts';
@@ -115,6 +116,22 @@ test('the command line opens what it is given the codec for', async () => {
   const bad = await perdure(['show', 'patient', 'c-1', '--codec', FILE]);
   expect(bad).toMatchObject({ code: 2, stderr: expect.stringMatching(/exports no codec/) });
   await node.stop();
+});
+
+test('an exported history stays shut for who has no codec, and is replayed by who has', async () => {
+  await perdure(['export', 'patient', 'c-1', '--out', join(world.dir, 'shut.jsonl')]);
+  const file = join(world.dir, 'shut.jsonl');
+  expect(readFileSync(file, 'utf8')).toContain('"kind":"end"');
+  expect(readFileSync(file, 'utf8')).not.toContain(SECRET);
+  const replay = ['replay', file, '--actors', FILE];
+  const refused = await perdure(replay);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(/^perdure: codec_failed: /);
+  expect(await perdure(replay, ENV)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('no divergence: '),
+  });
+  expect((await perdure(['export', 'patient', 'c-1'], ENV)).stdout).toContain(SECRET);
 });
 
 test('rows from before the codec go on; with compression they shrink', async () => {

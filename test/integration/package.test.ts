@@ -307,6 +307,15 @@ export const greeting = defineActor('greeting', {
       status: 'done',
       output: 'hello',
     });
+    const cli = (...args: string[]) =>
+      run(process.execPath, [main, ...args], { cwd: project, env: where });
+    expect((await cli('graph', 'greeting', '--format', 'svg')).stdout).toContain(
+      '>after 20 ms</text>',
+    );
+    await cli('export', 'greeting', 'g-1', '--out', 'g-1.jsonl');
+    const replayed = await cli('replay', 'g-1.jsonl', '--actors', 'actors.js');
+    expect(replayed.stdout).toContain('no divergence: 3 the same\n');
+    expect((await cli('top', '--once')).stdout).toMatch(/^greeting +0 +1 /m);
   } finally {
     await client.close();
     node.kill('SIGTERM');

@@ -91,7 +91,7 @@ export async function setStage(): Promise<Stage> {
 }
 
 /** Debian's, or the one PERDURE_TEST_CHROMIUM names. */
-function launch(): Promise<Browser> {
+export function launch(): Promise<Browser> {
   const executablePath = process.env.PERDURE_TEST_CHROMIUM ?? '/usr/bin/chromium';
   if (!existsSync(executablePath))
     throw new Error(

@@ -4,10 +4,15 @@ import {
   type ChartEdge,
   type ChartMachine,
   type ChartState,
-  edgeText,
-  LINE_MAX,
-  stateLines,
 } from '../../actors/chart.ts';
+import {
+  edgeTitle,
+  labelShapes,
+  pathOf,
+  type Shape,
+  stateNames,
+  stateShapes,
+} from '../chartShapes.ts';
 import type { Drawing, DrawnEdge, DrawnState, Layout } from '../layout.ts';
 import { durationText, html, numberText } from './ui.ts';
 
@@ -115,9 +120,7 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
   const count = counts?.get(state.id);
   const isActive = active?.has(state.id) ?? false;
   const kinds = [
-    'state',
-    state.type,
-    state.states.length > 0 ? 'outer' : '',
+    stateNames(state),
     isActive ? 'active' : '',
     chosen === state.id ? 'chosen' : '',
     count ? `heat${heatOf(now - count.oldest)}` : '',
@@ -134,15 +137,7 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
         choose();
       }
     }}>
-    <rect x=${x} y=${y} width=${width} height=${height} rx=${state.type === 'history' ? 15 : 9} />
-    ${state.type === 'final' && html`<rect class="inner" x=${x + 4} y=${y + 4} width=${width - 8} height=${height - 8} rx="6" />`}
-    ${
-      state.type === 'history'
-        ? html`<text class="name" x=${x + 15} y=${y + 20} text-anchor="middle">H</text>`
-        : html`<text class="name" x=${x + 13} y=${y + 21}>${title}</text>`
-    }
-    ${state.type !== 'history' && stateLines(state).map((line, at) => html`<text class="line" x=${x + 13} y=${y + 39 + at * 17}>${line}</text>`)}
-    ${state.tags.length > 0 && html`<text class="tags" x=${x + 13} y=${y + 40 + stateLines(state).length * 17}>${state.tags.map((tag) => `#${tag}`).join(' ')}</text>`}
+    ${stateShapes(state, box, title).map(shapeOf)}
     ${
       count !== undefined &&
       count.failed > 0 &&
@@ -158,6 +153,11 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
     }
   </g>`;
 }
+
+const shapeOf = (shape: Shape) =>
+  shape.kind === 'rect'
+    ? html`<rect class=${shape.name || undefined} x=${shape.x} y=${shape.y} width=${shape.width} height=${shape.height} rx=${shape.rx} />`
+    : html`<text class=${shape.name || undefined} x=${shape.x} y=${shape.y} text-anchor=${shape.middle ? 'middle' : undefined}>${shape.text}</text>`;
 
 const short = (count: number): string =>
   count < 10_000 ? numberText(count) : `${(count / 1000).toFixed(count < 100_000 ? 1 : 0)}k`;
@@ -185,39 +185,7 @@ function Edge({
     ${
       known &&
       label &&
-      html`<g class="label"><rect x=${label.x} y=${label.y} width=${label.width} height=${label.height} rx="5" />
-      <text x=${label.x + label.width / 2} y=${label.y + 13} text-anchor="middle">${edgeText(known).slice(0, LINE_MAX)}</text>
-      <title>${[edgeText(known), ...known.actions.map((action) => `do ${action}`), known.description].filter(Boolean).join('\n')}</title></g>`
+      html`<g class="label">${labelShapes(known, label).map(shapeOf)}<title>${edgeTitle(known)}</title></g>`
     }
   </g>`;
-}
-
-const RADIUS = 7;
-
-/** Lines with round corners. */
-function pathOf(points: readonly { x: number; y: number }[]): string {
-  const [first, ...rest] = points;
-  if (!first) return '';
-  let path = `M${first.x} ${first.y}`;
-  for (const [at, point] of rest.entries()) {
-    const next = rest[at + 1];
-    const before = rest[at - 1] ?? first;
-    if (!next) {
-      path += ` L${point.x} ${point.y}`;
-      continue;
-    }
-    const into = towards(point, before);
-    const out = towards(point, next);
-    path += ` L${into.x} ${into.y} Q${point.x} ${point.y} ${out.x} ${out.y}`;
-  }
-  return path;
-}
-
-function towards(from: { x: number; y: number }, to: { x: number; y: number }) {
-  const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;
-  const step = Math.min(RADIUS, length / 2);
-  return {
-    x: from.x + ((to.x - from.x) / length) * step,
-    y: from.y + ((to.y - from.y) / length) * step,
-  };
 }
