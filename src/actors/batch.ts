@@ -12,6 +12,7 @@ import type {
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import type { Effect } from './effects.ts';
 import type { Resident } from './resident.ts';
+import type { ActorSpan } from './tracing.ts';
 
 /** A step on its way to Postgres, with what to do once it is there. */
 export interface Taken {
@@ -23,6 +24,8 @@ export interface Taken {
   status: string;
   effects: Effect[];
   timers: TimerWrite[];
+  /** Ends with the commit. */
+  span: ActorSpan | undefined;
 }
 
 /** What a publisher is told on its reply subject once the commit has landed. */
@@ -170,6 +173,15 @@ export class Batch {
       parked: this.#parked,
       unparked: this.#unparked,
     };
+  }
+
+  endSpans(): void {
+    for (const { span } of this.taken) span?.end();
+  }
+
+  /** Whoever has the shard now takes the messages anew. */
+  neverLands(): void {
+    for (const { span } of this.taken) span?.fail(new Error('not committed by this node'));
   }
 
   get residents(): ReadonlySet<Resident> {

@@ -5,6 +5,7 @@ import type { Limits, Namespace } from '../config.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { OutboxRow } from '../store/store.ts';
+import { traceHeaders } from './tracing.ts';
 
 interface Sending {
   row: OutboxRow;
@@ -32,6 +33,7 @@ export class Outbox {
   readonly #limits: Limits;
   readonly #namespace: Namespace;
   readonly #log: Logger;
+  readonly #traceOf: ((row: OutboxRow) => Promise<string | undefined>) | undefined;
   readonly #published: (row: OutboxRow) => void;
   /** Rows on their way to JetStream. */
   readonly #held = new Map<string, Sending>();
@@ -53,6 +55,8 @@ export class Outbox {
     limits: Limits;
     namespace: Namespace;
     log: Logger;
+    /** Finds the trace of a row that was read from Postgres; given only while tracing is on. */
+    traceOf?: (row: OutboxRow) => Promise<string | undefined>;
     /** An outcome reached JetStream: its row may go. */
     published: (row: OutboxRow) => void;
   }) {
@@ -61,6 +65,7 @@ export class Outbox {
     this.#limits = options.limits;
     this.#namespace = options.namespace;
     this.#log = options.log;
+    this.#traceOf = options.traceOf;
     this.#published = options.published;
   }
 
@@ -163,7 +168,11 @@ export class Outbox {
       ? subjects.event(this.#namespace, row.type, row.id)
       : subjects.outcome(this.#namespace, row.type, row.id);
     try {
-      const headers = isSend ? { headers: { [OUTBOX_HEADER]: row.messageId } } : undefined;
+      const headers = this.#traceOf
+        ? { headers: await this.#tracedHeaders(row, this.#traceOf) }
+        : isSend
+          ? { headers: { [OUTBOX_HEADER]: row.messageId } }
+          : undefined;
       await this.#bus.publish(subject, row.body, { messageId, ...headers });
     } catch (error) {
       if (this.#stopped) return;
@@ -184,6 +193,17 @@ export class Outbox {
     this.#next(sending.pair);
     this.counts.published++;
     if (!isSend && !this.#stopped) this.#published(row);
+  }
+
+  async #tracedHeaders(
+    row: OutboxRow,
+    traceOf: (row: OutboxRow) => Promise<string | undefined>,
+  ): Promise<Record<string, string>> {
+    const trace = row.trace ?? (await traceOf(row));
+    return {
+      ...(row.kind === 'send' && { [OUTBOX_HEADER]: row.messageId }),
+      ...(trace !== undefined && traceHeaders(trace)),
+    };
   }
 }
 

@@ -18,7 +18,8 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
   let timersUnknown = false;
   for (const taken of batch.taken) {
     taken.resident.uncommitted--;
-    runEffects(ring, shard, taken);
+    if (taken.span) taken.span.within(() => runEffects(ring, shard, taken));
+    else runEffects(ring, shard, taken);
     for (const timer of taken.timers) {
       const { delayMs } = timer;
       if (delayMs === 0) continue;
@@ -121,11 +122,11 @@ function runOthers(
   effects: readonly Effect[],
   tell: (told: Tell) => void,
 ): void {
-  const { resident, timers } = taken;
+  const { resident, timers, span } = taken;
   for (const effect of effects)
     switch (effect.kind) {
       case 'invoke':
-        begin(ring, shard, resident, effect);
+        begin(ring, shard, resident, effect, span?.trace);
         break;
       case 'tell':
         tell(effect);
@@ -154,8 +155,10 @@ function begin(
   shard: Shard,
   resident: Resident,
   { invokeId, seq }: Extract<Effect, { kind: 'invoke' }>,
+  trace: string | undefined,
 ): void {
-  if (resident.live?.started[invokeId] === seq) startAttempt(ring, shard, resident, invokeId, 1, 0);
+  if (resident.live?.started[invokeId] === seq)
+    startAttempt(ring, shard, resident, invokeId, 1, 0, trace);
 }
 
 /** The live feed: a hint for watchers, complete only for who listens now. */

@@ -169,7 +169,8 @@ function resumeInvoke(
   const retry = resident.retries[invokeId];
   const delayMs = retry ? Math.max(0, retry.nextAt - databaseTime) : 0;
   ring.load.invokesResumed++;
-  startAttempt(ring, shard, resident, invokeId, retry?.attempt ?? 1, delayMs);
+  const attempt = retry?.attempt ?? 1;
+  startAttempt(ring, shard, resident, invokeId, attempt, delayMs, resident.trace, true);
 }
 
 /** Actions of a history this node cannot open are left to one that can: they stay unacknowledged. */

@@ -14,6 +14,7 @@ import type { Outbox } from './outbox.ts';
 import type { Registry } from './registry.ts';
 import type { SurpriseReason } from './surpriseReason.ts';
 import type { Timers } from './timers.ts';
+import type { Tracing } from './tracing.ts';
 import type { Transactions } from './transactions.ts';
 import type { Trials } from './trials.ts';
 
@@ -54,6 +55,8 @@ export interface Ring {
   /** Counts what this node has in memory and has done, for back-pressure and metrics. */
   readonly load: NodeLoad;
   readonly witness?: Witness;
+  /** Undefined while nobody wants traces. */
+  readonly tracing: Tracing | undefined;
   /** The shard cannot go on as it is; opens it again. */
   surprise(shard: number, reason: string): void;
 }
