@@ -11,7 +11,7 @@ import type { Outcome } from './invocation.ts';
 import type { Item } from './mailbox.ts';
 import type { Resident } from './resident.ts';
 import { resultText } from './results.ts';
-import type { Ring } from './ring.ts';
+import { loadOf, type Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import type { Cause } from './taker.ts';
 
@@ -44,7 +44,8 @@ export class ChildReports {
     const attempt = running?.attempt ?? 1;
     endAttempt(this.#ring, resident, invokeId, false);
     if (!outcome.ok) {
-      const { clock, timers } = this.#ring;
+      const { clock, load, timers } = this.#ring;
+      loadOf(load, resident.address.type).failedAttempts++;
       const child = resident.live?.snapshot.children[invokeId];
       const delayMs = retryDelay(clock, resident.type, child, attempt, outcome.error);
       if (delayMs !== undefined) {

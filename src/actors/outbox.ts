@@ -179,11 +179,19 @@ export class Outbox {
       sending.failures++;
       this.counts.failed++;
       const waitMs = 250 + backoff(this.#clock, sending.failures, 250, 5_000);
-      if (sending.failures === 1)
+      if (sending.failures === 1) {
+        const { sender, seq } = placeOf(row);
         this.#log.warn(
-          { message: messageId, error: asError(error).message },
+          {
+            actor: sender,
+            shard: row.shard,
+            seq,
+            message: messageId,
+            error: asError(error).message,
+          },
           'outbox: not published yet',
         );
+      }
       this.#clock.after(waitMs, () => {
         if (!this.#stopped) this.#queue(sending);
       });

@@ -62,7 +62,7 @@ export function runActs(
   const fail = (type: string) => (thrown: unknown) => {
     const error = asError(thrown);
     ring.log.error(
-      { actor: resident.key, seq, action: type, error: error.stack },
+      { actor: resident.key, ...shard.place, seq, action: type, error: error.stack },
       'action: failed',
     );
     const told = new PerdureError('action_failed', `Action ${type} failed: ${error.message}`);
@@ -101,7 +101,10 @@ function runEffects(ring: Ring, shard: Shard, taken: Taken): void {
   if (effects.length === 0) return;
   for (const effect of effects)
     if (effect.kind === 'log')
-      ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
+      ring.log.info(
+        { actor: resident.key, ...shard.place, seq, label: effect.label },
+        String(effect.value),
+      );
   const isFirst = seq === 1;
   const others = isFirst ? effects.filter((effect) => !begins(effect)) : effects;
   if (isFirst) runOthers(ring, shard, taken, effects.filter(begins), () => {});

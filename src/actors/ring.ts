@@ -86,6 +86,29 @@ export interface NodeLoad {
   surprises: Record<SurpriseReason, number>;
   /** Stalls noticed. */
   stalls: number;
+  /** By actor type. */
+  types: Map<string, TypeLoad>;
+}
+
+/** What has been committed for the actors of one type. */
+export interface TypeLoad {
+  transitions: number;
+  started: number;
+  /** Ended, by status. */
+  done: number;
+  error: number;
+  stopped: number;
+  /** Attempts of invokes whose failure has been taken, those that are tried again included. */
+  failedAttempts: number;
+}
+
+export function loadOf({ types }: NodeLoad, type: string): TypeLoad {
+  let load = types.get(type);
+  if (!load) {
+    load = { transitions: 0, started: 0, done: 0, error: 0, stopped: 0, failedAttempts: 0 };
+    types.set(type, load);
+  }
+  return load;
 }
 
 /** Counts of a node that has done nothing yet. */
@@ -114,4 +137,5 @@ export const emptyLoad = (): NodeLoad => ({
     other: 0,
   },
   stalls: 0,
+  types: new Map(),
 });

@@ -138,7 +138,7 @@ export class Shard implements CommitSource {
         break;
       } catch (error) {
         const reason = asError(error).message;
-        if (attempt % 10 === 1) log.warn({ shard: this.number, reason }, 'shard: no reader yet');
+        if (attempt % 10 === 1) log.warn({ ...this.place, reason }, 'shard: no reader yet');
         await sleep(clock, 100 + backoff(clock, attempt, 100, 1_000));
       }
     if (this.#closed || this.#sealed) this.#stopReading();
@@ -211,10 +211,7 @@ export class Shard implements CommitSource {
   /** Nobody waits for the server to hear of it: the next reader of the shard removes what is left. */
   #stopReading(): void {
     this.#reader?.stop().catch((error) => {
-      this.#ring.log.debug(
-        { shard: this.number, error: asError(error).message },
-        'reader: stopped',
-      );
+      this.#ring.log.debug({ ...this.place, error: asError(error).message }, 'reader: stopped');
     });
   }
 
@@ -347,9 +344,7 @@ export class Shard implements CommitSource {
     if (batch.own) this.#ring.transactions.settled(batch.own.key);
     if (this.#ring.tracing) batch.endSpans();
     // Also of a shard that has been given away meanwhile: it is committed, and its next owner does not count it.
-    const { load } = this.#ring;
-    load.transitions += batch.taken.length;
-    load.messages += batch.messages.length;
+    batch.count(this.#ring.load);
     if (this.#closed) return;
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
@@ -368,10 +363,7 @@ export class Shard implements CommitSource {
   fenced(): void {
     this.#inFlight?.neverLands();
     if (this.#closed) return;
-    this.#ring.log.warn(
-      { shard: this.number, epoch: this.#epoch },
-      'shard: fenced, another node owns it',
-    );
+    this.#ring.log.warn(this.place, 'shard: fenced, another node owns it');
     this.#broken = true;
     this.surprised('fenced');
   }

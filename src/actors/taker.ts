@@ -306,7 +306,13 @@ export class Taker {
   #refuse(batch: Batch, message: LogMessage, reason: ErrorCode, detail: string): undefined {
     this.#ring.load.deadLetters++;
     this.#ring.log.warn(
-      { subject: message.subject.slice(0, 300), seq: message.seq, reason, detail },
+      {
+        subject: message.subject.slice(0, 300),
+        ...this.#shard.place,
+        logSeq: message.seq,
+        reason,
+        detail,
+      },
       'dead letter',
     );
     const outboxId = message.header(OUTBOX_HEADER);
