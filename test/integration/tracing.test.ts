@@ -159,7 +159,6 @@ test('client, transition, invoke, and the transition of another actor are one tr
 test('any publisher begins a trace by its headers; each attempt is a span that says how it ended', async () => {
   const node = await world.node([flaky]);
   await world.publish('jobs.flaky.f-1', '', HEADERS);
-  await world.publish('jobs.flaky.bad', '', { traceparent: `00-${'0'.repeat(32)}-${PARENT}-01` });
   await world.settled('flaky', 'f-1');
   const last = await transition('flaky', 'f-1', 2);
   const own = { 'actor.id': 'f-1' };
@@ -171,6 +170,7 @@ test('any publisher begins a trace by its headers; each attempt is a span that s
   for (const { parent } of attempts) expect(parent).toBe(first?.spanId);
   expect(last).toMatchObject({ traceId: TRACE, parent: attempts[1]?.spanId });
   // What is no trace is not one: the actor begins its own.
+  await world.publish('jobs.flaky.bad', '', { traceparent: `00-${'0'.repeat(32)}-${PARENT}-01` });
   const other = await transition('flaky', 'bad', 1);
   expect(other.parent).toBeUndefined();
   const [kept] = await world.sql.query<{ snapshot: string }>(
@@ -195,6 +195,18 @@ test('a machine that another one invokes is in its trace, and what either causes
   expect(glad.parent).toBe(kids[1]?.spanId);
   for (const { traceId } of [first, ...kids, glad]) expect(traceId).toBe(TRACE);
   await node.stop();
+});
+
+test('a node that is started with examples/tracing.ts prints its spans', async () => {
+  const sdk = pathToFileURL(join(import.meta.dirname, '../../examples/tracing.ts'));
+  const node = await world.spawn({}, { NODE_OPTIONS: `--import=${sdk}` });
+  let printed = '';
+  node.process.stdout?.on('data', (text: string) => {
+    printed += text;
+  });
+  await world.client.start('worker', { id: 'printed', input: {}, until: 'committed' });
+  await eventually(() => /name: 'perdure.transition'/.test(printed), { what: 'it prints' });
+  await node.kill('SIGTERM');
 });
 
 test('a job whose node is killed goes on in the same trace on another one', async () => {
