@@ -207,7 +207,8 @@ export class Outbox {
     row: OutboxRow,
     traceOf: (row: OutboxRow) => Promise<string | undefined>,
   ): Promise<Record<string, string>> {
-    const trace = row.trace ?? (await traceOf(row));
+    // A message does not wait for its trace.
+    const trace = row.trace ?? (await traceOf(row).catch(() => undefined));
     return {
       ...(row.kind === 'send' && { [OUTBOX_HEADER]: row.messageId }),
       ...(trace !== undefined && traceHeaders(trace)),
