@@ -55,7 +55,7 @@ const stopEarly = async () => {
 process.once('SIGINT', stopEarly).once('SIGTERM', stopEarly);
 try {
   const results = await measureAll();
-  write(results);
+  show(results);
 } finally {
   await servers.stop();
 }
@@ -151,17 +151,29 @@ async function measureAll(): Promise<Results> {
         if (wanted(contender.peer.name, workload.name))
           await measureOne(cells, workload, contender, round);
       }
+    // It takes hours with slow peers: what is done is not lost with the rest.
+    write(resultsOf(setting, facts, contenders, cells, raw, round + 1));
   }
+  return resultsOf(setting, facts, contenders, cells, raw, rounds);
+}
+
+function resultsOf(
+  setting: Results['setting'],
+  facts: PeerFacts[],
+  contenders: readonly Contender[],
+  cells: readonly Cell[],
+  raw: Record<string, Raw[]>,
+  done: number,
+): Results {
   const order = (cell: Cell) => contenders.findIndex(({ peer }) => peer.name === cell.peer);
-  cells.sort((a, b) => order(a) - order(b));
   return {
     setting,
     extent: `${flags.quick ? 'Quick' : 'Full'}${flags.only.length > 0 ? `, only ${flags.only.join(' ')}` : ''}`,
-    rounds,
+    rounds: done,
     minutes: (performance.now() - startedAt) / 60_000,
     raw,
     peers: facts,
-    cells,
+    cells: cells.toSorted((a, b) => order(a) - order(b)),
   };
 }
 
@@ -233,20 +245,20 @@ function line(workload: Workload, peer: Peer, sample: Sample): string {
   return `${workload.name.padEnd(15)} ${peer.name.padEnd(24)} ${numbers.join(', ')}`;
 }
 
+// JSON has no Infinity.
+const jsonOf = (results: Results): string =>
+  JSON.stringify(results, (_, value) => (value === Number.POSITIVE_INFINITY ? '> 120' : value), 2);
+
 function write(results: Results): void {
   const dir = join(HERE, 'results');
   mkdirSync(dir, { recursive: true });
-  // JSON has no Infinity.
-  const json = JSON.stringify(
-    results,
-    (_, value) => (value === Number.POSITIVE_INFINITY ? '> 120' : value),
-    2,
-  );
-  writeFileSync(join(dir, `${name}.json`), `${json}\n`);
+  writeFileSync(join(dir, `${name}.json`), `${jsonOf(results)}\n`);
   writeFileSync(join(dir, `${name}.svg`), svg(results));
-  const page = markdown(results, `${name}.svg`);
-  writeFileSync(join(dir, `${name}.md`), page);
-  if (flags.json) console.log(json);
-  else console.log(page);
-  say(`written to bench/results/${name}.{json,md,svg}`);
+  writeFileSync(join(dir, `${name}.md`), markdown(results, `${name}.svg`));
+  say(`round ${results.rounds}: written to bench/results/${name}.{json,md,svg}`);
+}
+
+function show(results: Results): void {
+  if (flags.json) console.log(jsonOf(results));
+  else console.log(markdown(results, `${name}.svg`));
 }

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { compressing, encrypting } from '../examples/codec.ts';
 import type { Bus } from '../src/bus/bus.ts';
 import { openBus } from '../src/bus/nats.ts';
+import { keepHeapSmall } from '../src/cli/heap.ts';
 import { systemClock } from '../src/clock.ts';
 import { type Limits, namespace, SHARDS } from '../src/config.ts';
 import { createClient, createNode } from '../src/index.ts';
@@ -62,6 +63,8 @@ const codecs = {
 };
 
 async function worker(place: Place): Promise<Worker> {
+  // As `perdure serve` does.
+  keepHeapSmall();
   const limits = JSON.parse(process.env.BENCH_LIMITS ?? '{}') as Partial<Limits>;
   const codec = codecs[process.env.BENCH_CODEC as keyof typeof codecs];
   const node = createNode({

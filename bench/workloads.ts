@@ -76,7 +76,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: '/s',
     better: 'more',
     run: async (context) =>
-      flat(await drain({ ...context, kind: 'noop', count: countOf(context, 20_000) })),
+      flat(await drain({ ...context, kind: 'noop', count: countOf(context, 60_000) })),
   },
   {
     name: 'sustained',
@@ -85,7 +85,7 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await sustained({ ...context, count: countOf(context, 10_000) })),
+    run: async (context) => flat(await sustained({ ...context, count: countOf(context, 20_000) })),
   },
   {
     name: 'flow',
@@ -95,7 +95,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: '/s',
     better: 'more',
     run: async (context) =>
-      flat(await drain({ ...context, kind: 'flow', count: countOf(context, 5_000) })),
+      flat(await drain({ ...context, kind: 'flow', count: countOf(context, 15_000) })),
   },
   {
     name: 'events',
@@ -104,7 +104,7 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await events({ ...context, count: countOf(context, 20_000) })),
+    run: async (context) => flat(await events({ ...context, count: countOf(context, 40_000) })),
   },
   {
     name: 'latency',
@@ -114,7 +114,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: 'ms',
     better: 'less',
     run: async (context) => ({
-      ...(await latency({ ...context, count: context.quick ? 100 : 600 })),
+      ...(await latency({ ...context, count: context.quick ? 100 : 400 })),
     }),
   },
   {

@@ -62,7 +62,7 @@ export const LIMITS: Limits = {
   bodyMaxBytes: 512 * 1024,
   snapshotMaxBytes: 1024 * 1024,
   nestingMax: 64,
-  shardPendingMax: 256,
+  shardPendingMax: 128,
   shardParkedMax: 10_000,
   shardIntakeMax: 64,
   ackWaitMs: 30_000,

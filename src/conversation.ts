@@ -6,6 +6,7 @@ import { type Clock, sleep } from './clock.ts';
 import { LIMITS, type Namespace, SHARDS } from './config.ts';
 import { ERRORS, type ErrorCode, PerdureError } from './errors.ts';
 import type { Logger } from './log.ts';
+import { publishTraced } from './tracing.ts';
 
 export interface PublishOptions {
   /**
@@ -60,9 +61,22 @@ export class Conversation {
         'body_too_large',
         `The body has ${bytes} bytes; at most ${LIMITS.bodyMaxBytes} are allowed.`,
       );
+    const { until } = given;
+    return publishTraced({ ...address, messageId, subject }, (headers) =>
+      this.#publish(subject, address, body, { messageId, timeoutMs, until, headers }),
+    );
+  }
+
+  async #publish(
+    subject: string,
+    address: { type: string; id: string },
+    body: string,
+    { messageId, timeoutMs, until, headers }: Sending,
+  ): Promise<Receipt> {
     const bus = await this.#bus();
-    if (given.until !== 'committed') {
-      const { duplicate } = await bus.publish(subject, body, { messageId, timeoutMs });
+    if (until !== 'committed') {
+      const options = { messageId, timeoutMs, ...(headers && { headers }) };
+      const { duplicate } = await bus.publish(subject, body, options);
       return { messageId, duplicate };
     }
     const reply = bus.inbox();
@@ -75,7 +89,7 @@ export class Conversation {
       const ack = await bus.publish(subject, body, {
         messageId,
         timeoutMs,
-        headers: { [REPLY_HEADER]: reply },
+        headers: { ...headers, [REPLY_HEADER]: reply },
       });
       // JetStream has it from before and delivers nothing: nobody will reply.
       const again = ack.duplicate;
@@ -213,6 +227,13 @@ export class Conversation {
     });
     return Promise.race([work, late]).finally(() => over.abort());
   }
+}
+
+interface Sending {
+  messageId: string;
+  timeoutMs: number;
+  until: PublishOptions['until'];
+  headers: Record<string, string> | undefined;
 }
 
 export interface ConversationOptions {

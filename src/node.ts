@@ -14,6 +14,7 @@ import { createMetrics, type Metrics } from './inspect/metrics.ts';
 import { type HttpOptions, startNodeServer } from './inspect/nodeServer.ts';
 import { Vitals } from './inspect/vitals.ts';
 import { createLogger, type Logger } from './log.ts';
+import { startTracing } from './nodeTracing.ts';
 import { migrate } from './store/migrate.ts';
 import { openStore } from './store/postgres.ts';
 import type { Store } from './store/store.ts';
@@ -166,6 +167,7 @@ export function createNode(options: NodeOptions): PerdureNode {
       log,
       load,
       landed: metrics?.commitLanded,
+      tracing: startTracing(nodeId),
     });
     const { ring } = engine;
     ownership = engine.ownership;

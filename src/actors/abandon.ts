@@ -15,7 +15,7 @@ export function abandonStep(type: ActorType, seq: number, envelope: string): Ste
   const stored = JSON.parse(envelope) as Envelope;
   const { path = [], book } = stored;
   const snapshot = { ...stored.snapshot, children: {}, status: 'stopped' };
-  const { machines: _gone, ...kept } = stored;
+  const { machines: _gone, trace: _kept, ...kept } = stored;
   const written = JSON.stringify({
     ...kept,
     version: type.version,

@@ -14,6 +14,7 @@ import type {
 } from './invocation.ts';
 import { isOpenEnded, kindOf, type LogicKind } from './logic.ts';
 import { type RunArguments, type Running, run } from './running.ts';
+import type { ActorSpan } from './tracing.ts';
 
 const INFO = Symbol('perdure.invocation');
 const WORK = Symbol('perdure.work');
@@ -65,6 +66,7 @@ export class Attempt {
   #cancelTimer: Cancel | undefined;
   /** Goes with the result. */
   #transaction: StoreTransaction | undefined;
+  #span: ActorSpan | undefined;
 
   constructor(
     clock: Clock,
@@ -87,6 +89,14 @@ export class Attempt {
     return this.#request.attempt;
   }
 
+  get startedBy(): string | undefined {
+    return this.#request.trace;
+  }
+
+  get trace(): string | undefined {
+    return this.#span?.trace;
+  }
+
   get isOver(): boolean {
     return this.#state === 'over';
   }
@@ -98,21 +108,25 @@ export class Attempt {
   run(): void {
     if (this.#state !== 'waiting') return this.#free();
     this.#state = 'running';
-    const { child } = this.#request;
     this.#startClock();
+    this.#span = this.#settings.tracing?.attempt(this.#request, this.key);
     try {
-      const runs = run(this.#kind, child.logic.config, this.#arguments(), {
-        done: (output) => this.#settle({ ok: true, output, transaction: this.#transaction }),
-        failed: (error) => this.#settle({ ok: false, error }),
-        sent: (event) => this.#tellOn((listener, id) => listener.sent(id, event)),
-        next: (value) => this.#tellOn((listener, id) => listener.next(id, value)),
-      });
+      const runs = this.#span ? this.#span.within(() => this.#begin()) : this.#begin();
       // It may have ended while it began.
       if (this.isOver) runs.end();
       else this.#runs = runs;
     } catch (error) {
       this.#settle({ ok: false, error });
     }
+  }
+
+  #begin(): Running {
+    return run(this.#kind, this.#request.child.logic.config, this.#arguments(), {
+      done: (output) => this.#settle({ ok: true, output, transaction: this.#transaction }),
+      failed: (error) => this.#settle({ ok: false, error }),
+      sent: (event) => this.#tellOn((listener, id) => listener.sent(id, event)),
+      next: (value) => this.#tellOn((listener, id) => listener.next(id, value)),
+    });
   }
 
   tell(event: EventObject): void {
@@ -134,6 +148,7 @@ export class Attempt {
     this.#transaction?.abandon();
     if (this.#state === 'over') return;
     this.#end();
+    this.#span?.aborted();
     this.#controller?.abort();
   }
 
@@ -225,6 +240,8 @@ export class Attempt {
     if (this.#state === 'over') return;
     if (!outcome.ok) this.#transaction?.abandon();
     this.#end();
+    if (outcome.ok) this.#span?.end();
+    else this.#span?.fail(outcome.error);
     this.outcome = outcome;
     this.#listener.settled(outcome);
   }

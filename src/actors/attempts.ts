@@ -15,6 +15,8 @@ export function startAttempt(
   invokeId: string,
   attempt: number,
   delayMs: number,
+  trace: string | undefined,
+  resumed = false,
 ): void {
   const seq = resident.live?.started[invokeId];
   const child = resident.live?.snapshot.children[invokeId] as ChildRef | undefined;
@@ -29,6 +31,8 @@ export function startAttempt(
       delayMs,
       timeoutMs: timeoutFor(resident.type, child),
       steps: resident.retries[invokeId]?.steps ?? {},
+      trace,
+      resumed,
     },
     listenerOf(shard, resident, invokeId, seq),
   );

@@ -1,6 +1,7 @@
 import type { LogMessage } from '../bus/bus.ts';
 import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
 import type {
+  ActorStatus,
   ActorWrite,
   DeadLetterWrite,
   OutboxRow,
@@ -12,6 +13,8 @@ import type {
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import type { Effect } from './effects.ts';
 import type { Resident } from './resident.ts';
+import { loadOf, type NodeLoad } from './ring.ts';
+import type { ActorSpan } from './tracing.ts';
 
 /** A step on its way to Postgres, with what to do once it is there. */
 export interface Taken {
@@ -20,9 +23,11 @@ export interface Taken {
   eventType: string;
   fromState: string | null;
   toState: string;
-  status: string;
+  status: ActorStatus;
   effects: Effect[];
   timers: TimerWrite[];
+  /** Ends with the commit. */
+  span: ActorSpan | undefined;
 }
 
 /** What a publisher is told on its reply subject once the commit has landed. */
@@ -170,6 +175,27 @@ export class Batch {
       parked: this.#parked,
       unparked: this.#unparked,
     };
+  }
+
+  /** It has landed. */
+  count(load: NodeLoad): void {
+    load.transitions += this.taken.length;
+    load.messages += this.messages.length;
+    for (const { resident, seq, status } of this.taken) {
+      const ofType = loadOf(load, resident.address.type);
+      ofType.transitions++;
+      if (seq === 1) ofType.started++;
+      if (status !== 'active') ofType[status]++;
+    }
+  }
+
+  endSpans(): void {
+    for (const { span } of this.taken) span?.end();
+  }
+
+  /** Whoever has the shard now takes the messages anew. */
+  neverLands(): void {
+    for (const { span } of this.taken) span?.fail(new Error('not committed by this node'));
   }
 
   get residents(): ReadonlySet<Resident> {

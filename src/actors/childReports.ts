@@ -11,7 +11,7 @@ import type { Outcome } from './invocation.ts';
 import type { Item } from './mailbox.ts';
 import type { Resident } from './resident.ts';
 import { resultText } from './results.ts';
-import type { Ring } from './ring.ts';
+import { loadOf, type Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import type { Cause } from './taker.ts';
 
@@ -40,10 +40,12 @@ export class ChildReports {
     const { invokeId, seq, outcome } = item;
     const transaction = outcome.ok ? outcome.transaction : undefined;
     if (!isCurrent(resident, item)) return transaction?.abandon();
-    const attempt = resident.invocations.get(invokeId)?.attempt ?? 1;
+    const running = resident.invocations.get(invokeId);
+    const attempt = running?.attempt ?? 1;
     endAttempt(this.#ring, resident, invokeId, false);
     if (!outcome.ok) {
-      const { clock, timers } = this.#ring;
+      const { clock, load, timers } = this.#ring;
+      loadOf(load, resident.address.type).failedAttempts++;
       const child = resident.live?.snapshot.children[invokeId];
       const delayMs = retryDelay(clock, resident.type, child, attempt, outcome.error);
       if (delayMs !== undefined) {
@@ -54,14 +56,23 @@ export class ChildReports {
         batch.row(resident);
         batch.afterwards.push(() => {
           if (resident.live?.started[invokeId] === seq)
-            startAttempt(this.#ring, this.#shard, resident, invokeId, attempt + 1, delayMs);
+            startAttempt(
+              this.#ring,
+              this.#shard,
+              resident,
+              invokeId,
+              attempt + 1,
+              delayMs,
+              running?.startedBy,
+            );
         });
         return;
       }
     }
     const text = resultText(this.#ring.limits, invokeId, outcome);
     const event = parse(text) as EventObject;
-    const cause = { eventType: event.type, text, eventId: null, origin: 'invoke' as const };
+    const cause: Cause = { eventType: event.type, text, eventId: null, origin: 'invoke' };
+    if (running?.trace !== undefined) cause.traced = { trace: running.trace };
     if (transaction && isDone(event)) {
       const key = idempotencyKey(resident.address, invokeId, seq);
       this.#shard.alone({ transaction, key }, (own) => this.#step(own, resident, event, cause));

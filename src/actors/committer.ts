@@ -9,6 +9,7 @@ import type { Lease } from './lease.ts';
 /** A shard as the committer sees it. */
 export interface CommitSource {
   readonly number: number;
+  readonly epoch: number;
   /** Somebody else speaks for the shard now; outcomes are of no interest any more. */
   readonly closed: boolean;
   /** Transitions that wait. */
@@ -242,7 +243,7 @@ export class Committer {
       return;
     }
     for (const { source, transaction } of parts) {
-      const refusal = { shard: source.number, error: error.message };
+      const refusal = { shard: source.number, epoch: source.epoch, error: error.message };
       if (transaction) this.#log.warn(refusal, 'transaction: not committed, it runs again');
       else this.#log.error(refusal, 'commit: refused by Postgres');
       await new Promise<void>((resolve) =>

@@ -17,6 +17,7 @@ import { answerQueries } from './queries.ts';
 import type { Registry } from './registry.ts';
 import type { NodeLoad, Ring, Witness } from './ring.ts';
 import { Timers } from './timers.ts';
+import { type Tracing, traceOfRow } from './tracing.ts';
 import { Transactions } from './transactions.ts';
 import { Trials } from './trials.ts';
 import { startUpkeep } from './upkeep.ts';
@@ -39,6 +40,7 @@ export interface EngineParts {
   /** A statement has landed: how long it took, and what it carried. */
   landed?: ((ms: number, transitions: number) => void) | undefined;
   witness?: Witness;
+  tracing?: Tracing | undefined;
 }
 
 /** The ring of one node, whatever it runs on: NATS and Postgres, or their twins in memory. */
@@ -71,6 +73,7 @@ export function composeEngine(parts: EngineParts): Engine {
     limits,
     namespace,
     log,
+    ...(parts.tracing && { traceOf: (row) => traceOfRow(store, row) }),
     published: ({ shard, messageId }) =>
       ownership.shards.get(shard)?.post({ kind: 'published', messageId }),
   });
@@ -107,6 +110,7 @@ export function composeEngine(parts: EngineParts): Engine {
       sentMax: limits.childEventsMax,
       outcome: (address, signal) => outcomes.wait(address, signal),
       transactions,
+      tracing: parts.tracing,
     }),
     transactions,
     timers,
@@ -115,6 +119,7 @@ export function composeEngine(parts: EngineParts): Engine {
     outbox,
     source,
     load,
+    tracing: parts.tracing,
     ...(parts.witness && { witness: parts.witness }),
     surprise: (shard, reason) => ownership.surprise(shard, reason),
   };

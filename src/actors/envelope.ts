@@ -32,6 +32,8 @@ export interface Envelope {
   active?: string[] | undefined;
   /** XState's persisted snapshot. */
   snapshot: Snapshot<unknown>;
+  /** The actor's own trace: `traceparent`, and `tracestate` behind a space. Last in the text, see `actors/tracing`. */
+  trace?: string;
 }
 
 /** Machine children of a row, by the text of its envelope: child id → the transition that started it. */

@@ -4,6 +4,7 @@ import type { Address } from '../store/store.ts';
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import { Attempt, infoOf, type WaitForOutcome } from './attempt.ts';
 import type { Lease } from './lease.ts';
+import type { Tracing } from './tracing.ts';
 import type { Transactions } from './transactions.ts';
 
 /** What a promise's logic can learn about the attempt it is. */
@@ -47,6 +48,10 @@ export interface InvocationRequest {
   timeoutMs: number | undefined;
   /** Encoded results of the steps that earlier attempts have finished, by name. */
   steps: Readonly<Record<string, string>>;
+  /** The transition that started it, as a trace. */
+  trace?: string | undefined;
+  /** It began, or was due, in the hands of an earlier owner of the shard. */
+  resumed?: boolean;
 }
 
 /** A child as XState keeps it in a snapshot. */
@@ -71,6 +76,9 @@ export interface Listener {
 export interface Invocation {
   readonly key: string;
   readonly attempt: number;
+  /** The transition that started it, as a trace; and the attempt itself, once it runs and while tracing is on. */
+  readonly startedBy: string | undefined;
+  readonly trace: string | undefined;
   /** Set once the attempt ended and nobody has taken the result into a commit yet. */
   readonly outcome: Outcome | undefined;
   /** It ends only when it is left: nobody waits for that. */
@@ -92,6 +100,7 @@ export interface InvocationSettings {
   sentMax: number;
   outcome: WaitForOutcome;
   transactions: Transactions;
+  tracing?: Tracing | undefined;
 }
 
 /**

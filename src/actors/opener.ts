@@ -52,7 +52,8 @@ export class Opener {
   open(row: StoredActor, kin: Rows): Resident | undefined {
     const { registry, others, log } = this.#ring;
     const { parking } = this.#shard;
-    const { type: name, version } = row;
+    const { type: name, version, seq } = row;
+    const about = { actor: addressKey(row), ...this.#shard.place, seq, version };
     const actor = addressKey(row);
     if (parking.isLeftAlone(actor)) return undefined;
     const known = registry.version(name, version);
@@ -73,7 +74,7 @@ export class Opener {
       parking.leaveAlone(actor);
       this.#failures.set(row, [code, message]);
       log.error(
-        { actor, version, error: message },
+        { ...about, error: message },
         code === 'migrate_failed'
           ? 'actor: migrate failed, left alone'
           : 'actor: cannot be rehydrated',
@@ -82,10 +83,9 @@ export class Opener {
     }
     parking.leaveAlone(actor);
     parking.lacks(name, version);
-    if (isKept) log.info({ actor, version }, 'actor: version known elsewhere, left alone');
-    else if (next)
-      log.warn({ actor, version }, 'actor: actions of its old version are left, left alone');
-    else log.warn({ actor, version }, 'actor: version unknown here, left alone');
+    if (isKept) log.info(about, 'actor: version known elsewhere, left alone');
+    else if (next) log.warn(about, 'actor: actions of its old version are left, left alone');
+    else log.warn(about, 'actor: version unknown here, left alone');
     return undefined;
   }
 
@@ -121,7 +121,11 @@ export class Opener {
     const kept = Object.entries(step.live.started).filter(([, seq]) => seq <= row.seq);
     if (kept.length > 0)
       batch.afterwards.push(() => resumeKept(this.#ring, this.#shard, resident, kept));
-    log.info({ actor: resident.key, from: event.from, to: event.to }, 'actor: migrated');
+    const { seq } = step.live;
+    log.info(
+      { actor: resident.key, ...this.#shard.place, seq, from: event.from, to: event.to },
+      'actor: migrated',
+    );
     return resident;
   }
 

@@ -5,6 +5,7 @@ import type { Limits, Namespace } from '../config.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { OutboxRow } from '../store/store.ts';
+import { traceHeaders } from './tracing.ts';
 
 interface Sending {
   row: OutboxRow;
@@ -32,6 +33,7 @@ export class Outbox {
   readonly #limits: Limits;
   readonly #namespace: Namespace;
   readonly #log: Logger;
+  readonly #traceOf: ((row: OutboxRow) => Promise<string | undefined>) | undefined;
   readonly #published: (row: OutboxRow) => void;
   /** Rows on their way to JetStream. */
   readonly #held = new Map<string, Sending>();
@@ -54,6 +56,8 @@ export class Outbox {
     limits: Limits;
     namespace: Namespace;
     log: Logger;
+    /** Finds the trace of a row that was read from Postgres; given only while tracing is on. */
+    traceOf?: (row: OutboxRow) => Promise<string | undefined>;
     /** An outcome reached JetStream: its row may go. */
     published: (row: OutboxRow) => void;
   }) {
@@ -62,6 +66,7 @@ export class Outbox {
     this.#limits = options.limits;
     this.#namespace = options.namespace;
     this.#log = options.log;
+    this.#traceOf = options.traceOf;
     this.#published = options.published;
   }
 
@@ -164,18 +169,30 @@ export class Outbox {
       ? subjects.event(this.#namespace, row.type, row.id)
       : subjects.outcome(this.#namespace, row.type, row.id);
     try {
-      const headers = isSend ? { headers: { [OUTBOX_HEADER]: row.messageId } } : undefined;
+      const headers = this.#traceOf
+        ? { headers: await this.#tracedHeaders(row, this.#traceOf) }
+        : isSend
+          ? { headers: { [OUTBOX_HEADER]: row.messageId } }
+          : undefined;
       await this.#bus.publish(subject, row.body, { messageId, ...headers });
     } catch (error) {
       if (this.#stopped) return;
       sending.failures++;
       this.counts.failed++;
       const waitMs = 250 + backoff(this.#clock, sending.failures, 250, 5_000);
-      if (sending.failures === 1)
+      if (sending.failures === 1) {
+        const { sender, seq } = placeOf(row);
         this.#log.warn(
-          { message: messageId, error: asError(error).message },
+          {
+            actor: sender,
+            shard: row.shard,
+            seq,
+            message: messageId,
+            error: asError(error).message,
+          },
           'outbox: not published yet',
         );
+      }
       this.#clock.after(waitMs, () => {
         if (!this.#stopped) this.#queue(sending);
       });
@@ -185,6 +202,18 @@ export class Outbox {
     this.#next(sending.pair);
     this.counts.published++;
     if (!isSend && !this.#stopped) this.#published(row);
+  }
+
+  async #tracedHeaders(
+    row: OutboxRow,
+    traceOf: (row: OutboxRow) => Promise<string | undefined>,
+  ): Promise<Record<string, string>> {
+    // A message does not wait for its trace.
+    const trace = row.trace ?? (await traceOf(row).catch(() => undefined));
+    return {
+      ...(row.kind === 'send' && { [OUTBOX_HEADER]: row.messageId }),
+      ...(trace !== undefined && traceHeaders(trace)),
+    };
   }
 }
 

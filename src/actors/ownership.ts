@@ -133,7 +133,8 @@ export class Ownership {
   /** The shard cannot go on as it is: forget it and open it again. Several at once are opened together. */
   surprise(shard: number, reason: string): void {
     if (this.#stopped || this.#surprised.has(shard) || this.#handOver.isGoing(shard)) return;
-    this.#ring.log.warn({ shard, reason }, 'shard: surprise, opening again');
+    const epoch = this.#shards.get(shard)?.epoch;
+    this.#ring.log.warn({ shard, epoch, reason }, 'shard: surprise, opening again');
     this.#ring.load.surprises[surpriseReason(reason)]++;
     this.#surprised.set(shard, reason);
     if (this.#reopening) return;

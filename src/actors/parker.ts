@@ -54,7 +54,7 @@ export class Parker {
     parking.add(key, timers.databaseTime());
     batch.park({ ...root, ...this.written(message) });
     load.parked++;
-    log.debug({ actor: key, seq: message.seq }, 'message: parked');
+    log.debug({ actor: key, ...this.#shard.place, logSeq: message.seq }, 'message: parked');
     return true;
   }
 

@@ -18,7 +18,8 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
   let timersUnknown = false;
   for (const taken of batch.taken) {
     taken.resident.uncommitted--;
-    runEffects(ring, shard, taken);
+    if (taken.span) taken.span.within(() => runEffects(ring, shard, taken));
+    else runEffects(ring, shard, taken);
     for (const timer of taken.timers) {
       const { delayMs } = timer;
       if (delayMs === 0) continue;
@@ -61,7 +62,7 @@ export function runActs(
   const fail = (type: string) => (thrown: unknown) => {
     const error = asError(thrown);
     ring.log.error(
-      { actor: resident.key, seq, action: type, error: error.stack },
+      { actor: resident.key, ...shard.place, seq, action: type, error: error.stack },
       'action: failed',
     );
     const told = new PerdureError('action_failed', `Action ${type} failed: ${error.message}`);
@@ -100,7 +101,10 @@ function runEffects(ring: Ring, shard: Shard, taken: Taken): void {
   if (effects.length === 0) return;
   for (const effect of effects)
     if (effect.kind === 'log')
-      ring.log.info({ actor: resident.key, seq, label: effect.label }, String(effect.value));
+      ring.log.info(
+        { actor: resident.key, ...shard.place, seq, label: effect.label },
+        String(effect.value),
+      );
   const isFirst = seq === 1;
   const others = isFirst ? effects.filter((effect) => !begins(effect)) : effects;
   if (isFirst) runOthers(ring, shard, taken, effects.filter(begins), () => {});
@@ -121,11 +125,11 @@ function runOthers(
   effects: readonly Effect[],
   tell: (told: Tell) => void,
 ): void {
-  const { resident, timers } = taken;
+  const { resident, timers, span } = taken;
   for (const effect of effects)
     switch (effect.kind) {
       case 'invoke':
-        begin(ring, shard, resident, effect);
+        begin(ring, shard, resident, effect, span?.trace);
         break;
       case 'tell':
         tell(effect);
@@ -154,8 +158,10 @@ function begin(
   shard: Shard,
   resident: Resident,
   { invokeId, seq }: Extract<Effect, { kind: 'invoke' }>,
+  trace: string | undefined,
 ): void {
-  if (resident.live?.started[invokeId] === seq) startAttempt(ring, shard, resident, invokeId, 1, 0);
+  if (resident.live?.started[invokeId] === seq)
+    startAttempt(ring, shard, resident, invokeId, 1, 0, trace);
 }
 
 /** The live feed: a hint for watchers, complete only for who listens now. */

@@ -94,7 +94,7 @@ export class Pump {
         // Full: the log lane waits until running actors have finished.
         else clock.after(FULL_WAIT_MS, () => this.wake());
     } catch (error) {
-      log.error({ shard: this.#shard.number, error: asError(error).stack }, 'pump: turn failed');
+      log.error({ ...this.#shard.place, error: asError(error).stack }, 'pump: turn failed');
       this.#shard.surprised(asError(error).message);
     } finally {
       const pinned = this.#pinned;

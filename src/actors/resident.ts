@@ -16,6 +16,7 @@ import { isChildRow, parentOf, rootOf } from './kin.ts';
 import type { Born } from './machineLogic.ts';
 import { createStepScope, type StepScope } from './scope.ts';
 import { type Live, type Step, systemIds } from './step.ts';
+import { traceIn } from './tracing.ts';
 
 /** How far an invoke has come: what a run of it elsewhere begins with. */
 export interface Retry {
@@ -66,6 +67,8 @@ export class Resident {
   /** Its row, when it was brought out of quarantine to be told something. */
   quarantined: StoredActor | undefined;
   touchedAt = 0;
+  /** Its own trace, as of its newest transition in it; kept in the envelope. */
+  trace: string | undefined;
   /** The action that is running now; names what it sends to its own actor. */
   acting: { seq: number; index: number; sent: number } | undefined;
 
@@ -122,6 +125,7 @@ export class Resident {
     const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver, scope);
     resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
     if (stored.quarantined) resident.quarantined = stored;
+    resident.trace = traceIn(stored.snapshot);
     return resident;
   }
 
@@ -170,6 +174,23 @@ export class Resident {
   get state(): string {
     invariant(this.#row, `${this.key} has no row yet`);
     return this.#row.state;
+  }
+
+  /** Nothing of it is under way: dropping it from memory loses nothing. */
+  get isIdle(): boolean {
+    return (
+      this.uncommitted === 0 &&
+      this.invocations.size === 0 &&
+      this.unacted.length === 0 &&
+      !this.held
+    );
+  }
+
+  /** When anything of the family was last in use, monotonic, ms. */
+  get lastTouched(): number {
+    let last = 0;
+    for (const { touchedAt } of this.members()) last = Math.max(last, touchedAt);
+    return last;
   }
 
   /** Something runs for it that a crash would cut short. */

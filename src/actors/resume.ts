@@ -121,7 +121,7 @@ async function resumeActor(
   kept: Map<string, Invocation>,
   due: readonly StoredTimer[] = [],
 ): Promise<void> {
-  const undone = row.actedSeq < row.seq ? await toRedo(ring, resident, row) : [];
+  const undone = row.actedSeq < row.seq ? await toRedo(ring, shard, resident, row) : [];
   if (shard.closed) return;
   const start = () => {
     // What a newer step wants begins when that is committed.
@@ -169,18 +169,19 @@ function resumeInvoke(
   const retry = resident.retries[invokeId];
   const delayMs = retry ? Math.max(0, retry.nextAt - databaseTime) : 0;
   ring.load.invokesResumed++;
-  startAttempt(ring, shard, resident, invokeId, retry?.attempt ?? 1, delayMs);
+  const attempt = retry?.attempt ?? 1;
+  startAttempt(ring, shard, resident, invokeId, attempt, delayMs, resident.trace, true);
 }
 
 /** Actions of a history this node cannot open are left to one that can: they stay unacknowledged. */
-async function toRedo(ring: Ring, resident: Resident, row: StoredActor) {
+async function toRedo(ring: Ring, shard: Shard, resident: Resident, row: StoredActor) {
   try {
     return await unacknowledged(ring, resident, row);
   } catch (error) {
     if (!(error instanceof PerdureError) || error.code !== 'codec_failed') throw error;
     if (resident.unacted.length === 0) resident.unacted.push(row.actedSeq + 1);
     ring.log.error(
-      { actor: resident.key, error: error.message },
+      { actor: resident.key, ...shard.place, seq: row.seq, error: error.message },
       'actor: actions cannot be redone here',
     );
     return [];

@@ -14,6 +14,7 @@ import type { Outbox } from './outbox.ts';
 import type { Registry } from './registry.ts';
 import type { SurpriseReason } from './surpriseReason.ts';
 import type { Timers } from './timers.ts';
+import type { Tracing } from './tracing.ts';
 import type { Transactions } from './transactions.ts';
 import type { Trials } from './trials.ts';
 
@@ -54,6 +55,8 @@ export interface Ring {
   /** Counts what this node has in memory and has done, for back-pressure and metrics. */
   readonly load: NodeLoad;
   readonly witness?: Witness;
+  /** Undefined while nobody wants traces. */
+  readonly tracing: Tracing | undefined;
   /** The shard cannot go on as it is; opens it again. */
   surprise(shard: number, reason: string): void;
 }
@@ -83,6 +86,29 @@ export interface NodeLoad {
   surprises: Record<SurpriseReason, number>;
   /** Stalls noticed. */
   stalls: number;
+  /** By actor type. */
+  types: Map<string, TypeLoad>;
+}
+
+/** What has been committed for the actors of one type. */
+export interface TypeLoad {
+  transitions: number;
+  started: number;
+  /** Ended, by status. */
+  done: number;
+  error: number;
+  stopped: number;
+  /** Attempts of invokes whose failure has been taken, those that are tried again included. */
+  failedAttempts: number;
+}
+
+export function loadOf({ types }: NodeLoad, type: string): TypeLoad {
+  let load = types.get(type);
+  if (!load) {
+    load = { transitions: 0, started: 0, done: 0, error: 0, stopped: 0, failedAttempts: 0 };
+    types.set(type, load);
+  }
+  return load;
 }
 
 /** Counts of a node that has done nothing yet. */
@@ -111,4 +137,5 @@ export const emptyLoad = (): NodeLoad => ({
     other: 0,
   },
   stalls: 0,
+  types: new Map(),
 });

@@ -71,6 +71,10 @@ export class Shard implements CommitSource {
     return this.#epoch;
   }
 
+  get place(): { shard: number; epoch: number } {
+    return { shard: this.number, epoch: this.#epoch };
+  }
+
   get cursor(): number {
     return this.#cursor;
   }
@@ -134,7 +138,7 @@ export class Shard implements CommitSource {
         break;
       } catch (error) {
         const reason = asError(error).message;
-        if (attempt % 10 === 1) log.warn({ shard: this.number, reason }, 'shard: no reader yet');
+        if (attempt % 10 === 1) log.warn({ ...this.place, reason }, 'shard: no reader yet');
         await sleep(clock, 100 + backoff(clock, attempt, 100, 1_000));
       }
     if (this.#closed || this.#sealed) this.#stopReading();
@@ -149,7 +153,10 @@ export class Shard implements CommitSource {
       startSeq: this.#cursor + 1,
       pendingMax: this.#ring.limits.shardPendingMax,
       ackWaitMs: this.#ring.limits.ackWaitMs,
-      onMessage: (message) => this.post({ kind: 'message', message }),
+      onMessage: (message) => {
+        this.#ring.tracing?.received(message, this.#ring.clock.now());
+        this.post({ kind: 'message', message });
+      },
       onSurprise: (reason) => this.surprised(reason),
     });
   }
@@ -185,7 +192,10 @@ export class Shard implements CommitSource {
   close(): Map<string, Invocation> {
     this.#closed = true;
     this.#ring.committer.withdraw(this);
-    for (const { own } of [...this.#closedBatches, this.#batch]) own?.transaction.abandon();
+    for (const batch of [...this.#closedBatches, this.#batch]) {
+      batch.own?.transaction.abandon();
+      batch.neverLands();
+    }
     this.#ring.timers.forget(this.number);
     const running = new Map<string, Invocation>();
     for (const resident of this.residents.values()) {
@@ -201,10 +211,7 @@ export class Shard implements CommitSource {
   /** Nobody waits for the server to hear of it: the next reader of the shard removes what is left. */
   #stopReading(): void {
     this.#reader?.stop().catch((error) => {
-      this.#ring.log.debug(
-        { shard: this.number, error: asError(error).message },
-        'reader: stopped',
-      );
+      this.#ring.log.debug({ ...this.place, error: asError(error).message }, 'reader: stopped');
     });
   }
 
@@ -241,14 +248,14 @@ export class Shard implements CommitSource {
   passivate(all: boolean): void {
     const before = this.#ring.clock.monotonic() - this.#ring.limits.passivateAfterMs;
     for (const resident of this.residents.values())
-      if (isIdle(resident) && (all || resident.finished || lastTouched(resident) <= before))
+      if (resident.isIdle && (all || resident.finished || resident.lastTouched <= before))
         this.#drop(resident);
   }
 
   /** The turn that held the actor in memory is over. */
   release(key: string): void {
     const resident = this.residents.get(key);
-    if (resident?.finished && isIdle(resident)) this.#drop(resident);
+    if (resident?.finished && resident.isIdle) this.#drop(resident);
   }
 
   /** A family leaves as one: whoever of it is needed needs the others. */
@@ -258,7 +265,7 @@ export class Shard implements CommitSource {
     const members = resident.children.size === 0 ? [resident] : [...resident.members()];
     // A row that is about to be written: brought back before that, the actor would be there twice.
     const stays = (member: Resident) =>
-      !isIdle(member) ||
+      !member.isIdle ||
       this.#batch.residents.has(member) ||
       this.#closedBatches.some(({ residents }) => residents.has(member));
     if (members.some(stays)) return;
@@ -337,10 +344,9 @@ export class Shard implements CommitSource {
     this.#inFlight = undefined;
     if (!batch) return;
     if (batch.own) this.#ring.transactions.settled(batch.own.key);
+    if (this.#ring.tracing) batch.endSpans();
     // Also of a shard that has been given away meanwhile: it is committed, and its next owner does not count it.
-    const { load } = this.#ring;
-    load.transitions += batch.taken.length;
-    load.messages += batch.messages.length;
+    batch.count(this.#ring.load);
     if (this.#closed) return;
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
@@ -351,22 +357,21 @@ export class Shard implements CommitSource {
       // A turn that waits for Postgres has asked this memory already, and will not ask again.
       if (!this.#pump.pins(resident.rootKey))
         resident.trimEventIds(this.#ring.limits.eventIdsInMemory);
-      if (resident.finished && isIdle(resident)) this.#drop(resident);
+      if (resident.finished && resident.isIdle) this.#drop(resident);
     }
     this.offer();
   }
 
   fenced(): void {
+    this.#inFlight?.neverLands();
     if (this.#closed) return;
-    this.#ring.log.warn(
-      { shard: this.number, epoch: this.#epoch },
-      'shard: fenced, another node owns it',
-    );
+    this.#ring.log.warn(this.place, 'shard: fenced, another node owns it');
     this.#broken = true;
     this.surprised('fenced');
   }
 
   refused(error: Error): void {
+    this.#inFlight?.neverLands();
     const own = this.#inFlight?.own;
     if (own) this.#ring.transactions.refused(own.key, error);
     this.#broken = true;
@@ -374,26 +379,10 @@ export class Shard implements CommitSource {
   }
 
   lost(): void {
+    this.#inFlight?.neverLands();
     this.#broken = true;
     this.surprised('commit lost with the session of its transaction');
   }
-}
-
-/** When anything of the family was last in use. */
-function lastTouched(resident: Resident): number {
-  let last = 0;
-  for (const { touchedAt } of resident.members()) last = Math.max(last, touchedAt);
-  return last;
-}
-
-/** Nothing of it is under way: dropping it from memory loses nothing. */
-function isIdle(resident: Resident): boolean {
-  return (
-    resident.uncommitted === 0 &&
-    resident.invocations.size === 0 &&
-    resident.unacted.length === 0 &&
-    !resident.held
-  );
 }
 
 const LAZY_COMMIT_MS = 25;

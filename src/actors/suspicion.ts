@@ -39,8 +39,8 @@ export class Suspicion {
     ring.clock.after(FORGIVE_MS, () => this.#forgive());
     ring.clock.after(CALM_MS, () => pump.wake());
     if (!this.#triesEach) return;
-    const { shard: number, crashes, suspectSeq } = opened;
-    ring.log.warn({ shard: number, crashes, suspectSeq }, 'shard: its owners died in a row');
+    const { shard: number, epoch, crashes, suspectSeq } = opened;
+    ring.log.warn({ shard: number, epoch, crashes, suspectSeq }, 'shard: its owners died in a row');
   }
 
   get active(): boolean {
@@ -136,7 +136,10 @@ export class Suspicion {
 
   #note(written: Promise<void>): void {
     written.catch((error) =>
-      this.#ring.log.warn({ error: asError(error).message }, 'shard: suspicion not cleared'),
+      this.#ring.log.warn(
+        { ...this.#shard.place, error: asError(error).message },
+        'shard: suspicion not cleared',
+      ),
     );
   }
 }

@@ -23,6 +23,7 @@ import { resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import { bornStep, FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
+import { type Traced, withTrace } from './tracing.ts';
 
 type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
 
@@ -33,6 +34,8 @@ export interface Cause {
   text: string;
   eventId: string | null;
   origin: Origin;
+  /** Undefined when tracing is off, and for what has no trace but the actor's own. */
+  traced?: Traced | undefined;
 }
 
 /**
@@ -124,7 +127,8 @@ export class Taker {
     const event = read.value as EventObject;
     if (event.type === RELEASE) return this.#release(batch, message, actor);
     const origin = read.outboxId !== null ? 'actor' : 'event';
-    const cause: Cause = { eventType: event.type, text: read.text, eventId, origin };
+    const traced = this.#ring.tracing?.of(message);
+    const cause: Cause = { eventType: event.type, text: read.text, eventId, origin, traced };
     this.#step(batch, actor, { event, cause });
     this.#replyStepped(batch, message, actor);
     return undefined;
@@ -142,7 +146,7 @@ export class Taker {
       const { to, event: sent } = event as unknown as { to: Target; event: unknown };
       const body = stringify(sent, 'event', this.#ring.limits.nestingMax);
       const messageId = `${resident.key}/${seq}/timer`;
-      batch.send({ messageId, kind: 'send', ...addressed(to, body) });
+      batch.send({ messageId, kind: 'send', ...addressed(to, body), trace: resident.trace });
     }
   }
 
@@ -190,7 +194,9 @@ export class Taker {
     const resident = Resident.created(address, type, this.#shard.deliver);
     const step = firstStep(type, address, resident.scope, read.value, this.#ring.limits);
     const text = initText(read.text);
-    this.#record(batch, resident, null, step, { eventType: INIT, text, eventId, origin: 'start' });
+    const traced = this.#ring.tracing?.of(message);
+    const cause: Cause = { eventType: INIT, text, eventId, origin: 'start', traced };
+    this.#record(batch, resident, null, step, cause);
     this.#shard.adopt(resident);
     if (step.kin.length > 0) this.#family.follow(batch, resident, step);
     this.#replyStepped(batch, message, resident);
@@ -237,6 +243,15 @@ export class Taker {
   ): void {
     const { address, key } = resident;
     const { seq } = step.live;
+    const span = this.#ring.tracing?.transition(
+      this.#shard.place,
+      resident,
+      step,
+      cause,
+      fromState,
+    );
+    const trace = span?.trace;
+    if (resident.trace !== undefined) step.envelope = withTrace(step.envelope, resident.trace);
     resident.take(step);
     resident.uncommitted++;
     resident.touchedAt = this.#ring.clock.monotonic();
@@ -249,6 +264,7 @@ export class Taker {
       toState: step.state,
       status: step.status,
       effects: step.effects,
+      span,
       timers: step.timersArmed.map((timer) => ({ ...address, ...timer, armedSeq: seq })),
     };
     for (const timerId of step.timersDropped) batch.dropTimer({ ...address, timerId });
@@ -266,9 +282,12 @@ export class Taker {
       actions: step.effects.reduce((n, effect) => (isAct(effect) ? n + 1 : n), 0),
       snapshot: step.envelope,
     });
-    for (const { index, to, body } of step.messages)
-      batch.send({ messageId: `${key}/${seq}/${index}`, kind: 'send', ...addressed(to, body) });
-    if (step.status !== 'active' && !isChildRow(address)) batch.send(outcomeOf(resident, step));
+    for (const { index, to, body } of step.messages) {
+      const messageId = `${key}/${seq}/${index}`;
+      batch.send({ messageId, kind: 'send', ...addressed(to, body), trace });
+    }
+    if (step.status !== 'active' && !isChildRow(address))
+      batch.send({ ...outcomeOf(resident, step), trace });
   }
 
   #isBroken(actor: Resident | StoredActor | undefined): boolean {
@@ -287,7 +306,13 @@ export class Taker {
   #refuse(batch: Batch, message: LogMessage, reason: ErrorCode, detail: string): undefined {
     this.#ring.load.deadLetters++;
     this.#ring.log.warn(
-      { subject: message.subject.slice(0, 300), seq: message.seq, reason, detail },
+      {
+        subject: message.subject.slice(0, 300),
+        ...this.#shard.place,
+        logSeq: message.seq,
+        reason,
+        detail,
+      },
       'dead letter',
     );
     const outboxId = message.header(OUTBOX_HEADER);

@@ -157,7 +157,7 @@ export function tryActor(
   resident.held = true;
   trials.actor(row.crashes, async () => {
     if (shard.closed) return;
-    log.warn({ actor: resident.key, crashes: row.crashes }, 'actor: under suspicion, tried apart');
+    tellTried(log, shard, row);
     await mark(true);
     if (shard.closed) return;
     resident.held = false;
@@ -174,7 +174,7 @@ export function tryMigration(ring: Ring, shard: Shard, row: StoredActor): void {
   const key = addressKey(row);
   trials.actor(row.crashes, async () => {
     if (shard.closed) return;
-    log.warn({ actor: key, crashes: row.crashes }, 'actor: under suspicion, tried apart');
+    tellTried(log, shard, row);
     await marks.actor({ ...epochOf(shard), ...address, onTrial: true });
     const rows = await loader.load([address]);
     const stored = rows.get(key);
@@ -214,3 +214,11 @@ const TRIAL_MS = 5_000;
  */
 const PROVEN_MS = TRIAL_MS;
 const LOOK_EVERY_MS = 20;
+
+function tellTried(log: Logger, shard: Shard, row: StoredActor): void {
+  const { seq, crashes } = row;
+  log.warn(
+    { actor: addressKey(row), ...shard.place, seq, crashes },
+    'actor: under suspicion, tried apart',
+  );
+}

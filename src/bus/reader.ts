@@ -163,7 +163,10 @@ export class ShardReader implements LogReader {
       try {
         this.#options.onMessage(message);
       } catch (thrown) {
-        this.#port.log.error({ shard: this.#options.shard, seq, err: thrown }, 'onMessage threw');
+        this.#port.log.error(
+          { shard: this.#options.shard, epoch: this.#options.epoch, logSeq: seq, err: thrown },
+          'onMessage threw',
+        );
         return this.#surprise(`onMessage threw: ${asError(thrown).message}`);
       }
     }
@@ -269,7 +272,10 @@ export class ShardReader implements LogReader {
       if (reply === undefined) connection.post(subject, body);
       else connection.nc.publish(subject, body, { reply });
     } catch (thrown) {
-      log.debug({ shard: this.#options.shard, err: thrown }, 'could not write to NATS');
+      log.debug(
+        { shard: this.#options.shard, epoch: this.#options.epoch, err: thrown },
+        'could not write to NATS',
+      );
     }
   }
 

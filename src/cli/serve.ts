@@ -9,6 +9,7 @@ import { whole } from './arguments.ts';
 import { codecOption, loadCodec, passCodecOn } from './codecFile.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
 import { watchForHangs } from './hangWatch.ts';
+import { keepHeapSmall } from './heap.ts';
 import { untilAborted } from './interrupt.ts';
 import { stopRequest } from './stopRequest.ts';
 
@@ -133,6 +134,7 @@ function surviveFloatingRejections(): void {
 
 async function run(file: string, flags: ServeFlags): Promise<void> {
   surviveFloatingRejections();
+  keepHeapSmall();
   watchForHangs(flags.blockedMaxMs);
   const connection = connectionOf(flags);
   // Whoever started us kills when it is out of patience; a service manager signals it and us alike.

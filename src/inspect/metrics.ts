@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { NodeLoad } from '../actors/ring.ts';
+import type { NodeLoad, TypeLoad } from '../actors/ring.ts';
 import type { Breaker } from './health.ts';
 
 /** Plain counters that the parts of a node keep anyway; read when somebody asks for metrics, never before. */
@@ -18,6 +18,8 @@ export interface MetricsParts {
   stalledShards: number;
   lag: number;
   timers: number;
+  /** Items in the mailboxes of this node's shards. */
+  mailbox: number;
   invokes: { running: number; waiting: number };
   outbox: { held: number; published: number; failed: number };
   commits: { commits: number; unknown: number; deadLetters: ReadonlyMap<string, number> };
@@ -44,11 +46,45 @@ const perBreaker = (source: MetricsSource, read: (breaker: Breaker) => number): 
     Object.entries(source.breakers()).map(([name, breaker]) => [name, read(breaker)]),
   );
 
+const perType = ({ types }: NodeLoad, read: (load: TypeLoad) => number): Values =>
+  each(
+    'type',
+    Array.from(types, ([type, load]) => [type, read(load)]),
+  );
+
+const ENDS = ['done', 'error', 'stopped'] as const;
 const STATES = ['closed', 'open', 'half-open'] as const;
 
-/** name, help, labels, how to read it. Names that end in `_total` are counters. `docs/metrics.md` explains each. */
+/** name, help, labels, how to read it. Names that end in `_total` are counters. `docs/telemetry.md` explains each. */
 const METRICS: [name: string, help: string, labels: string[], read: Read][] = [
   ['transitions_total', 'Transitions committed.', [], ({ load }) => one(load.transitions)],
+  [
+    'type_transitions_total',
+    'Transitions committed, by actor type.',
+    ['type'],
+    ({ load }) => perType(load, ({ transitions }) => transitions),
+  ],
+  [
+    'actors_started_total',
+    'Actors whose first transition was committed.',
+    ['type'],
+    ({ load }) => perType(load, ({ started }) => started),
+  ],
+  [
+    'actors_ended_total',
+    'Actors that ended.',
+    ['type', 'status'],
+    ({ load }) =>
+      Array.from(load.types).flatMap(
+        ([type, ended]): Values => ENDS.map((status) => [ended[status], { type, status }]),
+      ),
+  ],
+  [
+    'invoke_failures_total',
+    'Attempts of invokes that failed.',
+    ['type'],
+    ({ load }) => perType(load, ({ failedAttempts }) => failedAttempts),
+  ],
   [
     'messages_total',
     'Messages of the log taken and committed.',
@@ -134,6 +170,7 @@ const METRICS: [name: string, help: string, labels: string[], read: Read][] = [
     [],
     ({ load }) => one(load.invokesResumed),
   ],
+  ['mailbox_items', 'What waits for its step.', [], (_, parts) => one(parts?.mailbox)],
   ['timers', 'Timers in memory.', [], (_, parts) => one(parts?.timers)],
   ['log_lag_messages', 'Messages of the log not delivered yet.', [], (_, parts) => one(parts?.lag)],
   ['outbox_held', 'Outbox rows on their way to NATS.', [], (_, parts) => one(parts?.outbox.held)],

@@ -79,6 +79,7 @@ export class Vitals implements MetricsSource {
       stalledShards: watch.stalled.length,
       lag: watch.lag,
       timers: timers.size,
+      mailbox: sum(ownership.shards.values()),
       invokes: { running: invocations.running, waiting: invocations.waiting },
       outbox: { held: outbox.held, ...outbox.counts },
       commits: committer.counts,
@@ -90,4 +91,10 @@ export class Vitals implements MetricsSource {
     const error = this.waiting[server];
     return { state: 'open', since: this.#phaseSince, error, reconnects: 0 };
   }
+}
+
+function sum(shards: Iterable<{ mailboxSize: number }>): number {
+  let items = 0;
+  for (const { mailboxSize } of shards) items += mailboxSize;
+  return items;
 }

@@ -321,6 +321,8 @@ export interface StoredTimer extends TimerKey {
 
 /** Something committed that still has to reach JetStream. */
 export interface OutboxWrite {
+  /** What it is part of, for the header; in memory only, see `actors/tracing`. */
+  trace?: string | undefined;
   /** `type/id/seq/index` of the sender: the target's event id, the same on every attempt. */
   messageId: string;
   /** `send`: stays until the target's shard applied it. `outcome`: stays until JetStream acknowledged it. */

@@ -218,6 +218,8 @@ const never = () => new Promise<never>(() => {});
 const DEAD: Invocation = {
   key: '',
   attempt: 0,
+  startedBy: undefined,
+  trace: undefined,
   outcome: undefined,
   isOpenEnded: true,
   listen() {},

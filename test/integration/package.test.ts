@@ -92,6 +92,7 @@ test('the tarball holds the program, its SQL and its docs, and nothing of the wo
     expect.arrayContaining([
       ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'nats.conf'],
       ...['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'docs/protocol.md'],
+      'docs/grafana/perdure.json',
       ...[
         'dist/inspect/page/main.js',
         'dist/inspect/page/style.css',

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { emptyLoad } from '../../src/actors/ring.ts';
+import { emptyLoad, loadOf } from '../../src/actors/ring.ts';
 import { surpriseReason } from '../../src/actors/surpriseReason.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { type Breaker, type NodeState, readinessOf } from '../../src/inspect/health.ts';
@@ -19,6 +19,7 @@ const parts = (): MetricsParts => ({
   stalledShards: 1,
   lag: 7,
   timers: 3,
+  mailbox: 6,
   invokes: { running: 3, waiting: 2 },
   outbox: { held: 2, published: 40, failed: 4 },
   commits: { commits: 9, unknown: 1, deadLetters: new Map([['bad_body', 2]]) },
@@ -37,9 +38,9 @@ function metricsOf(known: MetricsParts | undefined, leaseAgeMs?: number) {
 }
 
 describe('metrics', () => {
-  test('docs/metrics.md has a row for every metric, with its labels, and no others', async () => {
+  test('docs/telemetry.md has a row for every metric, with its labels, and no others', async () => {
     const page = readFileSync(
-      join(resolve(import.meta.dirname, '../..'), 'docs/metrics.md'),
+      join(resolve(import.meta.dirname, '../..'), 'docs/telemetry.md'),
       'utf8',
     );
     const rows = [...page.matchAll(/^\| `(perdure_\w+)`\s*\|([^|]*)\|([^|]*)\|/gm)];
@@ -73,11 +74,22 @@ describe('metrics', () => {
     const { load, metrics, read } = metricsOf(parts(), 1_500);
     load.transitions = 12;
     load.surprises.stalled = 3;
+    Object.assign(loadOf(load, 'order'), {
+      transitions: 9,
+      started: 3,
+      error: 1,
+      failedAttempts: 2,
+    });
     metrics.commitLanded(4, 12);
     for (let scrape = 0; scrape < 2; scrape++) {
       const seen = await read();
       expect(seen.get('perdure_transitions_total')).toBe(12);
       expect(seen.get('perdure_surprises_total{reason="stalled"}')).toBe(3);
+      expect(seen.get('perdure_type_transitions_total{type="order"}')).toBe(9);
+      expect(seen.get('perdure_actors_started_total{type="order"}')).toBe(3);
+      expect(seen.get('perdure_actors_ended_total{type="order",status="error"}')).toBe(1);
+      expect(seen.get('perdure_invoke_failures_total{type="order"}')).toBe(2);
+      expect(seen.get('perdure_mailbox_items')).toBe(6);
       expect(seen.get('perdure_surprises_total{reason="lease"}')).toBe(0);
       expect(seen.get('perdure_dead_letters_total{reason="bad_body"}')).toBe(2);
       expect(seen.get('perdure_connection_up{connection="nats"}')).toBe(1);

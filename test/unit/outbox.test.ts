@@ -11,12 +11,13 @@ import { eventually } from '../support/services.ts';
 
 /** A bus whose publishes end when the test says so. */
 function hangingBus() {
-  const asked: { body: string; done: () => void; fails: () => void }[] = [];
+  const asked: { body: string; headers?: object; done: () => void; fails: () => void }[] = [];
   const bus = {
-    publish: (_subject: string, body: string) =>
+    publish: (_subject: string, body: string, { headers = {} }: { headers?: object }) =>
       new Promise((resolve, reject) =>
         asked.push({
           body,
+          headers,
           done: () => resolve({ seq: 1, duplicate: false }),
           fails: () => reject(new Error('no')),
         }),
@@ -25,7 +26,7 @@ function hangingBus() {
   return { bus, asked, bodies: () => asked.map(({ body }) => body) };
 }
 
-const outboxOn = (bus: Bus) =>
+const outboxOn = (bus: Bus, more: Partial<ConstructorParameters<typeof Outbox>[0]> = {}) =>
   new Outbox({
     bus,
     clock: systemClock,
@@ -33,6 +34,7 @@ const outboxOn = (bus: Bus) =>
     namespace: namespace(),
     log: createLogger({ level: 'silent' }),
     published: () => {},
+    ...more,
   });
 
 const row = (sender: string, place: string, to: string): OutboxRow => ({
@@ -74,5 +76,18 @@ test('what an earlier owner has left is published in the order it was sent', asy
   }
   expect(bodies()).toEqual(['a 9/2', 'a 9/10', 'a 10/0']);
   await eventually(() => outbox.held === 0, { what: 'all are out' });
+  outbox.stop();
+});
+
+test('a message carries on the trace of what sent it, also one that an earlier owner has left', async () => {
+  const { bus, asked } = hangingBus();
+  const outbox = outboxOn(bus, { traceOf: async ({ messageId }) => `of-${messageId} a=1` });
+  outbox.relay([{ ...row('a', '1/0', 'm'), trace: 'known' }, row('b', '1/0', 'n')]);
+  await eventually(() => asked.length === 2, { what: 'both are on their way' });
+  const headers = Object.fromEntries(asked.map(({ body, headers }) => [body, headers]));
+  expect(headers).toEqual({
+    'a 1/0': { 'Perdure-Outbox': 'order/a/1/0', traceparent: 'known' },
+    'b 1/0': { 'Perdure-Outbox': 'order/b/1/0', traceparent: 'of-order/b/1/0', tracestate: 'a=1' },
+  });
   outbox.stop();
 });
