@@ -88,7 +88,7 @@ export class Connection {
   }
 
   /** Publishes a small thing that nobody waits for; it may wait for others of the same go. Nothing while disconnected. */
-  post(subject: string, body: string): void {
+  post(subject: string, body: string | Uint8Array): void {
     if (this.#connected) this.#posts.post(this.#nc, subject, body);
   }
 

@@ -158,8 +158,7 @@ export class NatsBus implements Bus {
   broadcast(subject: string, body: Uint8Array | string): void {
     if (!this.#connection.connected) return;
     try {
-      if (typeof body === 'string') this.#connection.post(subject, body);
-      else this.#connection.nc.publish(subject, body);
+      this.#connection.post(subject, body);
     } catch (thrown) {
       this.#settings.log.warn({ subject, reason: asError(thrown).message }, 'broadcast dropped');
     }

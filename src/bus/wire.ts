@@ -62,10 +62,13 @@ export class Posts {
   #text = '';
   #to: NatsConnection | undefined;
 
-  post(nc: NatsConnection, subject: string, body: string): void {
+  post(nc: NatsConnection, subject: string, body: string | Uint8Array): void {
     const { protocol } = nc as unknown as ConnectionInside;
-    if (body.length > POST_MAX || !protocol?.sendCommand || /\s/.test(subject))
-      return nc.publish(subject, Buffer.from(body));
+    const isSmall = typeof body === 'string' && body.length <= POST_MAX;
+    if (!isSmall || !protocol?.sendCommand || /\s/.test(subject)) {
+      this.flush();
+      return nc.publish(subject, typeof body === 'string' ? Buffer.from(body) : body);
+    }
     if (this.#to !== nc) {
       this.flush();
       this.#to = nc;
