@@ -85,7 +85,7 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await sustained({ ...context, count: countOf(context, 20_000) })),
+    run: async (context) => flat(await sustained({ ...context, count: countOf(context, 8_000) })),
   },
   {
     name: 'flow',
@@ -104,7 +104,7 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await events({ ...context, count: countOf(context, 40_000) })),
+    run: async (context) => flat(await events({ ...context, count: countOf(context, 20_000) })),
   },
   {
     name: 'latency',
@@ -114,7 +114,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: 'ms',
     better: 'less',
     run: async (context) => ({
-      ...(await latency({ ...context, count: context.quick ? 100 : 400 })),
+      ...(await latency({ ...context, count: context.quick ? 100 : 300 })),
     }),
   },
   {

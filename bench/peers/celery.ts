@@ -36,7 +36,7 @@ function celery(name: string, redis: ServerName, caveat: string, variantOf?: str
       'a task with an ETA is held in memory of a worker and is delivered again after the visibility timeout',
       'with a visibility timeout of 5 s, a task that takes longer runs twice at once',
     ],
-    scale: 0.15,
+    scale: 0.05,
     workloads: {
       noop: { units: 1 },
       flow: { units: 1 },

@@ -21,7 +21,7 @@ export const peers: readonly Peer[] = [
       'latency is without a second process and without a queue',
       'what ran on a worker that died is run again when a process with its executor id starts, or by Conductor, which is a paid service: neither is there',
     ],
-    scale: 0.2,
+    scale: 0.1,
     workloads: {
       noop: { units: 1 },
       flow: { units: 3 },

@@ -8,7 +8,7 @@ import { peer, type Target, targetOf } from './refs.ts';
  * undefined, and references to durable actors. Everything else (functions, symbols, class instances, cycles) is refused
  * with its path, rather than turned into something else.
  */
-const TAG = '$perdure';
+export const TAG = '$perdure';
 const TAG_IN_TEXT = `"${TAG}"`;
 
 type Tagged = { [TAG]: string; v: unknown };

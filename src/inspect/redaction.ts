@@ -1,5 +1,6 @@
+import { TAG } from '../actors/codec.ts';
 import { PerdureError } from '../errors.ts';
-import type { DeadLetterDetail, ReadStore } from '../store/read.ts';
+import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
 import { isWrapped } from '../textCodec.ts';
 
 /** What stands where something is not shown. */
@@ -32,16 +33,22 @@ const pathsOf = (rules: Redactions, type: string): (readonly string[])[] => [
   ...(rules.get('*') ?? []),
 ];
 
-/** The value without what is not to be shown; the value itself when that is all of it. */
+/** The value without what is not to be shown; the value itself where no rule is for it. */
 function redacted(value: unknown, paths: readonly (readonly string[])[]): unknown {
-  if (typeof value !== 'object' || value === null || paths.length === 0) return value;
-  if (Array.isArray(value)) return value.map((item) => redacted(item, paths));
+  return paths.length === 0 ? value : without(value, paths);
+}
+
+function without(value: unknown, paths: readonly (readonly string[])[]): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => without(item, paths));
+  const fields = value as Record<string, unknown>;
+  if (fields[TAG] === 'Error') return { ...fields, v: withoutWords(fields.v) };
   const copy: Record<string, unknown> = {};
-  for (const [key, inner] of Object.entries(value)) {
+  for (const [key, inner] of Object.entries(fields)) {
     const below = paths.filter(([first]) => first === key || first === '*');
     copy[key] = below.some(({ length }) => length === 1)
       ? REDACTED
-      : redacted(
+      : without(
           inner,
           below.map((path) => path.slice(1)),
         );
@@ -49,14 +56,26 @@ function redacted(value: unknown, paths: readonly (readonly string[])[]): unknow
   return copy;
 }
 
+/** An error's message may quote anything, and what else it carries is anything: its name and code say what it was. */
+function withoutWords(error: unknown): unknown {
+  if (typeof error !== 'object' || error === null) return error;
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  return { name, message: REDACTED, ...(code !== undefined && { code }) };
+}
+
 /** The reading side without what is not to be shown. */
 export function redactingReadStore(store: ReadStore, rules: Redactions): ReadStore {
   if (rules.size === 0) return store;
   const hide = (type: string, value: unknown) => redacted(value, pathsOf(rules, type));
-  const output = <R extends { type: string; output: unknown }>(row: R): R => ({
+  const isRuled = (type: string) => pathsOf(rules, type).length > 0;
+  const output = <R extends { type: string; output: unknown; error: unknown }>(row: R): R => ({
     ...row,
     output: hide(row.type, row.output),
+    error: isRuled(row.type) ? withoutWords(row.error) : row.error,
   });
+  const letter = <R extends DeadLetterRow>(row: R): R =>
+    // What cannot be read is quoted there.
+    row.reason === 'bad_body' && isRuled(typeIn(row.subject)) ? { ...row, detail: REDACTED } : row;
   /** Input stands one level below the event that begins an actor. */
   const event = (type: string, value: unknown) => {
     const shown = hide(type, value) as Record<string, unknown> | null;
@@ -74,6 +93,7 @@ export function redactingReadStore(store: ReadStore, rules: Redactions): ReadSto
         row && {
           ...output(row),
           context: hide(type, row.context),
+          retries: isRuled(type) ? withoutReasons(row.retries) : row.retries,
           snapshot: withoutSecrets(row.snapshot, (context) => hide(type, context)),
           timers: row.timers.map((timer) => ({ ...timer, event: event(type, timer.event) })),
         }
@@ -85,9 +105,10 @@ export function redactingReadStore(store: ReadStore, rules: Redactions): ReadSto
         event: event(type, row.event),
         snapshot: withoutSecrets(row.snapshot, (context) => hide(type, context)),
       })),
+    deadLetters: async (filter) => (await store.deadLetters(filter)).map(letter),
     async deadLetter(id) {
-      const letter = await store.deadLetter(id);
-      return letter && { ...letter, body: bodyOf(letter, rules) };
+      const found = await store.deadLetter(id);
+      return found && { ...letter(found), body: bodyOf(found, rules) };
     },
   };
 }
@@ -99,7 +120,6 @@ const passed = (store: ReadStore) => ({
   machine: store.machine.bind(store),
   machines: store.machines.bind(store),
   pathOf: store.pathOf.bind(store),
-  deadLetters: store.deadLetters.bind(store),
   markRedriven: store.markRedriven.bind(store),
   counts: store.counts.bind(store),
   shards: store.shards.bind(store),
@@ -119,9 +139,18 @@ function withoutSecrets(snapshot: string, hide: (context: unknown) => unknown): 
   });
 }
 
+/** Why attempts of invokes have failed. */
+function withoutReasons(retries: unknown): unknown {
+  const found: Record<string, unknown> = {};
+  for (const [id, retry] of Object.entries((retries ?? {}) as Record<string, { error?: unknown }>))
+    found[id] = retry.error === undefined ? retry : { ...retry, error: withoutWords(retry.error) };
+  return found;
+}
+
+const typeIn = (subject: string): string => subject.split('.').at(-2) ?? '';
+
 function bodyOf({ subject, body }: DeadLetterDetail, rules: Redactions): Uint8Array {
-  const type = subject.split('.').at(-2) ?? '';
-  const paths = pathsOf(rules, type);
+  const paths = pathsOf(rules, typeIn(subject));
   if (paths.length === 0) return body;
   try {
     const value: unknown = JSON.parse(Buffer.from(body).toString());
