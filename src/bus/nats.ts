@@ -1,3 +1,4 @@
+import type { ConsumerInfo } from '@nats-io/jetstream';
 import { createInbox, errors, headers } from '@nats-io/transport-node';
 import { atMost, sleep } from '../clock.ts';
 import { asError, PerdureError } from '../errors.ts';
@@ -110,6 +111,16 @@ export class NatsBus implements Bus {
       (jsm) => jsm.streams.purge(this.#settings.namespace.jobsStream, { seq: seq + 1 }),
       'slow',
     );
+  }
+
+  /** The readers of the log, as JetStream tells them: for people. @throws PerdureError `bus_unavailable`, `timeout` */
+  readers(): Promise<ConsumerInfo[]> {
+    return this.#api.call(async (jsm) => {
+      const found: ConsumerInfo[] = [];
+      for await (const one of jsm.consumers.list(this.#settings.namespace.jobsStream))
+        found.push(one);
+      return found;
+    });
   }
 
   async openReader(options: ReaderOptions): Promise<LogReader> {

@@ -56,6 +56,13 @@ export function viewShards(
   });
 }
 
+/**
+ * The same shards with what waits for them. Their health is judged without it: readers that were looked at before the record say
+ * nothing of a shard that was opened in between.
+ */
+export const withLags = (shards: readonly ShardView[], readers: ShardReaders | undefined) =>
+  readers === undefined ? [...shards] : shards.map((one) => ({ ...one, lag: lagOf(one, readers) }));
+
 /** A reader of a later epoch than the record's was opened after the record was read. */
 function lagOf({ shard, epoch }: ShardRow, readers: ShardReaders): number | null {
   const newest = readers.get(shard);

@@ -8,6 +8,7 @@ import type { Logger } from '../log.ts';
 import type { ReadStore } from '../store/read.ts';
 import type { Listen } from './live.ts';
 import { type Redriven, redrive } from './redrive.ts';
+import { newestReaders, type ShardReaders } from './shardReaders.ts';
 
 type Event = { type: string; [key: string]: unknown };
 
@@ -21,11 +22,15 @@ export interface Engine {
   ): Promise<Receipt>;
   redrive(deadLetterId: string, again: boolean): Promise<Redriven>;
   listen: Listen;
+  /** Who reads the log, and how much waits there; undefined when NATS is not to be had in a moment. */
+  readers(): Promise<ShardReaders | undefined>;
   close(): Promise<void>;
 }
 
 /** Somebody waits in front of a page, ms. */
 const PATIENCE_MS = 8_000;
+/** What a page can do without is not waited for longer, ms. */
+const ASIDE_MS = 1_000;
 
 /** Speaks to the nodes of a namespace; connects when first needed. */
 export function engineOver(
@@ -43,7 +48,7 @@ export function engineOver(
   });
   const closing = new AbortController();
   let opening: ReturnType<typeof openBus> | undefined;
-  const bus = async () => {
+  const bus = async (patienceMs = PATIENCE_MS) => {
     opening ??= openBus({
       natsUrl,
       namespace,
@@ -59,7 +64,7 @@ export function engineOver(
     const late = new Promise<never>((_resolve, reject) => {
       const timer = setTimeout(
         () => reject(new PerdureError('bus_unavailable', 'NATS could not be reached.')),
-        PATIENCE_MS,
+        patienceMs,
       );
       opening?.finally(() => clearTimeout(timer)).catch(() => {});
     });
@@ -78,6 +83,13 @@ export function engineOver(
         hear(quiet || emitted === undefined ? entry : { ...entry, emitted });
       });
     },
+    async readers() {
+      try {
+        return newestReaders(await (await bus(ASIDE_MS)).readers());
+      } catch {
+        return undefined;
+      }
+    },
     async close() {
       closing.abort();
       await client.close();
@@ -94,5 +106,11 @@ export function noEngine(): Engine {
       'This inspector knows no NATS URL: it can neither act nor tell what happens now.',
     );
   };
-  return { send: refuse, redrive: refuse, listen: refuse, close: async () => {} };
+  return {
+    send: refuse,
+    redrive: refuse,
+    listen: refuse,
+    readers: async () => undefined,
+    close: async () => {},
+  };
 }

@@ -6,13 +6,14 @@ import { isWrapped } from '../textCodec.ts';
 import { VERSION } from '../version.ts';
 import { viewActor } from './actorView.ts';
 import type { Charts } from './charts.ts';
-import { viewNodes, viewShards } from './clusterView.ts';
+import { viewNodes, viewShards, withLags } from './clusterView.ts';
 import type { Counts } from './counts.ts';
 import { diffOf } from './diff.ts';
 import { afterIn, FILTER, searchIn } from './filter.ts';
 import type { Live } from './live.ts';
 import { overview } from './overview.ts';
 import { ANSWERED, type Asked, type Field, type Route } from './route.ts';
+import type { ShardReaders } from './shardReaders.ts';
 
 const LIMIT_MAX = 1_000;
 const COUNT_MAX = 10_000;
@@ -28,6 +29,7 @@ export interface Sources {
   charts: Charts;
   counts: Counts;
   live: Live;
+  readers: () => Promise<ShardReaders | undefined>;
   namespace: string;
   /** Whether callers are asked for a token. */
   locked: boolean;
@@ -51,7 +53,7 @@ export function readRoutes(sources: Sources): Route[] {
       locked: sources.locked,
     })),
     get('/api/overview', 'What there is, and what needs a human first.', () =>
-      overview(store, counts),
+      overview(store, counts, sources.readers),
     ),
     get(
       '/api/actors',
@@ -181,10 +183,18 @@ export function readRoutes(sources: Sources): Route[] {
     get('/api/nodes', 'The nodes, and how each is.', async () => ({
       nodes: viewNodes(await store.nodes()),
     })),
-    get('/api/shards', 'The shards: owner, epoch, since when, how each is.', async () => {
-      const [rows, nodes] = await Promise.all([store.shards(), store.nodes()]);
-      return { shards: viewShards(rows, nodes).map(({ lag: _lag, ...shard }) => shard) };
-    }),
+    get(
+      '/api/shards',
+      'The shards: owner, epoch, since when, what waits (lag), how each is.',
+      async () => {
+        const [rows, nodes, readers] = await Promise.all([
+          store.shards(),
+          store.nodes(),
+          sources.readers(),
+        ]);
+        return { shards: withLags(viewShards(rows, nodes), readers) };
+      },
+    ),
     get(
       '/api/live',
       'Server-sent events: transitions as they are committed, and rates each second. Last-Event-ID resumes.',

@@ -20,6 +20,7 @@ import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
 import { readRoutes } from './readRoutes.ts';
 import { redactingReadStore, redactionsOf } from './redaction.ts';
+import { Rested } from './rested.ts';
 import { ANSWERED, checkBody, find, Query, type Route, readPath } from './route.ts';
 import { SharedReads } from './sharedReads.ts';
 
@@ -111,7 +112,11 @@ export class Site {
     this.#store = store;
     this.#live = new Live(engine.listen, log);
     const charts = new Charts(store);
-    const sources = { store, charts, counts: new Counts(store), live: this.#live };
+    const readers = new Rested(() => engine.readers());
+    const sources = {
+      ...{ store, charts, counts: new Counts(store), live: this.#live },
+      readers: () => readers.get(),
+    };
     this.#routes = [
       ...readRoutes({ ...sources, namespace: name, locked: guard.locked }),
       ...actRoutes(store, new Acts(store, charts, engine), engine),

@@ -215,6 +215,7 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     const { body: overview } = await get('/api/overview');
     expect(overview).toMatchObject({
       nodes: { live: 1 },
+      waiting: 3,
       dead_letters: { waiting: 2, reasons: { bad_body: 1, unknown_actor: 1 } },
       quarantined: 0,
     });
@@ -225,6 +226,7 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect((await get('/api/shards')).body.shards[1]).toMatchObject({
       owner: nodeId,
       health: 'ok',
+      lag: 3,
     });
     const { body } = await get('/api/dead-letters?pending=true&reason=bad_body');
     expect(body.dead_letters).toHaveLength(1);

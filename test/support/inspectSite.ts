@@ -52,6 +52,7 @@ export function recordingEngine() {
       hear = listener;
       return () => {};
     },
+    readers: async () => new Map([[1, { epoch: 1, lag: 3 }]]),
     close: async () => {},
   };
   return { engine, told, emit: (entry: Partial<FeedEntry>) => hear(entry as FeedEntry) };

@@ -1,18 +1,25 @@
 import type { NodeView, ShardView } from '../clusterView.ts';
 import { useFetch } from './api.ts';
 import { hrefOf } from './router.ts';
-import { Ago, durationText, Empty, Failure, html, Panel, useNow } from './ui.ts';
+import { Ago, durationText, Empty, Failure, html, numberText, Panel, useNow } from './ui.ts';
 
 /** Who runs, who owns what since when, and what is wrong with it. */
 export function ClusterPage() {
   const nodes = useFetch<{ nodes: NodeView[] }>('/api/nodes', 2_000);
-  const shards = useFetch<{ shards: Omit<ShardView, 'lag'>[] }>('/api/shards', 2_000);
+  const shards = useFetch<{ shards: ShardView[] }>('/api/shards', 2_000);
   const now = useNow();
   const list = nodes.data?.nodes ?? [];
   const live = list.filter((node) => node.live);
   const colour = (owner: string | null) => {
     const at = live.findIndex(({ node_id }) => node_id === owner);
     return at < 0 ? 'none' : `p${at % 6}`;
+  };
+  /** Messages of a node's shards that wait; nothing when NATS could not be asked. */
+  const waitingOf = (owner: string) => {
+    const lags = (shards.data?.shards ?? [])
+      .filter((shard) => shard.owner === owner)
+      .flatMap(({ lag }) => lag ?? []);
+    return lags.length === 0 ? '' : numberText(lags.reduce((all, lag) => all + lag, 0));
   };
   const taken = takeovers(shards.data?.shards ?? []);
   return html`
@@ -23,12 +30,12 @@ export function ClusterPage() {
       ${
         list.length > 0 &&
         html`<div class="scroll" tabindex="0" role="region" aria-label="Nodes"><table>
-        <thead><tr><th>Node</th><th>State</th><th class="number">Shards</th><th>Host</th><th class="number">Process</th><th>Version</th><th>Up</th><th>Lease</th></tr></thead>
+        <thead><tr><th>Node</th><th>State</th><th class="number">Shards</th><th class="number">Waiting</th><th>Host</th><th class="number">Process</th><th>Version</th><th>Up</th><th>Lease</th></tr></thead>
         <tbody>${list.map(
           (node) => html`<tr key=${node.node_id} class=${node.live ? '' : 'gone'}>
             <td><i class="dot ${colour(node.node_id)}"></i>${node.live ? html`<a href=${hrefOf(['actors'], { node: node.node_id, status: 'active' })}>${node.name}</a>` : node.name} <span class="quiet-text">${node.node_id.slice(0, 8)}</span></td>
             <td><span class="badge ${node.state === 'ok' ? 'done' : node.live ? 'stopped' : 'error'}">${node.state}</span></td>
-            <td class="number">${node.shards}</td><td>${node.host}</td><td class="number">${node.pid}</td><td>${node.version}</td>
+            <td class="number">${node.shards}</td><td class="number">${waitingOf(node.node_id)}</td><td>${node.host}</td><td class="number">${node.pid}</td><td>${node.version}</td>
             <td>${node.live ? durationText(now - Date.parse(node.started_at)) : html`<${Ago} at=${node.expires_at} /> ago`}</td>
             <td>${node.live ? `${(node.lease_left_ms / 1000).toFixed(1)} s left` : 'over'}</td></tr>`,
         )}</tbody></table></div>`
@@ -40,7 +47,7 @@ export function ClusterPage() {
           (
             shard,
           ) => html`<li key=${shard.shard} class="shard ${colour(shard.owner)} ${shard.health === 'ok' ? '' : 'ill'}"
-            title=${`shard ${shard.shard}: ${shard.health}, owner ${shard.owner_name ?? 'none'}, epoch ${shard.epoch}, ${shard.commit_no} commits`}>
+            title=${`shard ${shard.shard}: ${shard.health}, owner ${shard.owner_name ?? 'none'}, epoch ${shard.epoch}, ${shard.commit_no} commits${shard.lag === null ? '' : `, ${shard.lag} messages wait`}`}>
             <b>${shard.shard}</b><small>e${shard.epoch}</small>${shard.health !== 'ok' && html`<em>${shard.health}</em>`}</li>`,
         )}</ul>
       </${Panel}>
@@ -57,11 +64,9 @@ export function ClusterPage() {
     </div>`;
 }
 
-type Shard = Omit<ShardView, 'lag'>;
-
 /** Shards that came to their owner together, the last first. */
-function takeovers(shards: readonly Shard[]): { first: Shard; shards: number[] }[] {
-  const groups: { first: Shard; at: number; shards: number[] }[] = [];
+function takeovers(shards: readonly ShardView[]): { first: ShardView; shards: number[] }[] {
+  const groups: { first: ShardView; at: number; shards: number[] }[] = [];
   for (const shard of shards) {
     if (shard.owned_since === null) continue;
     const at = Date.parse(shard.owned_since);

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { FeedEntry } from '../../client.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import type { NodeView } from '../clusterView.ts';
@@ -22,6 +22,7 @@ interface Overview {
   population: PopulationRow[];
   nodes: { live: number; known: number; list: NodeView[] };
   shards: { all: number; owned: number; ill: { shard: number; health: string }[] };
+  waiting: number | null;
   dead_letters: { waiting: number; more: boolean; reasons: Record<string, number> };
   quarantined: number;
   parked: { type: string; version: string | null; actors: number; messages: number }[];
@@ -32,11 +33,18 @@ interface Overview {
 const FEED = 10;
 /** Seconds that the charts show. */
 const SHOWN = 90;
+/** Looks at what waits, one every three seconds, that its chart shows. */
+const LOOKS = 100;
 
 /** What needs a human first; then how much goes on, and where everything is. */
 export function OverviewPage() {
   const { data, error, again } = useFetch<Overview>('/api/overview', 3_000);
   const [rates, setRates] = useState<Record<string, Rate>[]>([]);
+  const [waiting, setWaiting] = useState<number[]>([]);
+  useEffect(() => {
+    const now = data?.waiting;
+    if (typeof now === 'number') setWaiting((old) => [...old.slice(1 - LOOKS), now]);
+  }, [data]);
   const [recent, setRecent] = useState<FeedEntry[]>([]);
   const on = useLive(
     {},
@@ -53,8 +61,9 @@ export function OverviewPage() {
     <${Failure} error=${error} />
     ${data && html`<${Needs} data=${data} />`}
     <div class="grid halves">
-      <${Panel} title="Transitions per second"><${Series} rates=${rates} of="transitions" word="transitions" /></${Panel}>
-      <${Panel} title="Failures per second"><${Series} rates=${rates} of="failed" word="failures" /></${Panel}>
+      <${Panel} title="Transitions per second"><${Series} values=${sums(rates, 'transitions')} shown=${SHOWN} kind="transitions" word="transitions in the last second" unit="/s" /></${Panel}>
+      <${Panel} title="Failures per second"><${Series} values=${sums(rates, 'failed')} shown=${SHOWN} kind="failed" word="failures in the last second" unit="/s" /></${Panel}>
+      ${waiting.length > 0 && html`<${Panel} title="Messages that wait"><${Series} values=${waiting} shown=${LOOKS} kind="waiting" word="messages wait or are being worked on" unit="" /></${Panel}>`}
     </div>
     ${data && html`<${Types} data=${data} rates=${rates} />`}
     <div class="grid halves">
@@ -133,30 +142,31 @@ function Needs({ data }: { data: Overview }) {
 const sum = (rows: readonly { count: number }[]): number =>
   rows.reduce((all, { count }) => all + count, 0);
 
-function Series({
-  rates,
-  of,
-  word,
-}: {
-  rates: Record<string, Rate>[];
-  of: keyof Rate;
+const sums = (rates: Record<string, Rate>[], of: keyof Rate): number[] =>
+  rates.map((types) => Object.values(types).reduce((all, rate) => all + rate[of], 0));
+
+interface SeriesProps {
+  values: number[];
+  /** Values there is room for. */
+  shown: number;
+  kind: string;
   word: string;
-}) {
-  const values = rates.map((types) =>
-    Object.values(types).reduce((all, rate) => all + rate[of], 0),
-  );
+  unit: string;
+}
+
+function Series({ values, shown, kind, word, unit }: SeriesProps) {
   const width = 600;
   const height = 110;
   const top = Math.max(4, ...values);
-  const x = (at: number) => width - (values.length - 1 - at) * (width / (SHOWN - 1));
+  const x = (at: number) => width - (values.length - 1 - at) * (width / (shown - 1));
   const y = (value: number) => height - 4 - (value / top) * (height - 16);
   const line = values
     .map((value, at) => `${at === 0 ? 'M' : 'L'}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)
     .join(' ');
   const last = values.at(-1) ?? 0;
-  return html`<div class="series ${of}">
-    <strong>${numberText(last)}<small>/s</small></strong>
-    <svg viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img" aria-label=${`${last} ${word} in the last second, at most ${Math.max(0, ...values)} in ${values.length} seconds`}>
+  return html`<div class="series ${kind}">
+    <strong>${numberText(last)}<small>${unit}</small></strong>
+    <svg viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img" aria-label=${`${last} ${word}, at most ${Math.max(0, ...values)} of the last ${values.length}`}>
       <line x1="0" x2=${width} y1=${height - 4} y2=${height - 4} />
       ${values.length > 1 && html`<path class="area" d=${`${line} L${width} ${height - 4} L${x(0)} ${height - 4} Z`} /><path class="line" d=${line} />`}
     </svg>
