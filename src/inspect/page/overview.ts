@@ -60,7 +60,7 @@ export function OverviewPage() {
     <h1>Overview <${Pulse} on=${on} /></h1>
     <${Failure} error=${error} />
     ${data && html`<${Needs} data=${data} />`}
-    <div class="grid halves">
+    <div class="grid thirds">
       <${Panel} title="Transitions per second"><${Series} values=${sums(rates, 'transitions')} shown=${SHOWN} kind="transitions" word="transitions in the last second" unit="/s" /></${Panel}>
       <${Panel} title="Failures per second"><${Series} values=${sums(rates, 'failed')} shown=${SHOWN} kind="failed" word="failures in the last second" unit="/s" /></${Panel}>
       ${waiting.length > 0 && html`<${Panel} title="Messages that wait"><${Series} values=${waiting} shown=${LOOKS} kind="waiting" word="messages wait or are being worked on" unit="" /></${Panel}>`}
