@@ -246,9 +246,12 @@ function line(workload: Workload, peer: Peer, sample: Sample): string {
   return `${workload.name.padEnd(15)} ${peer.name.padEnd(24)} ${numbers.join(', ')}`;
 }
 
-// JSON has no Infinity.
-const jsonOf = (results: Results): string =>
-  JSON.stringify(results, (_, value) => (value === Number.POSITIVE_INFINITY ? '> 120' : value), 2);
+function jsonOf(results: Results): string {
+  // JSON has no Infinity.
+  const plain = (_: string, value: unknown) =>
+    value === Number.POSITIVE_INFINITY ? '> 120' : value;
+  return JSON.stringify(results, plain, 2);
+}
 
 function write(results: Results): void {
   const dir = join(HERE, 'results');
