@@ -106,6 +106,16 @@ export class JetStreamApi {
     return this.#ensuring;
   }
 
+  /** All consumers, with what waits for each. @throws PerdureError */
+  readers(): Promise<ConsumerInfo[]> {
+    return this.call(async (jsm) => {
+      const found: ConsumerInfo[] = [];
+      for await (const one of jsm.consumers.list(this.#settings.namespace.jobsStream))
+        found.push(one);
+      return found;
+    });
+  }
+
   /** Names of all consumers; readers that open together share one answer. */
   consumerNames(): Promise<string[]> {
     this.#naming ??= this.call(async () => {

@@ -1,8 +1,9 @@
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { Publish } from './outgoing.ts';
 import { takesBatches } from './topology.ts';
 import { headersOf } from './wire.ts';
 
-/** The server stores no more of them at once (nats-server, server/jetstream_batching.go); fewer keep an answer near. */
+/** The server takes a thousand of them (NATS ADR-50); fewer keep an answer near. */
 const MESSAGES_MAX = 500;
 /** What a batch may hold, bytes: the server keeps it in memory until it is whole. */
 const BYTES_MAX = 1024 * 1024;
@@ -17,16 +18,9 @@ const COMMIT = 'Nats-Batch-Commit';
 /** What says to JetStream that a message is part of a batch; it stays on the stored message. */
 export const BATCH_HEADERS: readonly string[] = [ID, SEQUENCE, COMMIT];
 
-/** A message that may go into a batch: it has an id, in its headers. */
-export interface Batchable {
-  readonly subject: string;
-  readonly body: Uint8Array | string;
-  readonly headers: string;
-}
-
-interface Batch<Entry> {
+interface Batch {
   readonly stream: string;
-  readonly entries: readonly Entry[];
+  readonly entries: readonly Publish[];
   readonly sentAt: number;
 }
 
@@ -35,8 +29,8 @@ interface Batch<Entry> {
  * atomic batch publish. A batch is stored whole or not at all, so that whatever goes wrong with one, its messages go
  * again alone; each has an id, and is stored once.
  */
-export class Batches<Entry extends Batchable> {
-  readonly #open = new Map<string, Batch<Entry>>();
+export class Batches {
+  readonly #open = new Map<string, Batch>();
   readonly #inFlight = new Map<string, number>();
   /** Streams that take no batch, until when. */
   readonly #resting = new Map<string, number>();
@@ -62,7 +56,7 @@ export class Batches<Entry extends Batchable> {
   }
 
   /** How many of these, the first at least, make one batch. */
-  fitting(entries: readonly Entry[]): number {
+  fitting(entries: readonly Publish[]): number {
     let bytes = 0;
     for (let i = 0; i < Math.min(entries.length, MESSAGES_MAX); i++) {
       bytes += entries[i]?.body.length ?? 0;
@@ -76,7 +70,7 @@ export class Batches<Entry extends Batchable> {
     server: NatsConnection,
     inbox: string,
     stream: string,
-    entries: readonly Entry[],
+    entries: readonly Publish[],
     now: number,
   ): string {
     // Tokens of lone messages have no capitals.
@@ -96,7 +90,7 @@ export class Batches<Entry extends Batchable> {
   }
 
   /** The batch that this token names, if it was still waited for; it is no more. */
-  take(token: string): Batch<Entry> | undefined {
+  take(token: string): Batch | undefined {
     const batch = this.#open.get(token);
     if (batch !== undefined) {
       this.#open.delete(token);

@@ -115,12 +115,7 @@ export class NatsBus implements Bus {
 
   /** The readers of the log, as JetStream tells them: for people. @throws PerdureError `bus_unavailable`, `timeout` */
   readers(): Promise<ConsumerInfo[]> {
-    return this.#api.call(async (jsm) => {
-      const found: ConsumerInfo[] = [];
-      for await (const one of jsm.consumers.list(this.#settings.namespace.jobsStream))
-        found.push(one);
-      return found;
-    });
+    return this.#api.readers();
   }
 
   async openReader(options: ReaderOptions): Promise<LogReader> {

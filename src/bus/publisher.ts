@@ -36,7 +36,7 @@ export class Publisher {
   readonly #inbox = `${createInbox()}.`;
   readonly #all = new Map<string, Publish>();
   readonly #waiting = new Waiting();
-  readonly #batches = new Batches<Publish>();
+  readonly #batches = new Batches();
   readonly #undo: Cancel[];
   #sweep: Cancel | null = null;
   #inFlight = 0;

@@ -27,13 +27,7 @@ export async function readShardReaders(
     log,
     ensureStreams: false,
   });
-  return newestReaders(
-    await api.call(async (jsm) => {
-      const found: Reader[] = [];
-      for await (const one of jsm.consumers.list(namespace.jobsStream)) found.push(one);
-      return found;
-    }),
-  );
+  return newestReaders(await api.readers());
 }
 
 /** Consumers are named `s<shard>-e<epoch>-<random>`; others are not ours. Pure. */
