@@ -28,7 +28,7 @@ export interface LaneOptions extends SessionOptions {
   /** Connections. */
   size: number;
   /** Runs on every fresh session before anything else is sent on it. */
-  onConnect?: (session: Session, reconnected: boolean) => Promise<void>;
+  onConnect?: (session: Session) => Promise<void>;
 }
 
 /**
@@ -224,7 +224,7 @@ export class Lane {
           if (closing.aborted) session.destroy();
           else if (onConnect) {
             const cancelDeadline = clock.after(DEADLINE_MS, session.destroy);
-            await onConnect(session, reconnected).finally(cancelDeadline);
+            await onConnect(session).finally(cancelDeadline);
           }
           if (session.alive) {
             if (attempt > 1) log.info('postgres connection is back');

@@ -55,6 +55,19 @@ const opened = (row: OpenedRow): OpenedShard => ({
   suspectSeq: row.suspect_seq,
 });
 
+/**
+ * A node takes from the dead only when its own lease and lock have stood for one lease, by Postgres' clock and as the
+ * statement runs: after an outage for all, or a stall of the network, the others' leases and locks are gone as well, and
+ * they are on their way back (design §4). What a node knows of its connections does not do: a claim that was sent before the
+ * outage and is sent again after it would go by what was true before. The lease of another runs out after one lease without
+ * a word; two thirds of one without a word of our own is therefore a break, as long as nodes renew three times in a lease.
+ */
+const STEADY = `
+  EXISTS (SELECT FROM node
+           WHERE node_id = $1 AND lock_id::oid IN (${HELD})
+             AND expires_at > now() + $5 * interval '0.333 ms'
+             AND held_since <= now() - $5 * interval '1 ms')`;
+
 /** Different answers to what nodes open that are kept as they were read. */
 const OPENS_KEPT = 32;
 
@@ -64,8 +77,9 @@ const byShard = (a: OpenedShard, b: OpenedShard) => a.shard - b.shard;
 export class Leases {
   readonly #lease: Lane;
   readonly #ownership: Lane;
-  /** Whether Postgres has been reachable long enough for owners to have renewed (design §4). */
-  readonly #calm: () => boolean;
+  readonly #leaseMs: number;
+  /** Postgres was away when we came, so the owners of its shards may be on their way back. */
+  readonly #waited: boolean;
   /** Lock id of each registered node, taken again on every new lease session. */
   readonly #locks = new Map<string, number>();
   /** Epochs the engine was told, by node. A shard that is ours at another epoch was claimed by a lost statement. */
@@ -74,10 +88,11 @@ export class Leases {
   readonly #opens = new Map<string, readonly OpenedVersion[]>();
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(lease: Lane, ownership: Lane, calm: () => boolean) {
+  constructor(lease: Lane, ownership: Lane, leaseMs: number, waited: boolean) {
     this.#lease = lease;
     this.#ownership = ownership;
-    this.#calm = calm;
+    this.#leaseMs = leaseMs;
+    this.#waited = waited;
   }
 
   async register(node: NodeInfo, leaseMs: number): Promise<void> {
@@ -104,8 +119,9 @@ export class Leases {
           SELECT * FROM json_to_recordset($9::json) AS r (type text, version text, definition text)
           ON CONFLICT (type, version) DO UPDATE SET definition = excluded.definition, recorded_at = now()
            WHERE m.definition <> excluded.definition)
-        INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at, opens)
-        VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', $8)
+        INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at, opens, held_since)
+        VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', $8,
+                CASE WHEN $10 THEN now() ELSE now() - $11 * interval '1 ms' END)
         ON CONFLICT (node_id) DO UPDATE SET expires_at = excluded.expires_at, lock_id = excluded.lock_id`,
       values: [
         node.nodeId,
@@ -117,6 +133,8 @@ export class Leases {
         leaseMs,
         node.opens ? JSON.stringify(node.opens) : null,
         JSON.stringify(node.machines ?? []),
+        this.#waited,
+        this.#leaseMs,
       ],
     });
   }
@@ -131,7 +149,7 @@ export class Leases {
         lockId,
       ]);
       await session.client.query(
-        `UPDATE node SET expires_at = now() + $2 * interval '1 ms' WHERE node_id = $1`,
+        `UPDATE node SET expires_at = now() + $2 * interval '1 ms', held_since = now() WHERE node_id = $1`,
         [nodeId, leaseMs],
       );
     }
@@ -143,7 +161,8 @@ export class Leases {
       name: 'renew',
       text: `
         WITH renewed AS (
-          UPDATE node SET expires_at = now() + $2 * interval '1 ms', nats_ok = $3
+          UPDATE node SET expires_at = now() + $2 * interval '1 ms', nats_ok = $3,
+                 held_since = CASE WHEN expires_at > now() + $2 * interval '0.333 ms' THEN held_since ELSE now() END
            WHERE node_id = $1 RETURNING lock_id)
         SELECT EXISTS (SELECT FROM renewed) AS known,
                (SELECT pg_try_advisory_lock('node'::regclass::oid::int4, lock_id) FROM renewed
@@ -200,7 +219,7 @@ export class Leases {
                AND (s.owner IS NULL
                     OR (s.owner = $1 AND NOT EXISTS (
                           SELECT FROM told t WHERE t.shard = s.shard AND t.epoch = s.epoch))
-                    OR ($5 AND NOT s.owner = ANY (ARRAY(SELECT node_id FROM live))))
+                    OR (${STEADY} AND NOT s.owner = ANY (ARRAY(SELECT node_id FROM live))))
              ORDER BY s.shard LIMIT $2 FOR NO KEY UPDATE OF s),
           blamed AS (
             UPDATE actor a
@@ -221,7 +240,7 @@ export class Leases {
           max,
           int4Array(told, ([shard]) => shard),
           int8Array(told, ([, epoch]) => epoch),
-          this.#calm(),
+          this.#leaseMs,
           among ? int4Array(among, (shard) => shard) : null,
         ],
       });

@@ -127,17 +127,15 @@ export class PostgresStore implements Store {
   /** What this side knows of the node's lease; `at` is monotonic time, before the statement was sent. */
   #held: { at: number; since: number } | undefined;
 
-  /** `waited`: Postgres was away when we came, so the owners of its shards may be on their way back. */
+  /** `waited`: Postgres was away when we came. */
   constructor(session: SessionOptions, limits: Limits, waited: boolean) {
     const { clock } = session;
     this.#limits = limits;
     this.#clock = clock;
-    let calmAt = waited ? clock.monotonic() + limits.leaseMs : 0;
     this.#lease = new Lane({
       ...session,
       size: 1,
-      onConnect: async (connected, reconnected) => {
-        if (reconnected) calmAt = clock.monotonic() + limits.leaseMs;
+      onConnect: async (connected) => {
         const sentAt = clock.monotonic();
         await this.#leases.hold(connected, limits.leaseMs);
         if (this.#held) this.#extended(sentAt);
@@ -147,7 +145,7 @@ export class PostgresStore implements Store {
     this.#commits = new Lane({ ...session, size: limits.commitsInFlight, indexPlans: true });
     this.#loads = new Lane({ ...session, size: LOAD_CONNECTIONS, indexPlans: true });
     this.#transactions = new TransactionPool(session, limits.transactionsMax);
-    this.#leases = new Leases(this.#lease, this.#ownership, () => clock.monotonic() >= calmAt);
+    this.#leases = new Leases(this.#lease, this.#ownership, limits.leaseMs, waited);
   }
 
   /**

@@ -141,6 +141,49 @@ describe('unknown outcomes', () => {
     expect(await store.claim(nodeId, SHARDS)).toEqual([]);
   });
 
+  test('a claim that was sent before an outage for all takes nothing from owners that are on their way back', async () => {
+    const { store, nodeId, shards, space, open } = await setup();
+    const other = await open();
+    await store.release(nodeId, [shards[2] as OpenedShard]);
+    const unlock = await lockShard(space.schema, 2);
+    const claim = other.store.claim(other.nodeId, SHARDS);
+    await waiting(1);
+    store.destroy();
+    await terminate(space);
+    await unlock();
+    expect(await claim).toMatchObject([{ shard: 2, previousOwner: null }]);
+  });
+
+  test('a node whose own lease was over takes nothing from others for a whole lease, though no connection was lost', async () => {
+    const limits = resolveLimits({ leaseMs: 600, leaseRenewMs: 200 });
+    const { store, nodeId, open } = await setup({ limits });
+    const other = await open();
+    const renew = () => other.store.renew(other.nodeId, 600, true);
+    await eventually(async () => (await other.store.standing(other.nodeId)).dead[0] === nodeId, {
+      what: 'the lease of the owner is over, and so is ours',
+    });
+    // As long as nobody has written that we are there, the others may not have had the chance to write it either.
+    expect(await other.store.claim(other.nodeId, SHARDS)).toEqual([]);
+    await renew();
+    const from = performance.now();
+    expect(await other.store.claim(other.nodeId, SHARDS)).toEqual([]);
+    await store.renew(nodeId, 60_000, true);
+    await eventually(async () => (await renew()) && performance.now() - from > 700, {
+      what: 'ours has stood for a whole one',
+    });
+    expect(await other.store.claim(other.nodeId, SHARDS)).toEqual([]);
+    store.destroy();
+    const taken = await eventually(
+      async () => {
+        await renew();
+        const got = await other.store.claim(other.nodeId, SHARDS);
+        return got.length > 0 ? got : undefined;
+      },
+      { what: 'the shards of one that is gone are taken' },
+    );
+    expect(taken).toHaveLength(SHARDS);
+  });
+
   test('a shard that was lost, and is ours again by a record from before, can be claimed', async () => {
     const { store, nodeId, shards, space, open } = await setup();
     const other = await open();
@@ -338,6 +381,7 @@ describe('schema', () => {
       '0004_parked.sql',
       '0005_families.sql',
       '0006_machines.sql',
+      '0007_held_since.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));

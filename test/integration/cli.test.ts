@@ -72,6 +72,7 @@ beforeAll(async () => {
     '0004_parked.sql',
     '0005_families.sql',
     '0006_machines.sql',
+    '0007_held_since.sql',
   ]);
   await runNode([order]);
 });
