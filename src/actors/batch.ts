@@ -11,6 +11,7 @@ import type {
   TransitionWrite,
 } from '../store/store.ts';
 import type { StoreTransaction } from '../store/userTransaction.ts';
+import { bundled } from './bundle.ts';
 import type { Effect } from './effects.ts';
 import type { Resident } from './resident.ts';
 import { loadOf, type NodeLoad } from './ring.ts';
@@ -169,7 +170,7 @@ export class Batch {
       transitions: this.#transitions,
       timersArmed,
       timersDropped,
-      outboxAdded: this.outbox,
+      outboxAdded: bundled(this.outbox),
       outboxDone: [...this.#outboxDone],
       deadLetters: this.#deadLetters,
       parked: this.#parked,

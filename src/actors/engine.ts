@@ -74,7 +74,7 @@ export function composeEngine(parts: EngineParts): Engine {
     namespace,
     log,
     ...(parts.tracing && { traceOf: (row) => traceOfRow(store, row) }),
-    published: ({ shard, messageId }) =>
+    published: (shard, messageId) =>
       ownership.shards.get(shard)?.post({ kind: 'published', messageId }),
   });
   const lease = new Lease(clock, limits.leaseMs, () => ownership.renewNow());

@@ -5,6 +5,7 @@ import type { Limits, Namespace } from '../config.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { OutboxRow } from '../store/store.ts';
+import { Bundles } from './bundle.ts';
 import { traceHeaders } from './tracing.ts';
 
 interface Sending {
@@ -34,7 +35,8 @@ export class Outbox {
   readonly #namespace: Namespace;
   readonly #log: Logger;
   readonly #traceOf: ((row: OutboxRow) => Promise<string | undefined>) | undefined;
-  readonly #published: (row: OutboxRow) => void;
+  readonly #published: (shard: number, messageId: string) => void;
+  readonly #bundles = new Bundles();
   /** Rows on their way to JetStream. */
   readonly #held = new Map<string, Sending>();
   /** Rows that were published and stayed: how often again, and when (monotonic, ms) the next time. */
@@ -58,8 +60,8 @@ export class Outbox {
     log: Logger;
     /** Finds the trace of a row that was read from Postgres; given only while tracing is on. */
     traceOf?: (row: OutboxRow) => Promise<string | undefined>;
-    /** An outcome reached JetStream: its row may go. */
-    published: (row: OutboxRow) => void;
+    /** All outcomes of a row have reached JetStream: it may go. */
+    published: (shard: number, messageId: string) => void;
   }) {
     this.#bus = options.bus;
     this.#clock = options.clock;
@@ -77,6 +79,7 @@ export class Outbox {
 
   /** Publishes rows, in the order they were sent, as soon as there is room; rows that are already on their way are left alone. */
   relay(rows: readonly OutboxRow[]): void {
+    this.#bundles.add(rows);
     for (const row of rows) {
       const pair = pairOf(row);
       if (pair !== undefined && this.#left.has(pair)) this.#left.set(pair, this.#clock.monotonic());
@@ -86,7 +89,7 @@ export class Outbox {
 
   /** Publishes what an earlier owner of a shard has left. */
   resume(rows: readonly OutboxRow[]): void {
-    this.relay(inOrder(rows));
+    this.relay(inOrder(this.#bundles.rest(rows)));
   }
 
   /**
@@ -97,7 +100,9 @@ export class Outbox {
     const now = this.#clock.monotonic();
     const present = new Set<string>();
     const waiting = new Set<string>();
-    for (const row of inOrder(rows)) {
+    const rest = this.#bundles.rest(rows);
+    this.#bundles.add(rest);
+    for (const row of inOrder(rest)) {
       const pair = pairOf(row);
       present.add(row.messageId);
       if (pair !== undefined && !this.#held.has(row.messageId)) waiting.add(pair);
@@ -201,7 +206,8 @@ export class Outbox {
     this.#held.delete(row.messageId);
     this.#next(sending.pair);
     this.counts.published++;
-    if (!isSend && !this.#stopped) this.#published(row);
+    const done = isSend ? undefined : this.#bundles.published(row);
+    if (done !== undefined && !this.#stopped) this.#published(row.shard, done);
   }
 
   async #tracedHeaders(

@@ -156,7 +156,7 @@ export async function nearTimers(
 
 interface OutboxDbRow {
   message_id: string;
-  kind: 'send' | 'outcome';
+  kind: OutboxRow['kind'];
   type: string;
   id: string;
   body: string;

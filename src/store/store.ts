@@ -325,8 +325,11 @@ export interface OutboxWrite {
   trace?: string | undefined;
   /** `type/id/seq/index` of the sender: the target's event id, the same on every attempt. */
   messageId: string;
-  /** `send`: stays until the target's shard applied it. `outcome`: stays until JetStream acknowledged it. */
-  kind: 'send' | 'outcome';
+  /**
+   * `send`: stays until the target's shard applied it. `outcome`: stays until JetStream acknowledged it. `outcomes`: several of
+   * one commit in one row (`actors/bundle`).
+   */
+  kind: 'send' | 'outcome' | 'outcomes';
   /** The target. */
   type: string;
   id: string;
@@ -336,6 +339,8 @@ export interface OutboxWrite {
 export interface OutboxRow extends OutboxWrite {
   /** Sender's shard. */
   shard: number;
+  /** Id of the row it is in together with others; in memory only. */
+  bundle?: string;
 }
 
 /** One for each position in the log. */

@@ -382,6 +382,7 @@ describe('schema', () => {
       '0005_families.sql',
       '0006_machines.sql',
       '0007_held_since.sql',
+      '0008_outcomes.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));

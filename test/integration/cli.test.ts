@@ -73,6 +73,7 @@ beforeAll(async () => {
     '0005_families.sql',
     '0006_machines.sql',
     '0007_held_since.sql',
+    '0008_outcomes.sql',
   ]);
   await runNode([order]);
 });
