@@ -25,20 +25,20 @@ const ROUNDS = Number(values.rounds);
 /** Five in a hundred failed, most are done, the rest is here and there; contexts of some 600 bytes. */
 const FILL = `
   INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, state,
-                     tags, output, error, snapshot)
+                     tags, output, error)
   SELECT 3, 3, 1, now() - n * interval '1 s', now() - (n % 100000) * interval '1 s', n % ${SHARDS}, false,
          CASE WHEN n % 1000 < 2 THEN 'error' WHEN n % 10 < 6 THEN 'done' ELSE 'active' END,
          CASE WHEN n % 4 = 0 THEN 'ping' ELSE 'order' END, 'a-' || lpad((n::int8 * 7919 % $1)::text, 9, '0') || '-' || n, '1',
          CASE WHEN n % 10 < 6 THEN '"completed"' WHEN n % 10 = 6 THEN '{"review":"waiting"}'
               WHEN n % 5000 = 7 THEN '{"review":"onHold"}' ELSE '"cart"' END,
-         CASE WHEN n % 5000 = 7 THEN '["blocked"]' ELSE '[]' END, null, CASE WHEN n % 1000 < 2 THEN '{"name":"Error","message":"no"}' END,
-         '{"machine":"order","version":"1","started":{},"timers":{},"snapshot":{"value":"cart","context":{"total":' || n
-           || ',"text":"' || repeat('x', 500) || '"}}}'
+         CASE WHEN n % 5000 = 7 THEN '["blocked"]' ELSE '[]' END, null, CASE WHEN n % 1000 < 2 THEN '{"name":"Error","message":"no"}' END
     FROM generate_series(1, $1::int4) n`;
 const HISTORY = `
   INSERT INTO transition (seq, epoch, at, actions, type, id, node_id, event_type, event_id, origin, from_state, to_state,
                           edges, event, snapshot)
-  SELECT s, 1, now(), 0, a.type, a.id, 'n', 'PAY', null, 'event', '"cart"', a.state, '[]', '{"type":"PAY"}', a.snapshot
+  SELECT s, 1, now(), 0, a.type, a.id, 'n', 'PAY', null, 'event', '"cart"', a.state, '[]', '{"type":"PAY"}',
+         '{"machine":"order","version":"1","started":{},"timers":{},"snapshot":{"value":"cart","context":{"total":' || s
+           || ',"text":"' || repeat('x', 500) || '"}}}'
     FROM actor a, generate_series(1, 5) s WHERE a.shard < $1`;
 
 const QUESTIONS: Record<string, string> = {

@@ -93,7 +93,6 @@ const actor = (id: string, seq: number): ActorWrite => ({
   state: '"paying"',
   tags: '[]',
   seq,
-  snapshot: envelope,
   output: null,
   error: null,
   busy: true,

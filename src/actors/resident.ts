@@ -241,7 +241,6 @@ export class Resident {
       state: row.state,
       tags: row.tags,
       seq: live.seq,
-      snapshot: row.envelope,
       output: row.output,
       error: row.error,
       busy: this.busy,

@@ -96,7 +96,7 @@ export class ActorLook {
                 AS w (n int, type text, version text, path text, state text, invokes jsonb, timers jsonb, sources jsonb)
          JOIN actor a ON a.status = 'active' AND a.type = w.type AND a.version = w.version AND a.state = w.state
                      AND a.path IS NOT DISTINCT FROM w.path
-                     AND NOT ${WRAPPED}
+         JOIN transition n ON n.type = a.type AND n.id = a.id AND n.seq = a.seq AND NOT ${WRAPPED}
         CROSS JOIN LATERAL (SELECT ${AS_JSONB} AS e) s
         CROSS JOIN LATERAL (SELECT ARRAY(
           SELECT 'invoke ' || i FROM jsonb_array_elements_text(w.invokes) i
@@ -137,10 +137,10 @@ export class ActorLook {
   }: GroupNeeds): AsyncGenerator<{ snapshot: string; fired: string[] }> {
     for (let last = ''; ; ) {
       const { rows } = await this.#client.query(
-        `SELECT a.id, a.snapshot, ARRAY(
+        `SELECT a.id, n.snapshot, ARRAY(
                   SELECT DISTINCT x.event_type FROM transition x
                    WHERE x.type = a.type AND x.id = a.id AND x.event_type LIKE 'xstate.after.%') AS fired
-           FROM actor a
+           FROM actor a JOIN transition n USING (type, id, seq)
           WHERE a.type = $1 AND a.version = $2 AND a.state = $3 AND a.status = 'active' AND a.id > $4 AND ${WRAPPED}
             AND a.path IS NOT DISTINCT FROM $5
           ORDER BY a.id LIMIT ${PAGE}`,
@@ -198,7 +198,7 @@ export class ActorLook {
   async *actors(type: string, version: string): AsyncGenerator<ActorPage> {
     for (let last = ''; ; ) {
       const { rows } = await this.#client.query(
-        `SELECT id, seq::int AS seq, state, snapshot FROM actor
+        `SELECT id, seq::int AS seq, state, snapshot FROM actor JOIN transition USING (type, id, seq)
           WHERE type = $1 AND version = $2 AND path IS NULL AND status = 'active' AND id > $3 ORDER BY id LIMIT ${PAGE}`,
         [type, version, last],
       );
@@ -209,7 +209,7 @@ export class ActorLook {
   }
 }
 
-const WRAPPED = `starts_with(a.snapshot, '${WRAPPED_HEAD}')`;
+const WRAPPED = `starts_with(n.snapshot, '${WRAPPED_HEAD}')`;
 
 /** jsonb has no NUL and no lone surrogates, which are legal in JSON; nothing that is looked at contains them. */
-const AS_JSONB = String.raw`regexp_replace(a.snapshot, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\u0001', 'g')::jsonb`;
+const AS_JSONB = String.raw`regexp_replace(n.snapshot, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\u0001', 'g')::jsonb`;

@@ -79,19 +79,19 @@ const PARTS: Part[] = [
   {
     sql: `actors AS (
   INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, path,
-                     state, tags, output, error, retries, snapshot)
+                     state, tags, output, error, retries)
   SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version, r.path,
-         r.state, r.tags, r.output, r.error, r.retries, r.snapshot
+         r.state, r.tags, r.output, r.error, r.retries
     FROM unnest(?::int4[], ?::int8[], ?::int8[], ?::int8[], ?::bool[], ?::text[], ?::text[], ?::text[], ?::text[],
-                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
+                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
       AS r (shard, epoch, seq, acted_seq, busy, status, type, id, version, path,
-            state, tags, output, error, retries, snapshot)
+            state, tags, output, error, retries)
    WHERE r.shard = ${PASSED}
   ON CONFLICT (type, id) DO UPDATE SET
     seq = excluded.seq, acted_seq = excluded.acted_seq, epoch = excluded.epoch, updated_at = excluded.updated_at,
     busy = excluded.busy, status = excluded.status, version = excluded.version, state = excluded.state,
     tags = excluded.tags, output = excluded.output, error = excluded.error, retries = excluded.retries,
-    snapshot = excluded.snapshot, crashes = 0, on_trial = false, quarantined_at = NULL)`,
+    crashes = 0, on_trial = false, quarantined_at = NULL)`,
     values(commits) {
       const all = gather(commits, (commit) => commit.actors);
       if (!all) return undefined;
@@ -112,7 +112,6 @@ const PARTS: Part[] = [
         textArray(rows, (row) => row.output),
         textArray(rows, (row) => row.error),
         textArray(rows, (row) => row.retries),
-        textArray(rows, (row) => row.snapshot),
       ];
     },
   },

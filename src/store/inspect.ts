@@ -146,7 +146,9 @@ export class PostgresReadStore implements ReadStore {
 
   async actor(type: string, id: string): Promise<ActorDetail | undefined> {
     const [row] = await this.#ask<DetailRow>({
-      text: `SELECT ${SUMMARY}, snapshot, retries, crashes, quarantined_at FROM actor WHERE type = $1 AND id = $2`,
+      text: `SELECT ${SUMMARY}, retries, crashes, quarantined_at,
+                    (SELECT t.snapshot FROM transition t WHERE t.type = $1 AND t.id = $2 AND t.seq = a.seq) AS snapshot
+               FROM actor a WHERE type = $1 AND id = $2`,
       values: [type, id],
     });
     if (!row) return undefined;

@@ -27,8 +27,9 @@ const NOW = MS(`date_trunc('milliseconds', now())`);
  * and no row is fetched; which ones come first does not matter, since an incomplete set makes the owner ask.
  */
 const ACTOR = (max: string) => `
-  a.type, a.id, a.version, a.path, a.status, a.state, a.tags, a.seq, a.snapshot, a.output, a.error, a.busy, a.acted_seq,
+  a.type, a.id, a.version, a.path, a.status, a.state, a.tags, a.seq, a.output, a.error, a.busy, a.acted_seq,
   a.retries, a.shard, a.epoch, a.crashes, a.quarantined_at IS NOT NULL AS quarantined,
+  (SELECT t.snapshot FROM transition t WHERE t.type = a.type AND t.id = a.id AND t.seq = a.seq) AS snapshot,
   ARRAY(SELECT t.event_id FROM transition t
          WHERE t.type = a.type AND t.id = a.id AND t.event_id IS NOT NULL
          ORDER BY t.event_id LIMIT ${max} + 1) AS event_ids`;

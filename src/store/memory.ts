@@ -202,6 +202,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     const eventIds = [...(this.tables.eventIds.get(addressKey(actor)) ?? [])].sort(byText);
     return {
       ...row,
+      snapshot: this.snapshotOf(row) as string,
       quarantined: quarantinedAt !== null,
       eventIds: eventIds.slice(0, eventIdsMax),
       eventIdsComplete: eventIds.length <= eventIdsMax,

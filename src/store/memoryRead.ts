@@ -21,6 +21,7 @@ import type {
 import type { ActorSearch, MachineRow, PopulationRow, SearchPage } from './search.ts';
 import {
   type ActorWrite,
+  type Address,
   addressKey,
   type DeadLetterWrite,
   type MachineRecord,
@@ -161,10 +162,11 @@ export class MemoryReadStore implements ReadStore {
   async actor(type: string, id: string): Promise<ActorDetail | undefined> {
     const row = this.tables.actors.get(addressKey({ type, id }));
     if (!row) return undefined;
+    const snapshot = this.snapshotOf(row) as string;
     return {
       ...summary(row),
-      context: contextOf(row.snapshot),
-      snapshot: row.snapshot,
+      context: contextOf(snapshot),
+      snapshot,
       retries: parsed(row.retries),
       crashes: row.crashes,
       quarantined_at: row.quarantinedAt === null ? null : iso(row.quarantinedAt),
@@ -178,6 +180,12 @@ export class MemoryReadStore implements ReadStore {
           event: parsed(timer.event),
         })),
     };
+  }
+
+  /** That of its last transition; undefined when there is none. */
+  protected snapshotOf(row: Address & { seq: number }): string | undefined {
+    const rows = this.tables.transitions.get(addressKey(row));
+    return rows?.findLast(({ seq }) => seq === row.seq)?.snapshot;
   }
 
   async history(

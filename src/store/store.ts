@@ -232,8 +232,6 @@ export interface ActorWrite extends Address {
   /** JSON array of the active tags. */
   tags: string;
   seq: number;
-  /** Envelope JSON: machine, version, XState version and snapshot (`actors/envelope`). */
-  snapshot: string;
   /** Output JSON once done. */
   output: string | null;
   /** Error JSON `{name,message,…}` once failed. */
@@ -247,6 +245,11 @@ export interface ActorWrite extends Address {
 }
 
 export interface StoredActor extends ActorWrite {
+  /**
+   * Envelope JSON: machine, version, XState version and snapshot (`actors/envelope`). That of its last transition, and kept
+   * there only.
+   */
+  snapshot: string;
   shard: number;
   epoch: number;
   /** Event ids already recorded; all of them when `eventIdsComplete`. */

@@ -125,23 +125,13 @@ function wrappedTransaction(codec: Writing, transaction: StoreTransaction): Stor
 }
 
 function wrapped(codec: Writing, commit: ShardCommit): ShardCommit {
-  // An actor's snapshot is that of its last transition as well.
-  const known = new Map<string, string>();
-  const close = (text: string): string => {
-    let closed = known.get(text);
-    if (closed === undefined) {
-      closed = wrap(codec, text);
-      known.set(text, closed);
-    }
-    return closed;
-  };
+  const close = (text: string): string => wrap(codec, text);
   const closeIfAny = (text: string | null) => (text === null ? null : close(text));
   return {
     ...commit,
     actors: commit.actors.map(
       (row): ActorWrite => ({
         ...row,
-        snapshot: close(row.snapshot),
         output: closeIfAny(row.output),
         error: closeIfAny(row.error),
         retries: closeIfAny(row.retries),

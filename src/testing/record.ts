@@ -38,8 +38,9 @@ export interface DeadLetter {
 
 /** The store, with its tables in sight. */
 export class RecordStore extends MemoryStore {
-  row(address: Address): ActorState | undefined {
-    return this.tables.actors.get(addressKey(address));
+  row(address: Address): (ActorState & { snapshot: string }) | undefined {
+    const row = this.tables.actors.get(addressKey(address));
+    return row && { ...row, snapshot: this.snapshotOf(row) as string };
   }
 
   historyOf(address: Address): HistoryEntry[] {

@@ -200,6 +200,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       expect(await store.load([address('a'), address('missing')], 10)).toEqual([
         {
           ...actor('a', 1, { busy: true, tags: '["busy"]', retries: '{"i":{"attempt":2}}' }),
+          snapshot: transition('a', 1).snapshot,
           shard: 3,
           epoch: 1,
           eventIds: ['e-1'],
@@ -351,8 +352,10 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       const nasty = JSON.stringify({ text: 'a"b\\c\'d{,}\n\u0000 é 漢字 🚀 NULL', empty: '' });
       await store.commit(nodeId, [
         part(shard(1), {
-          actors: [actor('a', 1, { snapshot: nasty, output: nasty, state: '""' })],
-          transitions: [transition('a', 1, { event: nasty, eventId: 'é"\\{},🚀' })],
+          actors: [actor('a', 1, { output: nasty, state: '""' })],
+          transitions: [
+            transition('a', 1, { snapshot: nasty, event: nasty, eventId: 'é"\\{},🚀' }),
+          ],
         }),
       ]);
       const [stored] = await store.load([address('a')], 10);
@@ -666,8 +669,11 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
           await node.kill();
         }
       }
-      const busyOne = (opened: OpenedShard[]) =>
-        part(opened[1] as OpenedShard, { actors: [actor('a', 1, { busy: true })] });
+      const busyOne = (opened: OpenedShard[], seq = 1) =>
+        part(opened[1] as OpenedShard, {
+          actors: [actor('a', seq, { busy: true })],
+          transitions: [transition('a', seq)],
+        });
       const crashesOf = async ({ store }: StoreNode) => {
         const [row] = await store.load([address('a')], 0);
         return row && { crashes: row.crashes, quarantined: row.quarantined };
@@ -700,15 +706,16 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
           crashes: 5,
           quarantined_at: expect.any(String),
         });
-        await node.store.commit(node.nodeId, [busyOne(opened)]);
+        await node.store.commit(node.nodeId, [busyOne(opened, 2)]);
         expect(await crashesOf(node)).toEqual({ crashes: 0, quarantined: false });
         expect((await node.store.recover([1], 60_000)).actors).toHaveLength(1);
       });
 
       test('are forgotten when the actor gets on', async () => {
         const cluster = await setup();
+        let seq = 0;
         const { node } = await die(cluster, 4, ({ store, nodeId }, opened) =>
-          store.commit(nodeId, [busyOne(opened)]),
+          store.commit(nodeId, [busyOne(opened, ++seq)]),
         );
         expect(await crashesOf(node)).toEqual({ crashes: 1, quarantined: false });
       });
@@ -992,8 +999,11 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       const { store, nodeId, shard, cluster } = await setupOwner();
       const { at } = await store.commit(nodeId, [
         part(shard(1), {
-          actors: [actor('a', 2, { retries: '{"i":1}', snapshot: envelope({ total: 3 }) })],
-          transitions: [transition('a', 1), transition('a', 2, { eventId: 'e' })],
+          actors: [actor('a', 2, { retries: '{"i":1}' })],
+          transitions: [
+            transition('a', 1),
+            transition('a', 2, { eventId: 'e', snapshot: envelope({ total: 3 }) }),
+          ],
           timersArmed: [timer('a', 't', { event: '{"type":"T"}' })],
         }),
       ]);
@@ -1037,7 +1047,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         edges: ['#order.paying|PAY|#order.paying'],
         actions: expect.any(Number),
         at: new Date(at).toISOString(),
-        snapshot: envelope({ seq: 2 }),
+        snapshot: envelope({ total: 3 }),
       });
       expect(await cluster.reads.history('order', 'a', { fromSeq: 2, limit: 5 })).toHaveLength(1);
     });

@@ -383,6 +383,7 @@ describe('schema', () => {
       '0006_machines.sql',
       '0007_held_since.sql',
       '0008_outcomes.sql',
+      '0009_snapshot_once.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));

@@ -82,7 +82,7 @@ async function written(given?: StoreCluster, codec: TextCodec = AES) {
   const address = { type: 'order', id: 'o-1' };
   await store.commit(nodeId, [
     part(shards[0] as OpenedShard, {
-      actors: [actor('o-1', 1, { busy: true, snapshot: SECRET, output: SECRET, retries: SECRET })],
+      actors: [actor('o-1', 1, { busy: true, output: SECRET, retries: SECRET })],
       transitions: [transition('o-1', 1, { snapshot: SECRET, event: SECRET })],
       timersArmed: [timer('o-1', 't', { event: SECRET })],
       outboxAdded: [{ messageId: 'm', kind: 'send', ...address, body: SECRET }],
@@ -128,7 +128,13 @@ test('a codec without `wrap` reads what there is and writes it plain', async () 
   const [found] = await store.load([address], 10);
   expect(found?.snapshot).toBe('{"secret":1}');
   await store.commit(nodeId, [
-    part({ ...shard, commitNo: 1 }, { actors: [actor('o-2', 1, { snapshot: '{"secret":2}' })] }),
+    part(
+      { ...shard, commitNo: 1 },
+      {
+        actors: [actor('o-2', 1)],
+        transitions: [transition('o-2', 1, { snapshot: '{"secret":2}' })],
+      },
+    ),
   ]);
   const [row] = await plain.load([{ type: 'order', id: 'o-2' }], 10);
   expect(row?.snapshot).toBe('{"secret":2}');

@@ -64,7 +64,6 @@ export const actor = (id: string, seq: number, more: Partial<ActorWrite> = {}): 
   state: '"paying"',
   tags: '[]',
   seq,
-  snapshot: envelope({ seq }),
   output: null,
   error: null,
   busy: false,

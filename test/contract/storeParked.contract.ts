@@ -141,6 +141,7 @@ export function storeParkedContract(name: string, makeCluster: () => Promise<Sto
       const { at } = await store.commit(nodeId, [
         part(shard(1), {
           actors: [actor('a', 1, { version: '2' })],
+          transitions: [transition('a', 1)],
           parked: [parkedMessage(5, 'a'), parkedMessage(6, 'x', { type: 'mail' })],
         }),
       ]);

@@ -129,11 +129,11 @@ test('a timer that has fired and left its state alone is not missing', async () 
     SELECT 3, epoch, at, 0, 'same', 'x2', node_id, 'xstate.after.60000.m.b', '!timer:2:t', 'timer', to_state, to_state,
            '[]', '{}', snapshot FROM transition WHERE type = 'same' AND id = 'x2' AND seq = 2`);
   await world.sql.query(
-    `UPDATE actor SET snapshot = replace(snapshot, '"started":{}', '"started":{"late":2}') WHERE type = 'same' AND id = 'x2'`,
+    `UPDATE transition SET snapshot = replace(snapshot, '"started":{}', '"started":{"late":2}') WHERE type = 'same' AND id = 'x2'`,
   );
   // What JSON allows and jsonb does not is no obstacle.
   await world.sql.query(
-    `UPDATE actor SET snapshot = replace(snapshot, '"context":{}', '"context":{"t":"\\u0000\\ud800\\\\u0000"}') WHERE type = 'same'`,
+    `UPDATE transition SET snapshot = replace(snapshot, '"context":{}', '"context":{"t":"\\u0000\\ud800\\\\u0000"}') WHERE type = 'same'`,
   );
   const found = lines(await perdure('check', TOMORROW, '--json'));
   expect(of(found, 'same').find(({ state }) => state === 'b')).toMatchObject({ verdict: 'fine' });

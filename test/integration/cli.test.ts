@@ -74,6 +74,7 @@ beforeAll(async () => {
     '0006_machines.sql',
     '0007_held_since.sql',
     '0008_outcomes.sql',
+    '0009_snapshot_once.sql',
   ]);
   await runNode([order]);
 });

@@ -224,12 +224,6 @@ const plants: Record<string, [Plant, RegExp]> = {
     },
     /p#4: replayed from the snapshot before it, the snapshot differs/,
   ],
-  "a row that is not its log's last snapshot": [
-    (copy) => {
-      row(copy, 'p').snapshot = of(copy, 'p', 2).snapshot;
-    },
-    /p: the row's snapshot is not the last transition's/,
-  ],
   'a row whose status is not that of its snapshot': [
     (copy) => {
       row(copy, 'a0').status = 'stopped';

@@ -49,7 +49,6 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         actor('a-1', 3, {
           state: waiting,
           tags: '["fresh"]',
-          snapshot: snapshot({ total: 30, items: [1, 2] }, { charge: 2 }),
           retries: `{"charge":{"attempt":2,"nextAt":1767225600000,"error":{"name":"Error","message":"declined"}}}`,
         }),
         actor('a-1.ship-2', 1, { state: '"packing"', path: '["ship"]' }),
@@ -62,15 +61,21 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         actor('x', 1, { type: 'other', status: 'error', error: '{"name":"Error","message":"no"}' }),
       ],
       transitions: [
-        transition('a-1', 1, { toState: waiting, snapshot: snapshot({ total: 10, items: [1] }) }),
+        transition('a-1', 1, {
+          toState: waiting,
+          snapshot: snapshot({ total: 10, items: [1] }, { charge: 2 }),
+        }),
         transition('a-1', 2, {
           toState: waiting,
-          snapshot: snapshot({ total: 10, items: [1, 2] }),
+          snapshot: snapshot({ total: 10, items: [1, 2] }, { charge: 2 }),
         }),
+        transition('a-1.ship-2', 1),
+        ...['a-2', 'a-3', 'b_1'].map((id) => transition(id, 1)),
+        transition('x', 1, { type: 'other' }),
         transition('a-1', 3, {
           eventId: 'e-3',
           toState: waiting,
-          snapshot: snapshot({ total: 30, items: [1, 2] }),
+          snapshot: snapshot({ total: 30, items: [1, 2] }, { charge: 2 }),
         }),
       ],
       timersArmed: [timer('a-1', 'xstate.after.1000.order.open.waiting')],

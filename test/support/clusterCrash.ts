@@ -171,7 +171,7 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     });
     violations.push(...history.violations);
     const balances = await sql.query<{ snapshot: string }>(
-      `SELECT snapshot FROM actor WHERE type = 'purse'`,
+      `SELECT snapshot FROM actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
     );
     const sum = balances.reduce(
       (total, { snapshot }) => total + JSON.parse(snapshot).snapshot.context.balance,

@@ -203,7 +203,7 @@ export async function openWorld(
     ).map((row) => ({ ...row, seq: Number(row.seq), epoch: Number(row.epoch) }));
   world.actor = async (type, id) => {
     const [row] = await world.sql.query<{ seq: string; snapshot: string }>(
-      `SELECT v.*, a.snapshot FROM actors v JOIN actor a USING (type, id) WHERE type = $1 AND id = $2`,
+      `SELECT v.*, t.snapshot FROM actors v JOIN transition t USING (type, id, seq) WHERE type = $1 AND id = $2`,
       [type, id],
     );
     if (!row) return undefined;
