@@ -186,6 +186,12 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     for (const { id } of suspects) violations.push(`${id} is in quarantine`);
     for (const { state, status, n } of states)
       if (status !== 'done') violations.push(`${n} jobs ended as ${status} in ${state}`);
+    const stuck = await sql.query<{ told: string }>(
+      `SELECT format('%s #%s is not done: busy %s, %s crashes, last moved at %s, timers %s', id, seq, busy, crashes, updated_at,
+                (SELECT json_agg(t.fire_at) FROM timer t WHERE t.type = a.type AND t.id = a.id)) AS told
+         FROM actor a WHERE type = 'transfer' AND status = 'active' LIMIT 5`,
+    );
+    violations.push(...stuck.map(({ told }) => told));
     return { violations, history, kills, gapsMs, tookMs };
   } finally {
     finished = true;
