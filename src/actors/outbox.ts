@@ -18,7 +18,9 @@ interface Sending {
 }
 
 /** Rows that are being published at once; more wait for their turn. */
-const IN_FLIGHT_MAX = 500;
+const IN_FLIGHT_MAX = 1_000;
+/** Rows held from which on nothing new is taken from the log: jobs that end faster than JetStream takes their outcomes pile up here. */
+const FULL_AT = 8_000;
 /** Rows held in memory; more stay in Postgres until the next sweep finds them. */
 const HELD_MAX = 20_000;
 
@@ -77,6 +79,11 @@ export class Outbox {
     return this.#held.size;
   }
 
+  /** So many are on their way that nothing should be taken that causes more. */
+  get isFull(): boolean {
+    return this.#held.size >= FULL_AT;
+  }
+
   /** Publishes rows, in the order they were sent, as soon as there is room; rows that are already on their way are left alone. */
   relay(rows: readonly OutboxRow[]): void {
     this.#bundles.add(rows);
@@ -94,9 +101,9 @@ export class Outbox {
 
   /**
    * Publishes rows again that have stayed too long. A target may just be far behind in the log, so each round waits
-   * twice as long as the one before. `rows` are all there are: what is not among them is forgotten.
+   * twice as long as the one before. When `rows` are `all` there are, what is not among them is forgotten.
    */
-  relayAgain(rows: readonly OutboxRow[]): void {
+  relayAgain(rows: readonly OutboxRow[], all: boolean): void {
     const now = this.#clock.monotonic();
     const present = new Set<string>();
     const waiting = new Set<string>();
@@ -112,6 +119,7 @@ export class Outbox {
       this.#stale.set(row.messageId, { rounds: known.rounds + 1, nextAt: now + waitMs });
       this.#hold(row, `${row.messageId}~${this.#clock.uuid().slice(0, 8)}`, pair);
     }
+    if (!all) return;
     // All that was left of them has been seen by a sweep, and has arrived.
     for (const [pair, leftAt] of this.#left)
       if (!waiting.has(pair) && now > leftAt + 2 * this.#limits.outboxRepublishMs)

@@ -78,9 +78,10 @@ export class Pump {
   }
 
   async #turn(): Promise<void> {
-    const { load, limits, clock, log } = this.#ring;
+    const { load, limits, clock, log, outbox } = this.#ring;
     try {
-      const withLog = load.busyActors < limits.busyActorsMax && !this.#shard.sealed;
+      const hasRoom = load.busyActors < limits.busyActorsMax && !outbox.isFull;
+      const withLog = hasRoom && !this.#shard.sealed;
       const suspected = this.#suspicion.active;
       const items = this.#shard.closed
         ? []
@@ -91,7 +92,7 @@ export class Pump {
       const asleep = this.#suspicion.active && this.#mailbox.innerIsEmpty;
       if (this.#mailbox.size > 0 && !this.#shard.sealed && !asleep)
         if (withLog) this.#again = true;
-        // Full: the log lane waits until running actors have finished.
+        // Full: the log lane waits until running actors have finished, and outcomes are published.
         else clock.after(FULL_WAIT_MS, () => this.wake());
     } catch (error) {
       log.error({ ...this.#shard.place, error: asError(error).stack }, 'pump: turn failed');

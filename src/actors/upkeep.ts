@@ -40,9 +40,10 @@ export function startUpkeep(ring: Ring, ownership: Ownership): () => void {
     ring.timers.observe(at);
     for (const timer of timers) if (ownership.shards.has(timer.shard)) ring.timers.add(timer);
   });
-  every('outbox', limits.outboxRepublishMs / 3, async () =>
-    ring.outbox.relayAgain(await ring.store.staleOutbox(owned(), limits.outboxRepublishMs)),
-  );
+  every('outbox', limits.outboxRepublishMs / 3, async () => {
+    const rows = await ring.store.staleOutbox(owned(), limits.outboxRepublishMs, STALE_MAX);
+    ring.outbox.relayAgain(rows, rows.length < STALE_MAX);
+  });
   every('log', LOG_ROUND_MS, async () => {
     const passed: { shard: number; seq: number }[] = [];
     for (const shard of ownership.shards.values()) {
@@ -59,4 +60,6 @@ export function startUpkeep(ring: Ring, ownership: Ownership): () => void {
   };
 }
 
+/** Stale rows that are read at once: after a long outage there may be any number. */
+const STALE_MAX = 10_000;
 const LOG_ROUND_MS = 30_000;

@@ -96,7 +96,7 @@ export async function recover(
     groups.push(shards.slice(i, i + RECOVER_SHARDS));
   const [{ at, timers }, outbox, parked, ...actors] = await Promise.all([
     nearTimers(lane, shards, timerHorizonMs),
-    outboxOf(lane, shards, null),
+    outboxOf(lane, shards),
     parkedActors(lane, shards),
     ...groups.map((group) => busyActors(lane, group, eventIdsMax)),
   ]);
@@ -164,21 +164,21 @@ interface OutboxDbRow {
   shard: number;
 }
 
-/** Rows in the order they were committed; only those older than `olderThanMs` unless that is null. */
+/** Rows in the order they were committed: all, or those that are stale. */
 export async function outboxOf(
   lane: Lane,
   shards: readonly number[],
-  olderThanMs: number | null,
+  stale?: { olderThanMs: number; limit: number },
 ): Promise<OutboxRow[]> {
   const rows = await lane.ask<OutboxDbRow>({
-    name: olderThanMs === null ? 'outbox' : 'stale_outbox',
+    name: stale ? 'stale_outbox' : 'outbox',
     text: `SELECT message_id, kind, type, id, body, shard FROM outbox
             WHERE shard = ANY ($1::int4[])
-              ${olderThanMs === null ? '' : `AND created_at < now() - $2::int8 * interval '1 ms'`}
-            ORDER BY created_at, message_id`,
+              ${stale ? `AND created_at < now() - $2::int8 * interval '1 ms'` : ''}
+            ORDER BY created_at, message_id ${stale ? 'LIMIT $3::int4' : ''}`,
     values: [
       int4Array(shards, (shard) => shard),
-      ...(olderThanMs === null ? [] : [Math.floor(olderThanMs)]),
+      ...(stale ? [Math.floor(stale.olderThanMs), stale.limit] : []),
     ],
   });
   return rows.map(({ message_id, ...rest }) => ({ ...rest, messageId: message_id }));

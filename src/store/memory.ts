@@ -108,8 +108,12 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     return { at: Math.floor(now), timers };
   }
 
-  async staleOutbox(shards: readonly number[], olderThanMs: number): Promise<OutboxRow[]> {
-    return this.#outboxOf(shards, this.clock.now() - olderThanMs);
+  async staleOutbox(
+    shards: readonly number[],
+    olderThanMs: number,
+    limit: number,
+  ): Promise<OutboxRow[]> {
+    return this.#outboxOf(shards, this.clock.now() - olderThanMs).slice(0, limit);
   }
 
   async load(addresses: readonly Address[], eventIdsMax: number): Promise<StoredActor[]> {

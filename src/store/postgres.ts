@@ -270,8 +270,8 @@ export class PostgresStore implements Store {
     return nearTimers(this.#loads, shards, horizonMs);
   }
 
-  staleOutbox(shards: readonly number[], olderThanMs: number): Promise<OutboxRow[]> {
-    return outboxOf(this.#loads, shards, olderThanMs);
+  staleOutbox(shards: readonly number[], olderThanMs: number, limit: number): Promise<OutboxRow[]> {
+    return outboxOf(this.#loads, shards, { olderThanMs, limit });
   }
 
   load(addresses: readonly Address[], eventIdsMax: number): Promise<StoredActor[]> {

@@ -76,8 +76,8 @@ export interface Store {
     shards: readonly number[],
     horizonMs: number,
   ): Promise<{ at: number; timers: StoredTimer[] }>;
-  /** Outbox rows of the shards that are older than `olderThanMs`. */
-  staleOutbox(shards: readonly number[], olderThanMs: number): Promise<OutboxRow[]>;
+  /** Outbox rows of the shards that are older than `olderThanMs`, the oldest first, `limit` of them at most. */
+  staleOutbox(shards: readonly number[], olderThanMs: number, limit: number): Promise<OutboxRow[]>;
 
   /** Loads actors by address, with up to `eventIdsMax` of their event ids. Unknown ones are absent. */
   load(addresses: readonly Address[], eventIdsMax: number): Promise<StoredActor[]>;

@@ -98,8 +98,8 @@ export function wrappingStore(store: Store, codec: TextCodec | undefined, log: L
       const { at, timers } = await store.nearTimers(shards, horizonMs);
       return { at, timers: those(timers, 'event', 'timer') };
     },
-    staleOutbox: async (shards, olderThanMs) =>
-      those(await store.staleOutbox(shards, olderThanMs), 'body', 'message'),
+    staleOutbox: async (shards, olderThanMs, limit) =>
+      those(await store.staleOutbox(shards, olderThanMs, limit), 'body', 'message'),
     load: async (addresses, eventIdsMax) => (await store.load(addresses, eventIdsMax)).map(actor),
     transitions: async (address, fromSeq, limit) =>
       (await store.transitions(address, fromSeq, limit)).map((row) => ({

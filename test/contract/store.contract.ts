@@ -462,12 +462,13 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         part(shard(1), { outboxAdded: [message('m-1'), message('m-2', { kind: 'outcome' })] }),
       ]);
       await cluster.wait(5);
-      expect(await store.staleOutbox([1, 2], 60_000)).toEqual([]);
-      expect((await store.staleOutbox([1, 2], 1)).map((row) => row.messageId)).toEqual([
+      expect(await store.staleOutbox([1, 2], 60_000, 9)).toEqual([]);
+      expect((await store.staleOutbox([1, 2], 1, 9)).map((row) => row.messageId)).toEqual([
         'm-1',
         'm-2',
       ]);
-      expect(await store.staleOutbox([2], 1)).toEqual([]);
+      expect(await store.staleOutbox([1, 2], 1, 1)).toMatchObject([{ messageId: 'm-1' }]);
+      expect(await store.staleOutbox([2], 1, 9)).toEqual([]);
       await store.commit(nodeId, [part(shard(2), { outboxDone: ['m-1', 'never'] })]);
       expect((await store.recover([1], 0)).outbox).toEqual([
         { ...message('m-2', { kind: 'outcome' }), shard: 1 },

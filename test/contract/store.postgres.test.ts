@@ -515,7 +515,7 @@ test('plans made on empty tables still go by index when the tables have grown', 
     await store.transitions(address(id), 1, 10);
     await store.recover([1, 2], 1_000);
     await store.nearTimers([1], 1_000);
-    await store.staleOutbox([1], 1_000);
+    await store.staleOutbox([1], 1_000, 9);
   };
   const scans = async () => {
     // Counters of a session are published at most every second.

@@ -91,3 +91,34 @@ test('a message carries on the trace of what sent it, also one that an earlier o
   });
   outbox.stop();
 });
+
+test('while JetStream takes less than is committed the outbox is full, until it has caught up', async () => {
+  const { bus, asked } = hangingBus();
+  const outbox = outboxOn(bus);
+  const outcomes = Array.from(
+    { length: 8_000 },
+    (_, n): OutboxRow => ({ ...row(`a${n}`, '2/outcome', 'm'), kind: 'outcome' }),
+  );
+  outbox.relay(outcomes.slice(1));
+  expect(outbox.isFull).toBe(false);
+  outbox.relay(outcomes.slice(0, 1));
+  expect(outbox.isFull).toBe(true);
+  asked[0]?.done();
+  await eventually(() => !outbox.isFull, { what: 'there is room' });
+  outbox.stop();
+});
+
+test('a sweep that has not seen all rows forgets none of those that were left in Postgres', async () => {
+  const { bus, asked, bodies } = hangingBus();
+  const outbox = outboxOn(bus, { limits: { ...LIMITS, outboxRepublishMs: 0 } });
+  const early = Array.from({ length: 20_000 }, (_, n) => row(`a${n}`, '1/0', 'm'));
+  outbox.relay([...early, row('z', '1/0', 'm')]);
+  outbox.relayAgain(early.slice(0, 10), false);
+  asked[0]?.done();
+  await eventually(() => outbox.held < 20_000, { what: 'there is room' });
+  // It comes behind the one that only a sweep finds again.
+  outbox.relay([row('z', '1/1', 'm')]);
+  expect(outbox.held).toBe(19_999);
+  expect(bodies()).not.toContain('z 1/1');
+  outbox.stop();
+});
