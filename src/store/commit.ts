@@ -2,7 +2,7 @@ import { invariant } from '../errors.ts';
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
 import type { Lane, Statement } from './lane.ts';
 import { ConnectionLost, isTransient } from './pgErrors.ts';
-import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
+import { type ActorWrite, type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */
 const AT = `(date_trunc('milliseconds', now()) + interval '1 ms')`;
@@ -18,7 +18,7 @@ const PASSED = 'ANY (ARRAY(SELECT shard FROM fence))';
  * checks the epoch on the newest version of the row: a claim that came first is waited for and then seen. The commit
  * number must be the next one: in a database that was put back to an earlier state, what the owner has in memory does
  * not follow from what is recorded. Getting on clears the shard of earlier deaths, unless it was a parked message that
- * another node has died of and this one never tries.
+ * another node has died of and this one never tries; what waits for a paused actor nobody has tried.
  */
 const HEAD = `
 WITH locked AS MATERIALIZED (
@@ -32,7 +32,8 @@ fence AS (
   UPDATE shard s
      SET cursor = greatest(s.cursor, locked.cursor), commit_no = locked.commit_no,
          crashes = CASE WHEN s.crashes > 0 AND locked.cursor > s.cursor AND s.suspect_seq IS NULL
-                         AND NOT EXISTS (SELECT FROM parked_message p WHERE p.shard = s.shard)
+                         AND NOT EXISTS (SELECT FROM parked_message p WHERE p.shard = s.shard AND NOT EXISTS (
+                               SELECT FROM actor a WHERE a.type = p.type AND a.id = p.id AND a.paused_at IS NOT NULL))
                         THEN 0 ELSE s.crashes END
     FROM locked WHERE s.shard = locked.shard
   RETURNING s.shard)`;
@@ -75,44 +76,71 @@ function gather<Row>(
 const shardOf = (commit: ShardCommit) => commit.shard;
 const epochOf = (commit: ShardCommit) => commit.epoch;
 
-const PARTS: Part[] = [
-  {
-    sql: `actors AS (
+/** Writes actors' rows; the texts are what is added for one more column, `paused_at`. */
+const upsert = (column: string, value: string, array: string, update: string) => `
   INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, path,
-                     state, tags, output, error, retries)
+                     state, tags, output, error, retries${column})
   SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version, r.path,
-         r.state, r.tags, r.output, r.error, r.retries
+         r.state, r.tags, r.output, r.error, r.retries${value}
     FROM unnest(?::int4[], ?::int8[], ?::int8[], ?::int8[], ?::bool[], ?::text[], ?::text[], ?::text[], ?::text[],
-                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
+                ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[]${array && ', ?::bool[]'})
       AS r (shard, epoch, seq, acted_seq, busy, status, type, id, version, path,
-            state, tags, output, error, retries)
+            state, tags, output, error, retries${array})
    WHERE r.shard = ${PASSED}
   ON CONFLICT (type, id) DO UPDATE SET
     seq = excluded.seq, acted_seq = excluded.acted_seq, epoch = excluded.epoch, updated_at = excluded.updated_at,
     busy = excluded.busy, status = excluded.status, version = excluded.version, state = excluded.state,
     tags = excluded.tags, output = excluded.output, error = excluded.error, retries = excluded.retries,
-    crashes = 0, on_trial = false, quarantined_at = NULL)`,
+    crashes = 0, on_trial = false, quarantined_at = NULL${update}`;
+
+function actorArrays(all: Rows<ActorWrite> | undefined): Buffer[] | undefined {
+  if (!all) return undefined;
+  const { rows, of } = all;
+  return [
+    int4Array(of, shardOf),
+    int8Array(of, epochOf),
+    int8Array(rows, (row) => row.seq),
+    int8Array(rows, (row) => row.actedSeq),
+    boolArray(rows, (row) => row.busy),
+    textArray(rows, (row) => row.status),
+    textArray(rows, (row) => row.type),
+    textArray(rows, (row) => row.id),
+    textArray(rows, (row) => row.version),
+    textArray(rows, (row) => row.path),
+    textArray(rows, (row) => row.state),
+    textArray(rows, (row) => row.tags),
+    textArray(rows, (row) => row.output),
+    textArray(rows, (row) => row.error),
+    textArray(rows, (row) => row.retries),
+  ];
+}
+
+const isPaused = ({ paused }: ActorWrite) => paused === true;
+const isLeft = ({ paused }: ActorWrite) => paused === undefined;
+/** Nearly always all of them. */
+const unchanged = ({ actors }: ShardCommit) =>
+  actors.every(isLeft) ? actors : actors.filter(isLeft);
+const changed = ({ actors }: ShardCommit) =>
+  actors.every(isLeft) ? NOBODY : actors.filter((row) => !isLeft(row));
+const NOBODY: readonly ActorWrite[] = [];
+
+const PARTS: Part[] = [
+  {
+    sql: `actors AS (${upsert('', '', '', '')})`,
+    values: (commits) => actorArrays(gather(commits, unchanged)),
+  },
+  {
+    // Those that are paused or resumed, or written while they are paused: rows of their own, so that others carry nothing of it.
+    sql: `pausing AS (${upsert(
+      ', paused_at',
+      `, CASE WHEN r.paused THEN ${AT} END`,
+      ', paused',
+      `, paused_at = CASE WHEN excluded.paused_at IS NOT NULL
+                                THEN coalesce(actor.paused_at, excluded.paused_at) END`,
+    )})`,
     values(commits) {
-      const all = gather(commits, (commit) => commit.actors);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        int8Array(of, epochOf),
-        int8Array(rows, (row) => row.seq),
-        int8Array(rows, (row) => row.actedSeq),
-        boolArray(rows, (row) => row.busy),
-        textArray(rows, (row) => row.status),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-        textArray(rows, (row) => row.version),
-        textArray(rows, (row) => row.path),
-        textArray(rows, (row) => row.state),
-        textArray(rows, (row) => row.tags),
-        textArray(rows, (row) => row.output),
-        textArray(rows, (row) => row.error),
-        textArray(rows, (row) => row.retries),
-      ];
+      const all = gather(commits, changed);
+      return all && [...(actorArrays(all) as Buffer[]), boolArray(all.rows, isPaused)];
     },
   },
   {

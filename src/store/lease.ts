@@ -227,7 +227,9 @@ export class Leases {
                    quarantined_at = CASE WHEN a.crashes + 1 >= ${QUARANTINE_AFTER} THEN now() END
               FROM candidate c
              WHERE a.shard = c.shard AND c.owner <> $1 AND a.quarantined_at IS NULL
-               AND (a.on_trial OR (a.busy AND a.crashes < ${SUSPECT_AFTER})))
+               AND (a.on_trial OR (a.busy AND a.crashes < ${SUSPECT_AFTER}))
+               AND NOT EXISTS (SELECT FROM actor root WHERE root.paused_at IS NOT NULL
+                                AND root.type = a.type AND root.id = split_part(a.id, '.', 1)))
           UPDATE shard s
              SET epoch = s.epoch + 1, claimed_epoch = s.epoch + 1, owner = $1, opened_at = now(),
                  owned_since = CASE WHEN c.owner = $1 THEN s.owned_since ELSE now() END,

@@ -19,6 +19,11 @@ const RECOVER_SHARDS = 8;
 
 const MS = (column: string) => `(extract(epoch FROM ${column}) * 1000)::int8`;
 
+/** The row is of no paused family. Nearly nobody is paused, and those who are have an index of their own. */
+const NOT_PAUSED = (row: string) =>
+  `NOT EXISTS (SELECT FROM actor root WHERE root.paused_at IS NOT NULL
+                AND root.type = ${row}.type AND root.id = split_part(${row}.id, '.', 1))`;
+
 /** A millisecond timestamp read back exactly: see AT in commit.ts. */
 const NOW = MS(`date_trunc('milliseconds', now())`);
 
@@ -29,6 +34,7 @@ const NOW = MS(`date_trunc('milliseconds', now())`);
 const ACTOR = (max: string) => `
   a.type, a.id, a.version, a.path, a.status, a.state, a.tags, a.seq, a.output, a.error, a.busy, a.acted_seq,
   a.retries, a.shard, a.epoch, a.crashes, a.quarantined_at IS NOT NULL AS quarantined,
+  a.paused_at IS NOT NULL AS paused,
   (SELECT t.snapshot FROM transition t WHERE t.type = a.type AND t.id = a.id AND t.seq = a.seq) AS snapshot,
   ARRAY(SELECT t.event_id FROM transition t
          WHERE t.type = a.type AND t.id = a.id AND t.event_id IS NOT NULL
@@ -53,6 +59,7 @@ interface ActorRow {
   epoch: number;
   crashes: number;
   quarantined: boolean;
+  paused: boolean;
   event_ids: string[];
 }
 
@@ -111,7 +118,8 @@ async function busyActors(
   const rows = await lane.ask<ActorRow>({
     name: 'busy_actors',
     text: `SELECT ${ACTOR('$2::int4')} FROM actor a
-            WHERE a.busy AND a.quarantined_at IS NULL AND a.shard = ANY ($1::int4[])`,
+            WHERE a.busy AND a.quarantined_at IS NULL AND a.shard = ANY ($1::int4[])
+              AND ${NOT_PAUSED('a')}`,
     values: [int4Array(shards, (shard) => shard), eventIdsMax],
   });
   return rows.map((row) => storedActor(row, eventIdsMax));
@@ -142,6 +150,7 @@ export async function nearTimers(
              FROM (SELECT) AS one
              LEFT JOIN timer t ON t.shard = ANY ($1::int4[])
                               AND t.fire_at <= now() + $2::int8 * interval '1 ms'
+                              AND ${NOT_PAUSED('t')}
             ORDER BY t.fire_at, t.type, t.id, t.armed_seq, t.position`,
     values: [int4Array(shards, (shard) => shard), Math.max(0, Math.floor(horizonMs))],
   });

@@ -75,6 +75,7 @@ beforeAll(async () => {
     '0007_held_since.sql',
     '0008_outcomes.sql',
     '0009_snapshot_once.sql',
+    '0010_paused.sql',
   ]);
   await runNode([order]);
 });
