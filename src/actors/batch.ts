@@ -1,14 +1,16 @@
 import type { LogMessage } from '../bus/bus.ts';
 import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
-import type {
-  ActorStatus,
-  ActorWrite,
-  DeadLetterWrite,
-  OutboxRow,
-  OutboxWrite,
-  ShardCommit,
-  TimerWrite,
-  TransitionWrite,
+import {
+  type ActorStatus,
+  type ActorWrite,
+  addressKey,
+  type DeadLetterWrite,
+  type OutboxRow,
+  type OutboxWrite,
+  type ShardCommit,
+  type StoredActor,
+  type TimerWrite,
+  type TransitionWrite,
 } from '../store/store.ts';
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import { bundled } from './bundle.ts';
@@ -61,6 +63,8 @@ export class Batch {
   someoneWaits = false;
   readonly #shard: number;
   readonly #residents = new Set<Resident>();
+  /** Rows of actors that are not in memory, by `type/id`: nothing of them changes but whether they are paused. */
+  readonly #stored = new Map<string, ActorWrite>();
   readonly #transitions: TransitionWrite[] = [];
   readonly #timers = new Map<string, TimerWrite | { type: string; id: string; timerId: string }>();
   readonly #outboxDone = new Set<string>();
@@ -79,6 +83,7 @@ export class Batch {
     return (
       this.#cursor === 0 &&
       this.#residents.size === 0 &&
+      this.#stored.size === 0 &&
       this.#outboxDone.size === 0 &&
       this.#unparked.length === 0 &&
       this.#timers.size === 0
@@ -116,6 +121,15 @@ export class Batch {
   /** Writes the actor's row without a transition. */
   row(resident: Resident): void {
     this.#residents.add(resident);
+    if (this.#stored.size > 0) this.#stored.delete(resident.key);
+  }
+
+  /** Writes the row of an actor that is not in memory. */
+  stored(row: StoredActor, paused: boolean): void {
+    const { type, id, version, path, status, state, tags, seq, snapshot } = row;
+    const { output, error, busy, actedSeq, retries } = row;
+    const same = { version, path, status, state, tags, seq, snapshot, output, error };
+    this.#stored.set(addressKey(row), { type, id, ...same, busy, actedSeq, retries, paused });
   }
 
   dropTimer(timer: { type: string; id: string; timerId: string }): void {
@@ -136,7 +150,7 @@ export class Batch {
     this.#deadLetters.push(letter);
   }
 
-  /** Kept for a node that can open its actor. */
+  /** Kept for a node that can open its actor, or until that is resumed. */
   park(message: ParkedWrite): void {
     this.#parked.push(message);
   }
@@ -152,7 +166,8 @@ export class Batch {
   }
 
   #write(): ActorWrite[] {
-    return Array.from(this.#residents, (resident) => resident.write());
+    const rows = Array.from(this.#residents, (resident) => resident.write());
+    return this.#stored.size > 0 ? [...rows, ...this.#stored.values()] : rows;
   }
 
   toCommit(epoch: number, commitNo: number, cursor: number): ShardCommit {

@@ -132,20 +132,35 @@ export class Ownership {
 
   /** The shard cannot go on as it is: forget it and open it again. Several at once are opened together. */
   surprise(shard: number, reason: string): void {
-    if (this.#stopped || this.#surprised.has(shard) || this.#handOver.isGoing(shard)) return;
+    if (!this.#isToOpen(shard, reason)) return;
     const epoch = this.#shards.get(shard)?.epoch;
     this.#ring.log.warn({ shard, epoch, reason }, 'shard: surprise, opening again');
-    this.#ring.load.surprises[surpriseReason(reason)]++;
-    this.#surprised.set(shard, reason);
     if (this.#reopening) return;
-    this.#reopening = true;
     const { clock } = this.#ring;
     const now = clock.monotonic();
     if (now - this.#reopenedAt > CALM_AFTER_MS) this.#reopens = 0;
     this.#reopenedAt = now;
     const waitMs = this.#reopens === 0 ? 0 : backoff(clock, this.#reopens, 50, 2_000);
     this.#reopens++;
-    clock.after(waitMs, () => void this.#reopen());
+    this.#reopenIn(waitMs);
+  }
+
+  /** An actor of the shard was resumed: it goes on when the shard is opened again, with those that are resumed meanwhile. */
+  resumed(shard: number): void {
+    if (this.#isToOpen(shard, 'resumed') && !this.#reopening) this.#reopenIn(RESUME_WAIT_MS);
+  }
+
+  /** False when it is about to be opened again in any case, or given away. */
+  #isToOpen(shard: number, reason: string): boolean {
+    if (this.#stopped || this.#surprised.has(shard) || this.#handOver.isGoing(shard)) return false;
+    this.#ring.load.surprises[surpriseReason(reason)]++;
+    this.#surprised.set(shard, reason);
+    return true;
+  }
+
+  #reopenIn(waitMs: number): void {
+    this.#reopening = true;
+    this.#ring.clock.after(waitMs, () => void this.#reopen());
   }
 
   async #reopen(): Promise<void> {
@@ -388,5 +403,7 @@ const LEFT_OUT_MS = 2_000;
 const WATCH_EVERY_MS = 500;
 /** A graceful stop takes at most this long beyond the time running invokes are given. */
 const STOP_MAX_MS = 5_000;
+/** Many are often resumed at a time. */
+const RESUME_WAIT_MS = 20;
 /** Without a surprise for this long, the next one is answered at once. */
 const CALM_AFTER_MS = 10_000;
