@@ -1,7 +1,8 @@
-import { addressKey, type StoredActor } from '../store/store.ts';
+import type { ErrorCode } from '../errors.ts';
+import { type Address, addressKey, type StoredActor } from '../store/store.ts';
 import { endAttempt } from './attempts.ts';
 import type { Batch } from './batch.ts';
-import { rootOf } from './kin.ts';
+import { isChildRow, rootOf } from './kin.ts';
 import { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -28,6 +29,27 @@ export const isPaused = (shard: Shard, actor: Resident | StoredActor): boolean =
 export const holdsBack = (shard: Shard, actor: Resident | StoredActor): boolean =>
   shard.parking.told(keyOf(actor)) !== undefined ||
   (actor instanceof Resident ? actor.isPaused : actor.paused);
+
+/** Why it cannot be paused, or resumed. */
+export function pauseRefusal(
+  shard: Shard,
+  address: Address,
+  actor: Resident | StoredActor,
+  paused: boolean,
+): [reason: ErrorCode, detail: string] | undefined {
+  const name = addressKey(address);
+  if (isChildRow(address)) {
+    const root = addressKey(rootOf(address));
+    return [
+      'not_a_root',
+      `${name} is part of a family; pause or resume ${root}, and all of it is.`,
+    ];
+  }
+  if (isPaused(shard, actor) !== paused) return undefined;
+  return paused
+    ? ['already_paused', `${name} is paused already.`]
+    : ['not_paused', `${name} is not paused.`];
+}
 
 /** Pauses or resumes a root. One that is not in memory, since this node cannot open it or need not, keeps the row it has. */
 export function setPaused(

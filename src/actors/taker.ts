@@ -10,12 +10,12 @@ import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import { isAct } from './effects.ts';
 import { type Caused, Family } from './family.ts';
 import { pauses, type Refusal, type Request } from './intake.ts';
-import { isChildRow, rootOf } from './kin.ts';
+import { isChildRow } from './kin.ts';
 import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
 import { Opener } from './opener.ts';
 import { Parker, printable } from './parker.ts';
-import { isPaused, letGo, setPaused } from './pausing.ts';
+import { letGo, pauseRefusal, setPaused } from './pausing.ts';
 import { addressed, type Target } from './refs.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
@@ -181,20 +181,9 @@ export class Taker {
     actor: Resident | StoredActor,
     paused: boolean,
   ): undefined {
-    const { address } = read;
-    const name = addressKey(address);
     this.#parker.consume(batch, message, read);
-    if (isChildRow(address))
-      return this.#refuse(
-        batch,
-        message,
-        'not_a_root',
-        `${name} is part of a family; pause or resume ${addressKey(rootOf(address))}, and all of it is.`,
-      );
-    if (isPaused(this.#shard, actor) === paused)
-      return paused
-        ? this.#refuse(batch, message, 'already_paused', `${name} is paused already.`)
-        : this.#refuse(batch, message, 'not_paused', `${name} is not paused.`);
+    const refused = pauseRefusal(this.#shard, read.address, actor, paused);
+    if (refused) return this.#refuse(batch, message, ...refused);
     setPaused(this.#ring, this.#shard, batch, actor, paused);
     this.#replyStepped(batch, message, actor, { paused });
   }

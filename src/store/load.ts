@@ -1,6 +1,7 @@
 import { int4Array, int8Array, textArray } from './arrays.ts';
 import type { Lane } from './lane.ts';
 import { parkedActors } from './parked.ts';
+import { NOT_PAUSED } from './paused.ts';
 import {
   type ActorStatus,
   type Address,
@@ -18,11 +19,6 @@ import {
 const RECOVER_SHARDS = 8;
 
 const MS = (column: string) => `(extract(epoch FROM ${column}) * 1000)::int8`;
-
-/** The row is of no paused family. Nearly nobody is paused, and those who are have an index of their own. */
-const NOT_PAUSED = (row: string) =>
-  `NOT EXISTS (SELECT FROM actor root WHERE root.paused_at IS NOT NULL
-                AND root.type = ${row}.type AND root.id = split_part(${row}.id, '.', 1))`;
 
 /** A millisecond timestamp read back exactly: see AT in commit.ts. */
 const NOW = MS(`date_trunc('milliseconds', now())`);
