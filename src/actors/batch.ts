@@ -3,12 +3,13 @@ import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
 import {
   type ActorStatus,
   type ActorWrite,
+  type Address,
   addressKey,
   type DeadLetterWrite,
   type OutboxRow,
   type OutboxWrite,
+  type PausedWrite,
   type ShardCommit,
-  type StoredActor,
   type TimerWrite,
   type TransitionWrite,
 } from '../store/store.ts';
@@ -63,8 +64,8 @@ export class Batch {
   someoneWaits = false;
   readonly #shard: number;
   readonly #residents = new Set<Resident>();
-  /** Rows of actors that are not in memory, by `type/id`: nothing of them changes but whether they are paused. */
-  readonly #stored = new Map<string, ActorWrite>();
+  /** By `type/id`. */
+  readonly #paused = new Map<string, PausedWrite>();
   readonly #transitions: TransitionWrite[] = [];
   readonly #timers = new Map<string, TimerWrite | { type: string; id: string; timerId: string }>();
   readonly #outboxDone = new Set<string>();
@@ -83,7 +84,7 @@ export class Batch {
     return (
       this.#cursor === 0 &&
       this.#residents.size === 0 &&
-      this.#stored.size === 0 &&
+      this.#paused.size === 0 &&
       this.#outboxDone.size === 0 &&
       this.#unparked.length === 0 &&
       this.#timers.size === 0
@@ -121,15 +122,13 @@ export class Batch {
   /** Writes the actor's row without a transition. */
   row(resident: Resident): void {
     this.#residents.add(resident);
-    if (this.#stored.size > 0) this.#stored.delete(resident.key);
+    // Its row says it.
+    if (this.#paused.size > 0) this.#paused.delete(resident.key);
   }
 
-  /** Writes the row of an actor that is not in memory. */
-  stored(row: StoredActor, paused: boolean): void {
-    const { type, id, version, path, status, state, tags, seq, snapshot } = row;
-    const { output, error, busy, actedSeq, retries } = row;
-    const same = { version, path, status, state, tags, seq, snapshot, output, error };
-    this.#stored.set(addressKey(row), { type, id, ...same, busy, actedSeq, retries, paused });
+  /** Of an actor that is not in memory: its row stays as it is otherwise. */
+  pause({ type, id }: Address, paused: boolean): void {
+    this.#paused.set(addressKey({ type, id }), { type, id, paused });
   }
 
   dropTimer(timer: { type: string; id: string; timerId: string }): void {
@@ -166,8 +165,7 @@ export class Batch {
   }
 
   #write(): ActorWrite[] {
-    const rows = Array.from(this.#residents, (resident) => resident.write());
-    return this.#stored.size > 0 ? [...rows, ...this.#stored.values()] : rows;
+    return Array.from(this.#residents, (resident) => resident.write());
   }
 
   toCommit(epoch: number, commitNo: number, cursor: number): ShardCommit {
@@ -182,6 +180,7 @@ export class Batch {
       commitNo,
       cursor: Math.max(cursor, this.#cursor),
       actors: this.#rows ?? this.#write(),
+      paused: [...this.#paused.values()],
       transitions: this.#transitions,
       timersArmed,
       timersDropped,

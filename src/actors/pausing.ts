@@ -65,17 +65,17 @@ export function setPaused(
   if (isHere) {
     actor.paused = paused;
     batch.row(actor);
-  } else batch.stored(actor, paused);
+  } else batch.pause(actor, paused);
   parking.pause(key, paused, isHere);
   if (!paused) batch.afterwards.push(() => ring.resumed(shard.number));
   else if (isHere) batch.afterwards.push(() => endAll(ring, actor));
 }
 
-/** A paused actor has ended: what waits for it becomes what it becomes for any that has ended. */
+/** A paused actor has ended: what waits for it becomes what it becomes for any that has ended, and its last actions are redone. */
 export function letGo(ring: Ring, shard: Shard, batch: Batch, resident: Resident): void {
   const { parking } = shard;
   const { rootKey } = resident;
-  if (!parking.isBehind(rootKey, false)) return;
+  if (!parking.isBehind(rootKey, false) && !resident.missed) return;
   parking.pause(rootKey, false, false);
   batch.afterwards.push(() => ring.resumed(shard.number));
 }

@@ -190,7 +190,10 @@ export class Pump {
     const brought = opens ? this.#taker.opener.open(row, turn.stored) : undefined;
     if (!brought) return row;
     if (told !== undefined) brought.paused = told;
-    for (const member of brought.members()) this.#shard.adopt(member);
+    for (const member of brought.members()) {
+      if (brought.isPaused) owesActions(member, brought, turn.stored.get(member.key));
+      this.#shard.adopt(member);
+    }
     return (!free && brought.quarantined) || brought;
   }
 
@@ -242,8 +245,16 @@ const pin = (pinned: Map<string, Address>, root: Address) => pinned.set(addressK
  * cannot be taken now; with the actions it is said once more.
  */
 function mayTake(resident: Resident, { kind }: Item): boolean {
-  if (kind === 'self' || kind === 'failed') resident.missed = true;
-  return kind === 'acted' && !resident.missed;
+  const { head } = resident;
+  if (kind === 'self' || kind === 'failed') head.missed = true;
+  return kind === 'acted' && !head.missed;
+}
+
+/** A paused actor was left with actions to do: it is brought to be ended, and they are redone when its shard is opened again. */
+function owesActions(member: Resident, root: Resident, row: StoredActor | undefined): void {
+  if (!row || row.actedSeq >= row.seq) return;
+  member.unacted.push(row.actedSeq + 1);
+  root.missed = true;
 }
 
 /** What one turn knows. */

@@ -71,7 +71,7 @@ export class Resident {
    * One that was resumed goes on when its shard has been opened again.
    */
   paused: boolean | undefined;
-  /** It was paused before what its actions said could be taken: they are redone. */
+  /** Of a root: it was paused before what its family's actions said could be taken. They are redone. */
   missed = false;
   touchedAt = 0;
   /** Its own trace, as of its newest transition in it; kept in the envelope. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
 import { invariant, PerdureError } from '../errors.ts';
-import { wholeDelay } from './commit.ts';
+import { wholeDelay } from './commitParts.ts';
 import type { ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import {
@@ -286,6 +286,10 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         quarantinedAt: null,
         pausedAt: paused === undefined ? before : paused ? (before ?? at) : null,
       });
+    }
+    for (const { paused, ...address } of part.paused) {
+      const actor = tables.actors.get(addressKey(address));
+      if (actor) actor.pausedAt = paused ? (actor.pausedAt ?? at) : null;
     }
     for (const row of part.transitions) {
       const key = addressKey(row);

@@ -249,6 +249,11 @@ export interface ActorWrite extends Address {
   paused?: boolean;
 }
 
+/** An actor whose row stays as it is, but for this. */
+export interface PausedWrite extends Address {
+  paused: boolean;
+}
+
 export interface StoredActor extends ActorWrite {
   /**
    * Envelope JSON: machine, version, XState version and snapshot (`actors/envelope`). That of its last transition, and kept
@@ -373,6 +378,8 @@ export interface ShardCommit {
   cursor: number;
   /** At most one for each actor. */
   actors: ActorWrite[];
+  /** Never names one of `actors`. */
+  paused: PausedWrite[];
   transitions: TransitionWrite[];
   /** Armed and dropped never name the same timer. */
   timersArmed: TimerWrite[];

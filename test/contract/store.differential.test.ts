@@ -99,7 +99,7 @@ test('Postgres and the in-memory twin agree on any sequence of operations', asyn
       const eventId = chance(0.6) ? `e-${below(60)}` : null;
       write.transitions.push(transition(id, seq, { eventId, actions: below(3) }));
       if (chance(0.3)) write.transitions.push(transition(id, seq + 1));
-    }
+    } else if (chance(0.3)) write.paused.push({ ...address(id), paused: chance(0.5) });
     for (const timerId of TIMERS)
       if (chance(0.25))
         write.timersArmed.push(timer(id, timerId, { delayMs: below(50) * 10_000, armedSeq: seq }));

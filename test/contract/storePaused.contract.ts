@@ -69,6 +69,27 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
       expect(listed.map(({ id }) => id)).toEqual(['a']);
     });
 
+    test('can be told so without their row being written otherwise', async () => {
+      const { store, nodeId, commit, cluster } = await setup();
+      await commit({ actors: [actor('a', 3, { ...busy, actedSeq: 1 }), actor('b', 1)] });
+      const [before] = await store.load([address('a')], 0);
+      const { at } = await commit({ paused: [{ ...address('a'), paused: true }] });
+      expect(await store.load([address('a')], 0)).toEqual([{ ...before, paused: true }]);
+      await cluster.wait(5);
+      const nobody = { ...address('nobody'), paused: true };
+      await commit({
+        actors: [actor('b', 1, { paused: true })],
+        paused: [{ ...address('a'), paused: true }, nobody],
+      });
+      expect((await cluster.reads.actor('order', 'a'))?.paused_at).toBe(new Date(at).toISOString());
+      expect(await cluster.reads.countActors({}, 10)).toBe(2);
+      await commit({ paused: [{ ...address('a'), paused: false }] });
+      expect(await store.load([address('a')], 0)).toEqual([before]);
+      const stale = { shard: 1, epoch: 7, commitNo: 4, cursor: 0 };
+      await store.commit(nodeId, [part(stale, { paused: [{ ...address('a'), paused: true }] })]);
+      expect(await store.load([address('a')], 0)).toEqual([before]);
+    });
+
     test('and their families are not recovered, nor are their timers due', async () => {
       const { store, commit, recovered } = await setup();
       const timers = ['a', 'a.child-1', 'ab', 'b'].map((id) => timer(id, 't'));

@@ -300,6 +300,20 @@ describe('what runs for an actor that is paused', () => {
     await cluster.stop();
   });
 
+  test('an action that was left undone is done when the actor is cancelled', async () => {
+    const { runs, actor, cluster } = await acting();
+    await cluster.crash();
+    expect(runs).toHaveLength(1);
+    await actor.cancel().catch(stillRuns);
+    expect(actor.status).toBe('stopped');
+    expect(runs).toHaveLength(2);
+    runs[1]?.resolve();
+    await cluster.settle();
+    await cluster.crash();
+    expect(runs).toHaveLength(2);
+    await cluster.stop();
+  });
+
   test('is let go of when it goes on for ever, and begins again', async () => {
     const listening: number[] = [];
     let sent = 0;
