@@ -8,7 +8,7 @@ import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 
 /**
- * Actors that are paused (docs/adr/0013).
+ * Actors that are paused (docs/adr/0014).
  *
  *  W1  From the commit that pauses an actor to the opening of its shard after the commit that resumes it, nothing is
  *      applied to its family but what ends it, and nothing is started for it.

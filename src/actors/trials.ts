@@ -157,8 +157,10 @@ export function tryActor(
   resident.held = true;
   trials.actor(row.crashes, async () => {
     if (shard.closed) return;
-    tellTried(log, shard, row);
-    await mark(true);
+    if (!resident.isPaused) {
+      tellTried(log, shard, row);
+      await mark(true);
+    }
     resident.held = false;
     if (shard.closed || resident.isPaused) return;
     await start();

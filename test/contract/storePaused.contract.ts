@@ -1,7 +1,15 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { OpenedShard, ShardCommit } from '../../src/store/store.ts';
 import { CONTRACT_SHARDS } from './store.contract.ts';
-import { actor, address, parkedMessage, part, type StoreCluster, timer } from './storeFixtures.ts';
+import {
+  actor,
+  address,
+  parkedMessage,
+  part,
+  type StoreCluster,
+  timer,
+  transition,
+} from './storeFixtures.ts';
 
 /** What every `Store` does with actors that are paused. */
 export function storePausedContract(name: string, makeCluster: () => Promise<StoreCluster>): void {
@@ -36,7 +44,7 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
     test('stay paused, since when they were, until a commit says otherwise', async () => {
       const { store, commit, cluster } = await setup();
       const pausedAt = async () => (await cluster.reads.actor('order', 'a'))?.paused_at;
-      await commit({ actors: [actor('a', 1)] });
+      await commit({ actors: [actor('a', 1)], transitions: [transition('a', 1)] });
       expect(await pausedAt()).toBeNull();
       const { at } = await commit({ actors: [actor('a', 1, { paused: true })] });
       const since = new Date(at).toISOString();
@@ -71,7 +79,10 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
 
     test('can be told so without their row being written otherwise', async () => {
       const { store, nodeId, commit, cluster } = await setup();
-      await commit({ actors: [actor('a', 3, { ...busy, actedSeq: 1 }), actor('b', 1)] });
+      await commit({
+        actors: [actor('a', 3, { ...busy, actedSeq: 1 }), actor('b', 1)],
+        transitions: [transition('a', 3), transition('b', 1)],
+      });
       const [before] = await store.load([address('a')], 0);
       const { at } = await commit({ paused: [{ ...address('a'), paused: true }] });
       expect(await store.load([address('a')], 0)).toEqual([{ ...before, paused: true }]);

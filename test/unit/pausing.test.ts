@@ -3,7 +3,7 @@ import { assign, fromCallback, fromPromise, sendTo, setup } from 'xstate';
 import { actorAddress, defineActor } from '../../src/index.ts';
 import { forEachCrash, type TestCluster, testCluster } from '../../src/testing/index.ts';
 
-// Pausing and resuming (docs/adr/0013): nothing is done meanwhile, nothing is lost, nothing comes twice.
+// Pausing and resuming (docs/adr/0014): nothing is done meanwhile, nothing is lost, nothing comes twice.
 
 type Event = { type: 'ADD'; n: number } | { type: 'WORK' } | { type: 'WAIT' } | { type: 'END' };
 
