@@ -62,6 +62,7 @@ function commits(n: number): ShardCommit[] {
       deadLetters: [],
       parked: [],
       unparked: [],
+      paused: [],
     };
   });
   for (let i = 0; i < batch; i++) {

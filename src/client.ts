@@ -4,7 +4,7 @@ import { type ActorType, isActorType } from './actors/define.ts';
 import { eventProblem } from './actors/intake.ts';
 import { snapshotOf as readSnapshot } from './actors/kinRows.ts';
 import type { QueryAnswer } from './actors/queries.ts';
-import { CANCEL } from './actors/step.ts';
+import { CANCEL, PAUSE, RESUME } from './actors/step.ts';
 import { assertToken, subjects } from './bus/subjects.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { LIMITS, namespace } from './config.ts';
@@ -84,6 +84,16 @@ export interface PerdureClient {
   ): Promise<Receipt>;
   /** Ends an actor where it stands: status `stopped`, its invokes aborted. */
   cancel(type: TypeRef, id: string, options?: PublishOptions): Promise<Receipt>;
+  /**
+   * Has nothing be done for an actor and its family: what comes for it waits, what it runs is aborted. @throws as `send`;
+   * with `until: 'committed'` also `already_paused`.
+   */
+  pause(type: TypeRef, id: string, options?: PublishOptions): Promise<Receipt>;
+  /**
+   * Lets it go on, with what has waited for it; what it ran runs again, under the same keys. @throws as `send`; with
+   * `until: 'committed'` also `not_paused`.
+   */
+  resume(type: TypeRef, id: string, options?: PublishOptions): Promise<Receipt>;
   /** The committed snapshot, as XState knows it. @throws PerdureError `not_found`, `bus_unavailable`, `timeout`. */
   snapshot<T extends ActorType>(type: T, id: string): Promise<SnapshotFrom<MachineOf<T>>>;
   /** The committed row: state, status, output, without needing the machine. @throws as `snapshot`. */
@@ -119,6 +129,8 @@ export interface ActorHandle<T extends ActorType | string> {
   readonly id: string;
   send(event: EventOf<T>, options?: PublishOptions): Promise<Receipt>;
   cancel(options?: PublishOptions): Promise<Receipt>;
+  pause(options?: PublishOptions): Promise<Receipt>;
+  resume(options?: PublishOptions): Promise<Receipt>;
   snapshot(): Promise<SnapshotFrom<MachineOf<T>>>;
   waitFor(
     predicate: (snapshot: SnapshotFrom<MachineOf<T>>) => boolean,
@@ -167,6 +179,8 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
       return talk.publish(subjects.event(ns, name, id), { type: name, id }, body, given);
     },
     cancel: (type, id, given) => client.send(nameOf(type), id, { type: CANCEL }, given),
+    pause: (type, id, given) => client.send(nameOf(type), id, { type: PAUSE }, given),
+    resume: (type, id, given) => client.send(nameOf(type), id, { type: RESUME }, given),
     snapshot: async (type, id) => snapshotOf(type, await client.query(type, id)),
     query: (type, id) => talk.ask(nameOf(type), id),
     waitFor: <T extends ActorType>(
@@ -204,6 +218,8 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
         id,
         send: (event, given) => client.send(type, id, event, given),
         cancel: (given) => client.cancel(type, id, given),
+        pause: (given) => client.pause(type, id, given),
+        resume: (given) => client.resume(type, id, given),
         snapshot: async () => client.snapshot(known(), id),
         waitFor: async (predicate, given) =>
           client.waitFor(known(), id, predicate as (snapshot: unknown) => boolean, given),

@@ -30,6 +30,8 @@ export interface Receipt {
   state?: unknown;
   /** With `perdure.release` and `until: 'committed'`: whether the actor was in quarantine. */
   released?: boolean;
+  /** With `pause` or `resume` and `until: 'committed'`: whether the actor is paused now. */
+  paused?: boolean;
 }
 
 /**
@@ -264,6 +266,7 @@ type CommitReply =
       status?: string;
       state?: unknown;
       released?: boolean;
+      paused?: boolean;
     }
   | { ok: false; error: { code: string; message: string } };
 

@@ -18,13 +18,16 @@ export const ERRORS = {
   unknown_actor: { retryable: false, next: 'dead letter; redrive it once the actor exists' },
   actor_exists: { retryable: false, next: 'dead letter; the actor that exists is not touched' },
   actor_finished: { retryable: false, next: 'dead letter; the finished actor is not touched' },
+  already_paused: { retryable: false, next: 'dead letter; nothing has changed' },
+  not_paused: { retryable: false, next: 'dead letter; nothing has changed' },
+  not_a_root: { retryable: false, next: 'dead letter; nothing has changed' },
   version_unknown: {
     retryable: false,
     next: 'dead letter; redrive it once a node can open the actor',
   },
   parked_full: {
     retryable: false,
-    next: 'dead letter; redrive it once a node can open the actor',
+    next: 'dead letter; redrive it once a node can open the actor, or it is resumed',
   },
   migrate_failed: {
     retryable: false,

@@ -20,7 +20,7 @@ export function startAttempt(
 ): void {
   const seq = resident.live?.started[invokeId];
   const child = resident.live?.snapshot.children[invokeId] as ChildRef | undefined;
-  if (seq === undefined || !child) return;
+  if (seq === undefined || !child || resident.isPaused) return;
   const invocation = ring.invocations.start(
     {
       address: resident.address,

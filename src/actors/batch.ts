@@ -1,14 +1,17 @@
 import type { LogMessage } from '../bus/bus.ts';
 import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
-import type {
-  ActorStatus,
-  ActorWrite,
-  DeadLetterWrite,
-  OutboxRow,
-  OutboxWrite,
-  ShardCommit,
-  TimerWrite,
-  TransitionWrite,
+import {
+  type ActorStatus,
+  type ActorWrite,
+  type Address,
+  addressKey,
+  type DeadLetterWrite,
+  type OutboxRow,
+  type OutboxWrite,
+  type PausedWrite,
+  type ShardCommit,
+  type TimerWrite,
+  type TransitionWrite,
 } from '../store/store.ts';
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import { bundled } from './bundle.ts';
@@ -61,6 +64,8 @@ export class Batch {
   someoneWaits = false;
   readonly #shard: number;
   readonly #residents = new Set<Resident>();
+  /** By `type/id`. */
+  readonly #paused = new Map<string, PausedWrite>();
   readonly #transitions: TransitionWrite[] = [];
   readonly #timers = new Map<string, TimerWrite | { type: string; id: string; timerId: string }>();
   readonly #outboxDone = new Set<string>();
@@ -79,6 +84,7 @@ export class Batch {
     return (
       this.#cursor === 0 &&
       this.#residents.size === 0 &&
+      this.#paused.size === 0 &&
       this.#outboxDone.size === 0 &&
       this.#unparked.length === 0 &&
       this.#timers.size === 0
@@ -116,6 +122,13 @@ export class Batch {
   /** Writes the actor's row without a transition. */
   row(resident: Resident): void {
     this.#residents.add(resident);
+    // Its row says it.
+    if (this.#paused.size > 0) this.#paused.delete(resident.key);
+  }
+
+  /** Of an actor that is not in memory: its row stays as it is otherwise. */
+  pause({ type, id }: Address, paused: boolean): void {
+    this.#paused.set(addressKey({ type, id }), { type, id, paused });
   }
 
   dropTimer(timer: { type: string; id: string; timerId: string }): void {
@@ -136,7 +149,7 @@ export class Batch {
     this.#deadLetters.push(letter);
   }
 
-  /** Kept for a node that can open its actor. */
+  /** Kept for a node that can open its actor, or until that is resumed. */
   park(message: ParkedWrite): void {
     this.#parked.push(message);
   }
@@ -167,6 +180,7 @@ export class Batch {
       commitNo,
       cursor: Math.max(cursor, this.#cursor),
       actors: this.#rows ?? this.#write(),
+      paused: [...this.#paused.values()],
       transitions: this.#transitions,
       timersArmed,
       timersDropped,

@@ -122,6 +122,7 @@ export function composeEngine(parts: EngineParts): Engine {
     tracing: parts.tracing,
     ...(parts.witness && { witness: parts.witness }),
     surprise: (shard, reason) => ownership.surprise(shard, reason),
+    resumed: (shard) => ownership.resumed(shard),
   };
   const ownership = new Ownership(ring, node, parts.shards);
   return {

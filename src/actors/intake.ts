@@ -6,7 +6,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { parse, stringify } from './codec.ts';
 import { FOR, type Target, targetOf } from './refs.ts';
-import { CANCEL, RELEASE, SEND } from './step.ts';
+import { CANCEL, PAUSE, RELEASE, RESUME, SEND } from './step.ts';
 
 /** A message of the log that says something an actor can be asked. */
 export interface Request {
@@ -34,10 +34,16 @@ export interface Refusal {
   outboxId: string | null;
 }
 
-/** What can be said to an actor in quarantine. */
+/** What can be said to an actor in quarantine, or to one that is paused. */
 export function frees({ kind, value }: Request): boolean {
   const type = kind === 'event' && (value as { type: string }).type;
   return type === RELEASE || type === CANCEL;
+}
+
+/** Whether the actor is to be paused, or to be resumed; undefined: neither. */
+export function pauses({ kind, value }: Request): boolean | undefined {
+  const type = kind === 'event' && (value as { type: string }).type;
+  return type === PAUSE ? true : type === RESUME ? false : undefined;
 }
 
 const EVENT_ID_MAX = 512;
@@ -134,6 +140,9 @@ function isFor(value: unknown): value is { to: object; event: EventObject | Erro
   return type === FOR && typeof to === 'object' && to !== null && targetOf(to) !== undefined;
 }
 
+/** Events of Perdure's own that may come from outside. */
+export const COMMANDS: readonly string[] = [CANCEL, PAUSE, RESUME, RELEASE];
+
 /** Why a value is no event that may come from outside, or undefined. Clients use it before they publish. */
 export function eventProblem(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -145,8 +154,8 @@ export function eventProblem(value: unknown): string | undefined {
     return `An event's type must be at most ${EVENT_TYPE_MAX} printable characters.`;
   if (type === '*' || type.startsWith('xstate.'))
     return `Event type ${JSON.stringify(type)} is XState's own and cannot come from outside.`;
-  if (type.startsWith('perdure.') && type !== CANCEL && type !== RELEASE)
-    return `Event type ${JSON.stringify(type)} is Perdure's own; only ${CANCEL} and ${RELEASE} can come from outside.`;
+  if (type.startsWith('perdure.') && !COMMANDS.includes(type))
+    return `Event type ${JSON.stringify(type)} is Perdure's own; only ${COMMANDS.join(', ')} can come from outside.`;
   return undefined;
 }
 

@@ -5,6 +5,7 @@ import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
 import { Peers } from './peers.ts';
 import { newNeeds, pools, type ShardPool } from './placement.ts';
+import { Reopenings } from './reopenings.ts';
 import type { Ring } from './ring.ts';
 import { Shard } from './shard.ts';
 import { surpriseReason } from './surpriseReason.ts';
@@ -27,13 +28,9 @@ export class Ownership {
   readonly #shards = new Map<number, Shard>();
   readonly #peers: Peers;
   readonly #handOver: HandOver;
-  /** Shards to open again, with the reason that came first. */
-  readonly #surprised = new Map<number, string>();
+  readonly #reopenings: Reopenings;
   /** Being opened again: neither here nor gone. */
   readonly #reopeningNow = new Set<number>();
-  #reopening = false;
-  #reopens = 0;
-  #reopenedAt = 0;
   #stopped = false;
   #draining = false;
   readonly #turns: Turns;
@@ -53,6 +50,7 @@ export class Ownership {
     this.#node = node;
     this.#shardCount = shardCount;
     this.#turns = new Turns(ring.clock, ring.log);
+    this.#reopenings = new Reopenings(ring.clock, (shards) => void this.#reopen(shards));
     this.#peers = new Peers(ring.bus, ring.clock, ring.namespace, ring.nodeId);
     this.#handOver = new HandOver(ring, this.#peers, this.#shards);
   }
@@ -132,26 +130,25 @@ export class Ownership {
 
   /** The shard cannot go on as it is: forget it and open it again. Several at once are opened together. */
   surprise(shard: number, reason: string): void {
-    if (this.#stopped || this.#surprised.has(shard) || this.#handOver.isGoing(shard)) return;
+    if (!this.#isNews(shard, reason)) return;
     const epoch = this.#shards.get(shard)?.epoch;
     this.#ring.log.warn({ shard, epoch, reason }, 'shard: surprise, opening again');
-    this.#ring.load.surprises[surpriseReason(reason)]++;
-    this.#surprised.set(shard, reason);
-    if (this.#reopening) return;
-    this.#reopening = true;
-    const { clock } = this.#ring;
-    const now = clock.monotonic();
-    if (now - this.#reopenedAt > CALM_AFTER_MS) this.#reopens = 0;
-    this.#reopenedAt = now;
-    const waitMs = this.#reopens === 0 ? 0 : backoff(clock, this.#reopens, 50, 2_000);
-    this.#reopens++;
-    clock.after(waitMs, () => void this.#reopen());
+    this.#reopenings.surprised(shard);
   }
 
-  async #reopen(): Promise<void> {
-    const numbers = [...this.#surprised.keys()];
-    this.#surprised.clear();
-    this.#reopening = false;
+  /** An actor of the shard was resumed: it goes on when the shard is opened again, with those that are resumed meanwhile. */
+  resumed(shard: number): void {
+    if (this.#isNews(shard, 'resumed')) this.#reopenings.resumed(shard);
+  }
+
+  /** False when it is about to be opened again in any case, or given away. */
+  #isNews(shard: number, reason: string): boolean {
+    if (this.#stopped || this.#reopenings.has(shard) || this.#handOver.isGoing(shard)) return false;
+    this.#ring.load.surprises[surpriseReason(reason)]++;
+    return true;
+  }
+
+  async #reopen(numbers: readonly number[]): Promise<void> {
     const kept = new Map<number, Map<string, Invocation>>();
     const known: { shard: number; epoch: number }[] = [];
     for (const number of numbers) {
@@ -253,7 +250,7 @@ export class Ownership {
   }
 
   async #claim(wanted: number, among: readonly number[] | undefined): Promise<void> {
-    if (this.#surprised.size > 0 || this.#reopeningNow.size > 0 || this.#stopped) return;
+    if (this.#reopenings.size > 0 || this.#reopeningNow.size > 0 || this.#stopped) return;
     const { store, load } = this.#ring;
     const opened = await store.claim(this.#node.nodeId, wanted, among);
     const news = opened.filter(({ shard }) => !this.#shards.has(shard));
@@ -388,5 +385,3 @@ const LEFT_OUT_MS = 2_000;
 const WATCH_EVERY_MS = 500;
 /** A graceful stop takes at most this long beyond the time running invokes are given. */
 const STOP_MAX_MS = 5_000;
-/** Without a surprise for this long, the next one is answered at once. */
-const CALM_AFTER_MS = 10_000;

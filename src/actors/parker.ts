@@ -4,11 +4,12 @@ import type { Batch } from './batch.ts';
 import { frees, hasControl, type Refusal, type Request } from './intake.ts';
 import { rootOf } from './kin.ts';
 import { ParkedMessage } from './parkedMessage.ts';
+import { holdsBack, isPaused } from './pausing.ts';
 import { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 
-/** Says which messages wait for another node, and keeps them. */
+/** Says which messages wait, for another node or until their actor is resumed, and keeps them. */
 export class Parker {
   readonly #ring: Ring;
   readonly #shard: Shard;
@@ -18,7 +19,10 @@ export class Parker {
     this.#shard = shard;
   }
 
-  /** Whether another node is needed for it, or for one before it. `isBroken`: another one would not get on, either. */
+  /**
+   * Whether the actor is paused, or another node is needed for it or for one before it. `isBroken`: another one would not
+   * get on, either.
+   */
   mustWait(
     message: LogMessage,
     read: Request,
@@ -28,7 +32,11 @@ export class Parker {
     const { registry, others } = this.#ring;
     const { type } = read.address;
     const isParked = message instanceof ParkedMessage;
-    if (this.#shard.parking.isBehind(addressKey(rootOf(read.address)), isParked)) return true;
+    const passes = actor && frees(read) && isPaused(this.#shard, actor);
+    if (!passes) {
+      if (this.#shard.parking.isBehind(addressKey(rootOf(read.address)), isParked)) return true;
+      if (actor && holdsBack(this.#shard, actor)) return true;
+    }
     if (actor instanceof Resident) return false;
     if (actor) {
       const isOpen = actor.status === 'active' && (!actor.quarantined || frees(read));
@@ -39,8 +47,16 @@ export class Parker {
     return isStranger;
   }
 
-  /** Keeps it until a node can open the actor; false when there is no room. Nobody gets a reply before it is applied. */
-  park(batch: Batch, message: LogMessage, read: Request): boolean {
+  /**
+   * Keeps it until a node can open the actor, or until that is resumed; false when there is no room. Nobody gets a reply
+   * before it is applied.
+   */
+  park(
+    batch: Batch,
+    message: LogMessage,
+    read: Request,
+    actor: Resident | StoredActor | undefined,
+  ): boolean {
     const { parking } = this.#shard;
     if (message instanceof ParkedMessage) {
       parking.stays(message);
@@ -51,7 +67,8 @@ export class Parker {
     const { log, timers, load } = this.#ring;
     const root = rootOf(read.address);
     const key = addressKey(root);
-    parking.add(key, timers.databaseTime());
+    const paused = actor !== undefined && isPaused(this.#shard, actor);
+    parking.add(key, timers.databaseTime(), paused);
     batch.park({ ...root, ...this.written(message) });
     load.parked++;
     log.debug({ actor: key, ...this.#shard.place, logSeq: message.seq }, 'message: parked');

@@ -4,22 +4,28 @@ import { needOf, type Others } from './others.ts';
 import type { ParkedMessage } from './parkedMessage.ts';
 
 /**
- * What one shard keeps for other nodes while this one owns it.
+ * What one shard keeps for other nodes while this one owns it, and for actors that are paused.
  *
  *  K1  A message for an actor that has parked messages is parked behind them (G5).
  *  K2  What is parked is taken once in an opening, before the log is read. What cannot be done then stays until the
  *      shard is opened again, here or elsewhere.
+ *      What waits for a paused actor is not looked at; once that is resumed the shard is opened again.
  *  K3  The row goes with the commit that applies the message or makes it a dead letter, never without (G1).
  */
 export class Parking {
   readonly #others: Others;
   readonly #max: number;
   /** By actor, what is parked for it. */
-  readonly #actors = new Map<string, { messages: number; since: number }>();
+  readonly #actors = new Map<string, { messages: number; since: number; paused: boolean }>();
   /** Actors whose parked messages have been looked at and stay. */
   readonly #staying = new Set<string>();
   /** Actors that were tried in this opening, and could not be opened. */
   readonly #leftAlone = new Set<string>();
+  /**
+   * Actors that were resumed in this opening, or paused without being in memory, and whether they are paused now: a row
+   * that was read before may say something else.
+   */
+  readonly #told = new Map<string, boolean>();
   readonly #needs = new Set<string>();
   /** Versions that could be migrated here, were they not known elsewhere. */
   readonly #kept = new Map<string, [type: string, version: string]>();
@@ -37,9 +43,11 @@ export class Parking {
     for (const actor of parked) {
       const key = addressKey(actor);
       this.#messages += actor.messages;
-      this.#actors.set(key, { messages: actor.messages, since: actor.since });
-      if (this.#others.areNotNeededFor(actor.type, actor.version)) continue;
+      const { messages, since, paused } = actor;
+      this.#actors.set(key, { messages, since, paused });
+      if (!paused && this.#others.areNotNeededFor(actor.type, actor.version)) continue;
       this.#staying.add(key);
+      if (paused) continue;
       this.lacks(actor.type, actor.version);
     }
     return this.#staying.size < this.#actors.size;
@@ -49,11 +57,18 @@ export class Parking {
     return this.#messages;
   }
 
-  /** When the oldest was parked, on the database clock, ms since 1970. */
+  /** When the oldest of those that wait for another node was parked, on the database clock, ms since 1970. */
   get since(): number | undefined {
     let oldest: number | undefined;
-    for (const { since } of this.#actors.values()) oldest = Math.min(since, oldest ?? since);
+    for (const { since, paused } of this.#actors.values())
+      if (!paused) oldest = Math.min(since, oldest ?? since);
     return oldest;
+  }
+
+  /** Some of what is parked could be tried at any time, by another node if not by this one. */
+  get leavesSome(): boolean {
+    for (const { paused } of this.#actors.values()) if (!paused) return true;
+    return false;
   }
 
   get isFull(): boolean {
@@ -65,11 +80,23 @@ export class Parking {
     return parked ? this.#staying.has(key) : this.#actors.has(key);
   }
 
-  /** Another message is parked. */
-  add(key: string, at: number): void {
+  /** Another message is parked; for an actor that is paused, or for another node. */
+  add(key: string, at: number, paused: boolean): void {
     const { messages, since } = this.#actors.get(key) ?? { messages: 0, since: at };
-    this.#actors.set(key, { messages: messages + 1, since });
+    this.#actors.set(key, { messages: messages + 1, since, paused });
     this.#messages++;
+  }
+
+  /** What the actor was told last in this opening; undefined: what is known of it holds. */
+  told(key: string): boolean | undefined {
+    return this.#told.get(key);
+  }
+
+  /** The actor is told; `isHere`: in memory, where that is known until it can be read from its row. */
+  pause(key: string, paused: boolean, isHere: boolean): void {
+    if (!paused || !isHere || this.#told.has(key)) this.#told.set(key, paused);
+    const waits = this.#actors.get(key);
+    if (waits) waits.paused = paused;
   }
 
   /** Posted to the mailbox. */

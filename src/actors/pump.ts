@@ -185,11 +185,16 @@ export class Pump {
       return head instanceof Resident ? this.#shard.residents.get(key) : head;
     }
     const row = turn.stored.get(key);
-    if (!row || (row.quarantined && !free)) return row;
+    const told = this.#shard.parking.told(key);
+    if (!row || ((row.quarantined || row.paused || told !== undefined) && !free)) return row;
     const opens = row.status === 'active' || row.busy;
     const brought = opens ? this.#taker.opener.open(row, turn.stored) : undefined;
     if (!brought) return row;
-    for (const member of brought.members()) this.#shard.adopt(member);
+    if (told !== undefined) brought.paused = told;
+    for (const member of brought.members()) {
+      if (brought.isPaused) owesActions(member, brought, turn.stored.get(member.key));
+      this.#shard.adopt(member);
+    }
     return (!free && brought.quarantined) || brought;
   }
 
@@ -200,6 +205,7 @@ export class Pump {
     const resident = this.#bring(item.address, turn);
     // Gone, or of a version this node does not know: nothing to do here; the rows stay as they are.
     if (!(resident instanceof Resident)) return;
+    if (resident.isPaused && !mayTake(resident, item)) return;
     resident.touchedAt = this.#ring.clock.monotonic();
     switch (item.kind) {
       case 'settled':
@@ -234,6 +240,23 @@ export class Pump {
 }
 
 const pin = (pinned: Map<string, Address>, root: Address) => pinned.set(addressKey(root), root);
+
+/**
+ * Of a paused actor only that its actions are done is taken: they need not be redone. Unless they have said something that
+ * cannot be taken now; with the actions it is said once more.
+ */
+function mayTake(resident: Resident, { kind }: Item): boolean {
+  const { head } = resident;
+  if (kind === 'self' || kind === 'failed') head.missed = true;
+  return kind === 'acted' && !head.missed;
+}
+
+/** A paused actor was left with actions to do: it is brought to be ended, and they are redone when its shard is opened again. */
+function owesActions(member: Resident, root: Resident, row: StoredActor | undefined): void {
+  if (!row || row.actedSeq >= row.seq) return;
+  member.unacted.push(row.actedSeq + 1);
+  root.missed = true;
+}
 
 /** What one turn knows. */
 interface Turn {

@@ -20,6 +20,8 @@ export interface QueryAnswer {
   error: unknown;
   /** The envelope, as JSON text. */
   snapshot: string;
+  /** Nothing is done for it until it is resumed; left out: it is not paused. */
+  paused?: true;
   /** Rows of the machines it has invoked or spawned, as far as its snapshot has them; left out when it has none. */
   machines?: RowText[];
   /** When the question named an `eventId`: whether the actor has taken that event. */
@@ -75,6 +77,7 @@ function answerWith(ring: Ring) {
       error: JSON.parse(row.error ?? 'null'),
       snapshot,
     };
+    if (row.paused) answer.paused = true;
     const machines = [...found.values()].filter((other) => other !== row && isKin(other, row));
     if (machines.length > 0)
       answer.machines = machines.map((child) => ({

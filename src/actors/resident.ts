@@ -66,6 +66,13 @@ export class Resident {
   held = false;
   /** Its row, when it was brought out of quarantine to be told something. */
   quarantined: StoredActor | undefined;
+  /**
+   * Of a root: whether its row says so, or will with the next commit; undefined: it has not been paused while it was in memory.
+   * One that was resumed goes on when its shard has been opened again.
+   */
+  paused: boolean | undefined;
+  /** Of a root: it was paused before what its family's actions said could be taken. They are redone. */
+  missed = false;
   touchedAt = 0;
   /** Its own trace, as of its newest transition in it; kept in the envelope. */
   trace: string | undefined;
@@ -125,6 +132,7 @@ export class Resident {
     const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver, scope);
     resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
     if (stored.quarantined) resident.quarantined = stored;
+    if (stored.paused) resident.paused = true;
     resident.trace = traceIn(stored.snapshot);
     return resident;
   }
@@ -174,6 +182,12 @@ export class Resident {
   get state(): string {
     invariant(this.#row, `${this.key} has no row yet`);
     return this.#row.state;
+  }
+
+  /** Nothing is done for it and its family: they are paused, or will go on when their shard is opened again. */
+  get isPaused(): boolean {
+    const { head } = this;
+    return head.paused !== undefined && !head.finished;
   }
 
   /** Nothing of it is under way: dropping it from memory loses nothing. */
@@ -246,6 +260,7 @@ export class Resident {
       busy: this.busy,
       actedSeq: (this.unacted[0] ?? live.seq + 1) - 1,
       retries,
+      ...(this.paused !== undefined && { paused: this.paused && !this.finished }),
     };
   }
 }

@@ -122,7 +122,7 @@ async function resumeActor(
   due: readonly StoredTimer[] = [],
 ): Promise<void> {
   const undone = row.actedSeq < row.seq ? await toRedo(ring, shard, resident, row) : [];
-  if (shard.closed) return;
+  if (shard.closed || resident.isPaused) return;
   const start = () => {
     // What a newer step wants begins when that is committed.
     for (const [invokeId, seq] of Object.entries(resident.live?.started ?? {}))

@@ -59,6 +59,8 @@ export interface Ring {
   readonly tracing: Tracing | undefined;
   /** The shard cannot go on as it is; opens it again. */
   surprise(shard: number, reason: string): void;
+  /** Somebody in the shard was resumed; opens it again soon. */
+  resumed(shard: number): void;
 }
 
 export interface NodeLoad {
@@ -134,6 +136,7 @@ export const emptyLoad = (): NodeLoad => ({
     stalled: 0,
     restored: 0,
     versions: 0,
+    resumed: 0,
     other: 0,
   },
   stalls: 0,

@@ -267,6 +267,7 @@ export class Shard implements CommitSource {
     const stays = (member: Resident) =>
       !member.isIdle ||
       this.#batch.residents.has(member) ||
+      this.#inFlight?.residents.has(member) ||
       this.#closedBatches.some(({ residents }) => residents.has(member));
     if (members.some(stays)) return;
     for (const { key } of members) if (this.residents.delete(key)) this.#count(resident, -1);

@@ -73,6 +73,9 @@ export interface StepLimits {
 export const CANCEL = 'perdure.cancel';
 /** Lets an actor out of quarantine. */
 export const RELEASE = 'perdure.release';
+/** Has nothing be done for an actor until `RESUME`. */
+export const PAUSE = 'perdure.pause';
+export const RESUME = 'perdure.resume';
 export const FAIL = 'perdure.fail';
 export const SEND = 'perdure.send';
 

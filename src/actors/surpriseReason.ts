@@ -9,12 +9,14 @@ export type SurpriseReason =
   | 'stalled'
   | 'restored'
   | 'versions'
+  | 'resumed'
   | 'other';
 
 /** First match counts; the words are those of whoever calls `surprise`. */
 const CLASSES: [pattern: RegExp, reason: SurpriseReason][] = [
   [/^stalled/, 'stalled'],
   [/^versions/, 'versions'],
+  [/^resumed/, 'resumed'],
   [/^fenced|^the epoch is/, 'fenced'],
   [/^Postgres has been put back/, 'restored'],
   [/^commit (refused|lost)/, 'commit'],

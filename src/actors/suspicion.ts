@@ -131,7 +131,7 @@ export class Suspicion {
 
   /** Others have died of what they began with, and that may be parked: this owner does not try it. */
   get #leavesSome(): boolean {
-    return this.#shard.parking.messages > 0;
+    return this.#shard.parking.leavesSome;
   }
 
   #note(written: Promise<void>): void {

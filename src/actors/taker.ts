@@ -9,12 +9,13 @@ import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import { isAct } from './effects.ts';
 import { type Caused, Family } from './family.ts';
-import type { Refusal, Request } from './intake.ts';
+import { pauses, type Refusal, type Request } from './intake.ts';
 import { isChildRow } from './kin.ts';
 import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
 import { Opener } from './opener.ts';
 import { Parker, printable } from './parker.ts';
+import { letGo, pauseRefusal, setPaused } from './pausing.ts';
 import { addressed, type Target } from './refs.ts';
 import { timerEventId } from './replay.ts';
 import { Resident } from './resident.ts';
@@ -83,13 +84,16 @@ export class Taker {
     const name = addressKey(address);
     const isKnown =
       actor && (remembers(actor, eventId) || known.has(eventKey({ ...address, eventId })));
+    const paused = pauses(read);
+    if (paused !== undefined && actor && !isKnown && isUp(actor))
+      return this.#pause(batch, message, read, actor, paused);
     if (!isKnown && this.#parker.mustWait(message, read, actor, this.#isBroken(actor))) {
-      if (this.#parker.park(batch, message, read)) return undefined;
+      if (this.#parker.park(batch, message, read, actor)) return undefined;
       return this.#refuse(
         batch,
         message,
         'parked_full',
-        `${name} waits for a node that can open it, and ${this.#ring.limits.shardParkedMax} messages of its shard wait already.`,
+        `${name} is paused, or waits for a node that can open it, and ${this.#ring.limits.shardParkedMax} messages of its shard wait already.`,
       );
     }
     this.#parker.consume(batch, message, read);
@@ -131,6 +135,7 @@ export class Taker {
     const cause: Cause = { eventType: event.type, text: read.text, eventId, origin, traced };
     this.#step(batch, actor, { event, cause });
     this.#replyStepped(batch, message, actor);
+    if (actor.paused !== undefined && actor.finished) letGo(this.#ring, this.#shard, batch, actor);
     return undefined;
   }
 
@@ -166,6 +171,21 @@ export class Taker {
     const event = parse(text) as EventObject;
     const cause = { eventType: FAIL, text, eventId: null, origin: 'engine' } as const;
     this.#step(batch, resident, { event, cause });
+  }
+
+  /** No transition: the row says it. */
+  #pause(
+    batch: Batch,
+    message: LogMessage,
+    read: Request,
+    actor: Resident | StoredActor,
+    paused: boolean,
+  ): undefined {
+    this.#parker.consume(batch, message, read);
+    const refused = pauseRefusal(this.#shard, read.address, actor, paused);
+    if (refused) return this.#refuse(batch, message, ...refused);
+    setPaused(this.#ring, this.#shard, batch, actor, paused);
+    this.#replyStepped(batch, message, actor, { paused });
   }
 
   /** No transition: the row is written, which ends the quarantine, and what the actor waits for is started. */
@@ -325,17 +345,19 @@ export class Taker {
   #replyStepped(
     batch: Batch,
     message: LogMessage,
-    resident: Resident,
-    more: { released?: boolean } = {},
+    actor: Resident | StoredActor,
+    more: { released?: boolean; paused?: boolean } = {},
   ): void {
     if (message.header(REPLY_HEADER) === null) return;
-    const { address, status, live } = resident;
+    const { status, state } = actor;
+    const { type, id } = actor instanceof Resident ? actor.address : actor;
     this.#reply(batch, message, {
       ok: true,
-      ...address,
-      seq: live?.seq,
+      type,
+      id,
+      seq: actor instanceof Resident ? actor.live?.seq : actor.seq,
       status,
-      state: JSON.parse(resident.state),
+      state: JSON.parse(state),
       ...more,
     });
   }
@@ -347,6 +369,10 @@ export class Taker {
       batch.replies.push({ subject, body: JSON.stringify(body) });
   }
 }
+
+/** It has not ended, and is in no quarantine. */
+const isUp = (actor: Resident | StoredActor): boolean =>
+  actor.status === 'active' && !actor.quarantined;
 
 const INIT = 'xstate.init';
 

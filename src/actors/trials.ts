@@ -157,10 +157,12 @@ export function tryActor(
   resident.held = true;
   trials.actor(row.crashes, async () => {
     if (shard.closed) return;
-    tellTried(log, shard, row);
-    await mark(true);
-    if (shard.closed) return;
+    if (!resident.isPaused) {
+      tellTried(log, shard, row);
+      await mark(true);
+    }
     resident.held = false;
+    if (shard.closed || resident.isPaused) return;
     await start();
     await hasGotOn(clock, shard, resident, row.seq);
     if (!shard.closed && resident.live?.seq === row.seq && resident.busy) await mark(false);
@@ -179,7 +181,8 @@ export function tryMigration(ring: Ring, shard: Shard, row: StoredActor): void {
     const rows = await loader.load([address]);
     const stored = rows.get(key);
     // A message may have brought it in meanwhile.
-    if (shard.closed || shard.residents.has(key) || stored?.seq !== row.seq) return;
+    if (shard.closed || shard.residents.has(key) || stored?.seq !== row.seq || stored.paused)
+      return;
     const resident = shard.rehydrate(stored, rows);
     if (!resident) return marks.actor({ ...epochOf(shard), ...address, onTrial: false });
     for (const member of resident.members()) shard.adopt(member);

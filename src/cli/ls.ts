@@ -15,6 +15,7 @@ interface Flags extends ConnectionFlags {
   status?: string;
   state?: string;
   parked?: true;
+  paused?: true;
   children?: true;
   limit: number;
   json?: true;
@@ -34,6 +35,7 @@ export function register(program: Command): void {
       '--parked',
       'count instead what nodes cannot open: by type and version of active actors',
     )
+    .option('--paused', 'only those that are paused')
     .option('--children', 'also machines that other machines have invoked or spawned')
     .option('--limit <count>', 'at most so many', whole(1, 10_000), 50)
     .option('--json', 'print one JSON document a line')
@@ -57,6 +59,7 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
       ...(only === undefined ? {} : { type: only }),
       ...(flags.status === undefined ? {} : { status: flags.status }),
       ...(flags.state === undefined ? {} : { state: flags.state }),
+      ...(flags.paused ? { paused: true } : {}),
       ...(flags.children ? { children: 'all' } : {}),
       limit: flags.limit,
     }),
@@ -70,10 +73,10 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
 
 /** What a node that does not know a version has left alone. */
 async function lsParked(only: string | undefined, flags: Flags): Promise<void> {
-  if (flags.status !== undefined || flags.state !== undefined)
+  if (flags.status !== undefined || flags.state !== undefined || flags.paused)
     throw new PerdureError(
       'bad_options',
-      '--parked is about versions: leave --status and --state out.',
+      '--parked is about versions: leave --status, --state and --paused out.',
     );
   const rows = await withReadStore(flags, (store) =>
     store.parked(only === undefined ? {} : { type: only }),
@@ -97,7 +100,7 @@ async function lsParked(only: string | undefined, flags: Flags): Promise<void> {
 const row = (actor: ActorSummary): string[] => [
   actor.type,
   actor.id,
-  actor.status,
+  actor.paused_at === null ? actor.status : 'paused',
   stateText(actor.state),
   String(actor.seq),
   age(actor.created_at),

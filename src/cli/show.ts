@@ -104,7 +104,8 @@ function fields(
     ['actor', `${type}/${id}`],
     ['status', status],
     ['quarantine', quarantineText(actor)],
-    ['parked', actor.parked ? parkedText(actor.parked) : undefined],
+    ['paused', pausedText(actor)],
+    ['parked', actor.parked && !actor.paused_at ? parkedText(actor.parked) : undefined],
     ['state', stateText(actor.state)],
     ['tags', actor.tags.join(', ') || undefined],
     ['version', actor.version],
@@ -132,6 +133,12 @@ function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[
 
 const machineText = ({ id, status, state, seq }: ActorSummary): string =>
   `${id}, ${status === 'active' ? '' : `${status} `}in ${stateText(state)}, at #${seq}`;
+
+function pausedText({ type, id, paused_at: since, parked }: ActorDetail) {
+  if (since === null) return undefined;
+  const waits = parked ? `; ${parked.messages} messages wait` : '';
+  return `for ${age(since)}${waits}; perdure resume ${type} ${id}`;
+}
 
 function quarantineText({ type, id, crashes, quarantined_at: since }: ActorDetail) {
   if (since === null) return undefined;

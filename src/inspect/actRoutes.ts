@@ -1,6 +1,6 @@
 import { PerdureError } from '../errors.ts';
 import type { ReadStore } from '../store/read.ts';
-import { type Act, type Acts, BULK_MAX, eventIn } from './acts.ts';
+import { type Act, type Acts, BULK_MAX, eventIn, type Telling } from './acts.ts';
 import type { Engine } from './engine.ts';
 import { asParameters, FILTER, searchIn } from './filter.ts';
 import { HttpError } from './httpError.ts';
@@ -10,7 +10,7 @@ const EVENT: Field = { kind: 'object', about: 'An event: {"type":"PAY"} and what
 const DO: Field = {
   kind: 'text',
   about: 'What to do to each.',
-  oneOf: ['send', 'cancel', 'release'],
+  oneOf: ['send', 'cancel', 'pause', 'resume', 'release'],
   needed: true,
 };
 const LETTERS_MAX = 1_000;
@@ -24,7 +24,7 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
     answer: (asked: Asked) => Promise<unknown>,
     refuses: Readonly<Record<string, number>> = {},
   ): Route => ({ method: 'POST', path, role: 'act', about, body, answer, refuses });
-  const told = (act: 'cancel' | 'release', about: string, refuses: Record<string, number>) =>
+  const told = (act: Telling, about: string, refuses: Record<string, number>) =>
     post(
       `/api/actors/{type}/{id}/${act}`,
       about,
@@ -63,6 +63,17 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
       },
     ),
     told('cancel', 'Ends an actor where it stands.', { actor_finished: 409 }),
+    told('pause', 'Has nothing be done for an actor and its family; what comes for it waits.', {
+      actor_finished: 409,
+      actor_quarantined: 409,
+      already_paused: 409,
+      not_a_root: 409,
+    }),
+    told('resume', 'Lets a paused actor go on, with what has waited for it.', {
+      actor_finished: 409,
+      not_a_root: 409,
+      not_paused: 409,
+    }),
     told('release', 'Takes an actor out of quarantine.', { not_quarantined: 409 }),
     post(
       '/api/dead-letters/{letter}/redrive',
@@ -121,7 +132,7 @@ function actOf(body: Readonly<Record<string, unknown>>): Act {
   if (body.do === 'send') return { do: 'send', event: eventIn(body.event) };
   if (body.event !== undefined)
     throw new PerdureError('bad_options', `${body.do} takes no event; leave it out.`);
-  return { do: body.do as 'cancel' | 'release' };
+  return { do: body.do as Telling };
 }
 
 async function redriveAll(

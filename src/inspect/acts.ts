@@ -1,6 +1,7 @@
 import { activeStates, isLegal, legalEvents, machineAt } from '../actors/chart.ts';
-import { eventProblem } from '../actors/intake.ts';
-import { CANCEL, RELEASE } from '../actors/step.ts';
+import { COMMANDS, eventProblem } from '../actors/intake.ts';
+import { rootOf } from '../actors/kin.ts';
+import { CANCEL, PAUSE, RELEASE, RESUME } from '../actors/step.ts';
 import type { Receipt } from '../client.ts';
 import { asError, PerdureError } from '../errors.ts';
 import type { ActorSummary, ReadStore } from '../store/read.ts';
@@ -12,8 +13,12 @@ import { HttpError } from './httpError.ts';
 
 type Event = { type: string; [key: string]: unknown };
 
+/** What actors are told besides events of their own. */
+const COMMAND = { cancel: CANCEL, pause: PAUSE, resume: RESUME, release: RELEASE } as const;
+export type Telling = keyof typeof COMMAND;
+
 /** What is done to an actor. */
-export type Act = { do: 'send'; event: Event } | { do: 'cancel' } | { do: 'release' };
+export type Act = { do: 'send'; event: Event } | { do: Telling };
 
 /** What became of a bulk operation. */
 export interface BulkResult {
@@ -49,7 +54,7 @@ export class Acts {
 
   /**
    * An event for one actor, once it is known to handle it. The actor may have moved on by the time the event reaches
-   * it; then XState drops it, as it does any.
+   * it; then XState drops it, as it does any. Of one that is paused nobody waits for more than that the event is in the log.
    * @throws HttpError 409 with what is allowed; PerdureError as `PerdureClient.send`
    */
   async send(
@@ -71,21 +76,32 @@ export class Acts {
         allowed,
       );
     }
-    return this.#engine.send(type, id, event, options);
+    return this.#engine.send(type, id, event, {
+      ...options,
+      ...(actor.paused_at !== null && { until: 'accepted' }),
+    });
   }
 
-  /** Ends an actor, or takes it out of quarantine. @throws HttpError 409; PerdureError as `PerdureClient.send` */
-  async tell(type: string, id: string, act: 'cancel' | 'release'): Promise<Receipt> {
+  /** Ends an actor, pauses or resumes it, or takes it out of quarantine. @throws HttpError 409; PerdureError as `PerdureClient.send` */
+  async tell(type: string, id: string, act: Telling): Promise<Receipt> {
     const actor = await this.#store.actor(type, id);
     if (!actor) throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+    if (id.includes('.') && (act === 'pause' || act === 'resume'))
+      throw new PerdureError(
+        'not_a_root',
+        `${type}/${id} is part of a family; ${act} ${rootOf({ type, id }).id}, and all of it is.`,
+      );
     if (id.includes('.'))
       throw new HttpError(409, 'actor_deaf', 'A machine of a family ends with its root.', []);
-    if (act === 'cancel' && actor.status !== 'active')
+    if (act !== 'release' && actor.status !== 'active')
       throw new PerdureError('actor_finished', `${type}/${id} has ended: ${actor.status}.`);
     if (act === 'release' && actor.quarantined_at === null)
       throw new HttpError(409, 'not_quarantined', `${type}/${id} is not in quarantine.`, []);
-    const event = { type: act === 'cancel' ? CANCEL : RELEASE };
-    return this.#engine.send(type, id, event, { until: 'committed' });
+    if (act === 'pause' && actor.quarantined_at !== null)
+      throw new PerdureError('actor_quarantined', `${type}/${id} is in quarantine: nothing runs.`);
+    const refused = pauseProblem(actor, act);
+    if (refused) throw new PerdureError(refused.code, `${type}/${id} ${refused.why}.`);
+    return this.#engine.send(type, id, { type: COMMAND[act] }, { until: 'committed' });
   }
 
   /** What a bulk operation would act on. */
@@ -147,7 +163,12 @@ export class Acts {
       result.refused++;
       return note('event_not_handled', refused);
     }
-    const event = act.do === 'send' ? act.event : { type: act.do === 'cancel' ? CANCEL : RELEASE };
+    const problem = pauseProblem(row, act.do);
+    if (problem) {
+      result.refused++;
+      return note(problem.code, `it ${problem.why}`);
+    }
+    const event = act.do === 'send' ? act.event : { type: COMMAND[act.do] };
     try {
       await this.#engine.send(type, id, event, { until: 'accepted' });
       result.accepted++;
@@ -169,12 +190,23 @@ export class Acts {
   }
 }
 
+/** Why pausing or resuming would change nothing. */
+function pauseProblem(
+  { paused_at }: ActorSummary,
+  act: Act['do'],
+): { code: 'already_paused' | 'not_paused'; why: string } | undefined {
+  if (act === 'pause' && paused_at !== null)
+    return { code: 'already_paused', why: 'is paused already' };
+  if (act === 'resume' && paused_at === null) return { code: 'not_paused', why: 'is not paused' };
+  return undefined;
+}
+
 /** @throws PerdureError `bad_event` */
 export function eventIn(given: unknown): Event {
   const problem = eventProblem(given);
   if (problem) throw new PerdureError('bad_event', problem);
   const event = given as Event;
-  if (event.type === CANCEL || event.type === RELEASE)
+  if (COMMANDS.includes(event.type))
     throw new PerdureError(
       'bad_event',
       `For ${event.type} there is a button, and a route, of its own.`,

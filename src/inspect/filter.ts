@@ -13,6 +13,7 @@ export const FILTER: Readonly<Record<string, Field>> = {
   text: { kind: 'text', about: 'Somewhere in its id.' },
   idle: { kind: 'whole', about: 'No transition for so many seconds.', max: 10_000_000_000 },
   quarantined: { kind: 'yes', about: 'true: only those in quarantine.' },
+  paused: { kind: 'yes', about: 'true: only those that are paused.' },
   children: { kind: 'yes', about: 'true: also machines that other machines have started.' },
 };
 
@@ -27,6 +28,7 @@ export function searchIn(query: Query): ActorSearch {
   }
   if (idle !== undefined) search.idleMs = idle * 1_000;
   if (query.yes('quarantined')) search.quarantined = true;
+  if (query.yes('paused')) search.paused = true;
   if (query.yes('children')) search.children = 'all';
   return search;
 }

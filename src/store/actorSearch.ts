@@ -8,13 +8,15 @@ const written = (name: string) => JSON.stringify(name);
 function conditionsOf(search: ActorSearch, values: unknown[], dense = false): string[] {
   const found: string[] = [];
   const put = (value: unknown) => `$${values.push(value)}`;
-  const { type, status, state, tag, version, node, text, idleMs, quarantined, children } = search;
+  const { type, status, state, tag, version, node, text, idleMs, quarantined, paused, children } =
+    search;
   if (type !== undefined) found.push(`type = ${put(type)}`);
   if (status !== undefined) found.push(`status = ${put(status)}`);
   // Says nothing new, and lets Postgres use the index of those that failed.
   if (status === 'error') found.push('error IS NOT NULL');
   if (version !== undefined) found.push(`version = ${put(version)}`);
   if (quarantined) found.push('quarantined_at IS NOT NULL');
+  if (paused) found.push('paused_at IS NOT NULL');
   if (node !== undefined)
     found.push(`shard = ANY (ARRAY(SELECT shard FROM shard WHERE owner = ${put(node)}))`);
   if (idleMs !== undefined) found.push(`updated_at < now() - ${put(idleMs)} * interval '1 ms'`);

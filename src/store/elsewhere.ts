@@ -19,7 +19,7 @@ export interface OtherNodes {
   sharing: number;
 }
 
-/** A message of the log that waits for a node that can open its actor. */
+/** A message of the log that waits for a node that can open its actor, or until that is resumed. */
 export interface ParkedWrite extends Address, LogPosition {
   subject: string;
   /** JSON object of the message's headers. */
@@ -51,6 +51,8 @@ export interface ParkedActor extends Address {
   shard: number;
   /** Of the actor's row; null when there is none. */
   version: string | null;
+  /** They wait until it is resumed. */
+  paused: boolean;
   messages: number;
   /** When the oldest of them was parked, on the database clock, ms since 1970. */
   since: number;

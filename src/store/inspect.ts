@@ -56,9 +56,10 @@ interface SummaryRow {
   error: string | null;
   created_at: Date;
   updated_at: Date;
+  paused_at: Date | null;
 }
 
-const SUMMARY = `type, id, status, state, version, seq, shard, epoch, tags, output, error, created_at, updated_at`;
+const SUMMARY = `type, id, status, state, version, seq, shard, epoch, tags, output, error, created_at, updated_at, paused_at`;
 
 const summary = (row: SummaryRow): ActorSummary => ({
   ...row,
@@ -68,6 +69,7 @@ const summary = (row: SummaryRow): ActorSummary => ({
   error: parsed(row.error),
   created_at: row.created_at.toISOString(),
   updated_at: row.updated_at.toISOString(),
+  paused_at: row.paused_at?.toISOString() ?? null,
 });
 
 interface DeadLetterDbRow {
@@ -120,7 +122,7 @@ export class PostgresReadStore implements ReadStore {
       text: `SELECT ${SUMMARY} FROM actor
               WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR status = $2)
                 AND ($4::text IS NULL OR (state::jsonb #> $3::text[]) ? $4)
-                AND ${listed(filter.children)}
+                AND ${listed(filter.children)}${filter.paused ? ' AND paused_at IS NOT NULL' : ''}
               ORDER BY updated_at DESC, type, id LIMIT $5`,
       values: [
         filter.type ?? null,

@@ -3,6 +3,7 @@ import { int4Array, int8Array } from './arrays.ts';
 import type { Session } from './connection.ts';
 import { NEEDS_LAST_MS } from './elsewhere.ts';
 import type { Lane } from './lane.ts';
+import { NOT_PAUSED } from './paused.ts';
 import {
   type NodeInfo,
   type OpenedShard,
@@ -70,7 +71,6 @@ const STEADY = `
 
 /** Different answers to what nodes open that are kept as they were read. */
 const OPENS_KEPT = 32;
-
 const byShard = (a: OpenedShard, b: OpenedShard) => a.shard - b.shard;
 
 /** Registration, leases, session locks and shards of the nodes that use this store: one in production. */
@@ -227,7 +227,7 @@ export class Leases {
                    quarantined_at = CASE WHEN a.crashes + 1 >= ${QUARANTINE_AFTER} THEN now() END
               FROM candidate c
              WHERE a.shard = c.shard AND c.owner <> $1 AND a.quarantined_at IS NULL
-               AND (a.on_trial OR (a.busy AND a.crashes < ${SUSPECT_AFTER})))
+               AND (a.on_trial OR (a.busy AND a.crashes < ${SUSPECT_AFTER})) AND ${NOT_PAUSED('a')})
           UPDATE shard s
              SET epoch = s.epoch + 1, claimed_epoch = s.epoch + 1, owner = $1, opened_at = now(),
                  owned_since = CASE WHEN c.owner = $1 THEN s.owned_since ELSE now() END,

@@ -1,6 +1,7 @@
 import { int4Array, int8Array, textArray } from './arrays.ts';
 import type { Lane } from './lane.ts';
 import { parkedActors } from './parked.ts';
+import { NOT_PAUSED } from './paused.ts';
 import {
   type ActorStatus,
   type Address,
@@ -29,6 +30,7 @@ const NOW = MS(`date_trunc('milliseconds', now())`);
 const ACTOR = (max: string) => `
   a.type, a.id, a.version, a.path, a.status, a.state, a.tags, a.seq, a.output, a.error, a.busy, a.acted_seq,
   a.retries, a.shard, a.epoch, a.crashes, a.quarantined_at IS NOT NULL AS quarantined,
+  a.paused_at IS NOT NULL AS paused,
   (SELECT t.snapshot FROM transition t WHERE t.type = a.type AND t.id = a.id AND t.seq = a.seq) AS snapshot,
   ARRAY(SELECT t.event_id FROM transition t
          WHERE t.type = a.type AND t.id = a.id AND t.event_id IS NOT NULL
@@ -53,6 +55,7 @@ interface ActorRow {
   epoch: number;
   crashes: number;
   quarantined: boolean;
+  paused: boolean;
   event_ids: string[];
 }
 
@@ -111,7 +114,8 @@ async function busyActors(
   const rows = await lane.ask<ActorRow>({
     name: 'busy_actors',
     text: `SELECT ${ACTOR('$2::int4')} FROM actor a
-            WHERE a.busy AND a.quarantined_at IS NULL AND a.shard = ANY ($1::int4[])`,
+            WHERE a.busy AND a.quarantined_at IS NULL AND a.shard = ANY ($1::int4[])
+              AND ${NOT_PAUSED('a')}`,
     values: [int4Array(shards, (shard) => shard), eventIdsMax],
   });
   return rows.map((row) => storedActor(row, eventIdsMax));
@@ -142,6 +146,7 @@ export async function nearTimers(
              FROM (SELECT) AS one
              LEFT JOIN timer t ON t.shard = ANY ($1::int4[])
                               AND t.fire_at <= now() + $2::int8 * interval '1 ms'
+                              AND ${NOT_PAUSED('t')}
             ORDER BY t.fire_at, t.type, t.id, t.armed_seq, t.position`,
     values: [int4Array(shards, (shard) => shard), Math.max(0, Math.floor(horizonMs))],
   });

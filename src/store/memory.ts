@@ -1,10 +1,16 @@
 import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
 import { invariant, PerdureError } from '../errors.ts';
-import { wholeDelay } from './commit.ts';
+import { wholeDelay } from './commitParts.ts';
 import type { ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
-import { type ActorState, byText, type ParkedState, type ShardState } from './memoryRead.ts';
+import {
+  type ActorState,
+  byText,
+  isPaused,
+  type ParkedState,
+  type ShardState,
+} from './memoryRead.ts';
 import { MemoryTransaction, type TestTransaction } from './memoryTransaction.ts';
 import type { ReadStore } from './read.ts';
 import {
@@ -73,6 +79,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     const { at, timers } = await this.nearTimers(shards, timerHorizonMs);
     const actors = [...this.tables.actors.values()]
       .filter((actor) => actor.busy && actor.quarantinedAt === null && shards.includes(actor.shard))
+      .filter((actor) => !isPaused(this.tables, actor))
       .map((actor) => this.#stored(actor, this.#eventIdsMax));
     const outbox = this.#outboxOf(shards, Number.POSITIVE_INFINITY);
     return { at, actors, timers, outbox, parked: this.#parkedActors(shards) };
@@ -96,6 +103,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     const now = this.clock.now();
     const timers = [...this.tables.timers.values()]
       .filter((timer) => shards.includes(timer.shard) && timer.fireAt <= now + horizonMs)
+      .filter((timer) => !isPaused(this.tables, timer))
       .sort(
         (a, b) =>
           a.fireAt - b.fireAt ||
@@ -201,6 +209,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       updatedAt: _updated,
       onTrial: _onTrial,
       quarantinedAt,
+      pausedAt,
       ...row
     } = actor;
     const eventIds = [...(this.tables.eventIds.get(addressKey(actor)) ?? [])].sort(byText);
@@ -208,6 +217,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       ...row,
       snapshot: this.snapshotOf(row) as string,
       quarantined: quarantinedAt !== null,
+      paused: pausedAt !== null,
       eventIds: eventIds.slice(0, eventIdsMax),
       eventIdsComplete: eventIds.length <= eventIdsMax,
     };
@@ -231,7 +241,8 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     for (const { shard, type, id, at } of this.#parkedOf(shards)) {
       const key = addressKey({ type, id });
       const version = this.tables.actors.get(key)?.version ?? null;
-      const row = found.get(key) ?? { shard, type, id, version, messages: 0, since: at };
+      const paused = isPaused(this.tables, { type, id });
+      const row = found.get(key) ?? { shard, type, id, version, paused, messages: 0, since: at };
       found.set(key, { ...row, messages: row.messages + 1, since: Math.min(row.since, at) });
     }
     return [...found.values()].sort((a, b) => byText(a.type, b.type) || byText(a.id, b.id));
@@ -259,12 +270,15 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
   #apply(nodeId: string, part: ShardCommit, at: number): void {
     const { tables } = this;
     const shard = tables.shards[part.shard] as ShardState;
-    const isParked = [...tables.parked.values()].some((row) => row.shard === part.shard);
+    const isParked = [...tables.parked.values()].some(
+      (row) => row.shard === part.shard && !isPaused(tables, row),
+    );
     if (part.cursor > shard.cursor && shard.suspectSeq === null && !isParked) shard.crashes = 0;
     shard.cursor = Math.max(shard.cursor, part.cursor);
     shard.commitNo = part.commitNo;
-    for (const row of part.actors) {
+    for (const { paused, ...row } of part.actors) {
       const earlier = tables.actors.get(addressKey(row));
+      const before = earlier?.pausedAt ?? null;
       tables.actors.set(addressKey(row), {
         ...row,
         shard: earlier?.shard ?? part.shard,
@@ -274,7 +288,12 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         crashes: 0,
         onTrial: false,
         quarantinedAt: null,
+        pausedAt: paused === undefined ? before : paused ? (before ?? at) : null,
       });
+    }
+    for (const { paused, ...address } of part.paused) {
+      const actor = tables.actors.get(addressKey(address));
+      if (actor) actor.pausedAt = paused ? (actor.pausedAt ?? at) : null;
     }
     for (const row of part.transitions) {
       const key = addressKey(row);

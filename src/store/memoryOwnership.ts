@@ -1,5 +1,5 @@
 import { NEEDS_LAST_MS, type OtherNodes, type ShardNeeds } from './elsewhere.ts';
-import { MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
+import { isPaused, MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
 import {
   type ActorTrial,
   addressKey,
@@ -80,6 +80,7 @@ export class MemoryOwnership extends MemoryReadStore {
     shard.crashes++;
     for (const actor of this.tables.actors.values()) {
       if (actor.shard !== shard.shard || actor.quarantinedAt !== null) continue;
+      if (isPaused(this.tables, actor)) continue;
       if (!actor.onTrial && !(actor.busy && actor.crashes < SUSPECT_AFTER)) continue;
       actor.crashes++;
       actor.onTrial = false;

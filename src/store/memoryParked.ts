@@ -1,4 +1,4 @@
-import type { Tables } from './memoryRead.ts';
+import { isPaused, type Tables } from './memoryRead.ts';
 import type { ParkedRow } from './read.ts';
 import { addressKey, type NodeInfo } from './store.ts';
 
@@ -23,15 +23,17 @@ export function parkedRows(tables: Tables, now: number): ParkedRow[] {
     rows.set(key, row);
     return row;
   };
-  for (const { type, version, status, shard, busy, quarantinedAt } of tables.actors.values()) {
+  for (const actor of tables.actors.values()) {
+    const { type, version, status, shard, busy, quarantinedAt } = actor;
     if (status !== 'active') continue;
     const row = rowOf(type, version);
     row.actors++;
     const owner = live.find(({ nodeId }) => nodeId === tables.shards[shard]?.owner);
-    const waits = busy && quarantinedAt === null && owner?.opens;
+    const waits = busy && quarantinedAt === null && !isPaused(tables, actor) && owner?.opens;
     if (waits && opened(waits, type, version)?.as !== version) row.waiting++;
   }
   for (const message of tables.parked.values()) {
+    if (isPaused(tables, message)) continue;
     const row = rowOf(message.type, tables.actors.get(addressKey(message))?.version ?? null);
     const at = new Date(message.at).toISOString();
     row.messages++;

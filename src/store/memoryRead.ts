@@ -59,7 +59,7 @@ export interface NodeState extends NodeInfo {
   natsOk: boolean;
 }
 
-export interface ActorState extends ActorWrite {
+export interface ActorState extends Omit<ActorWrite, 'paused'> {
   shard: number;
   epoch: number;
   createdAt: number;
@@ -67,6 +67,7 @@ export interface ActorState extends ActorWrite {
   crashes: number;
   onTrial: boolean;
   quarantinedAt: number | null;
+  pausedAt: number | null;
 }
 
 export interface DeadLetterState extends DeadLetterWrite {
@@ -109,6 +110,12 @@ const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms));
 /** Like `<` in the database: byte by byte, which for what is compared here is JavaScript's order. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+/** The row is of a paused family. */
+export const isPaused = ({ actors }: Tables, { type, id }: Address): boolean => {
+  const [root = id] = id.split('.');
+  return (actors.get(addressKey({ type, id: root }))?.pausedAt ?? null) !== null;
+};
+
 /** As Postgres sorts: null comes last. */
 const byVersion = (a: string | null, b: string | null): number =>
   a === null || b === null ? Number(a === null) - Number(b === null) : byText(a, b);
@@ -128,6 +135,7 @@ export class MemoryReadStore implements ReadStore {
       .filter((actor) => filter.type === undefined || actor.type === filter.type)
       .filter((actor) => filter.status === undefined || actor.status === filter.status)
       .filter((actor) => filter.state === undefined || isIn(parsed(actor.state), filter.state))
+      .filter((actor) => !filter.paused || actor.pausedAt !== null)
       .filter(({ id }) => isListed(id, filter.children))
       .sort((a, b) => b.updatedAt - a.updatedAt || byText(a.type, b.type) || byText(a.id, b.id))
       .slice(0, listLimit(filter.limit))
@@ -343,6 +351,7 @@ const summary = (row: ActorState): ActorSummary => ({
   error: parsed(row.error),
   created_at: iso(row.createdAt),
   updated_at: iso(row.updatedAt),
+  paused_at: isoOrNull(row.pausedAt),
 });
 
 const deadLetterRow = (row: DeadLetterState): DeadLetterRow => ({

@@ -7,12 +7,14 @@ const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** What `SearchStore` finds, in the in-memory twin, in the order of type and id. */
 export function foundIn(tables: Tables, search: ActorSearch, now: number, after?: Address) {
-  const { type, status, state, tag, version, node, text, idleMs, quarantined, children } = search;
+  const { type, status, state, tag, version, node, text, idleMs, quarantined, paused, children } =
+    search;
   return [...tables.actors.values()]
     .filter((row) => type === undefined || row.type === type)
     .filter((row) => status === undefined || row.status === status)
     .filter((row) => version === undefined || row.version === version)
     .filter((row) => !quarantined || row.quarantinedAt !== null)
+    .filter((row) => !paused || row.pausedAt !== null)
     .filter((row) => node === undefined || tables.shards[row.shard]?.owner === node)
     .filter((row) => idleMs === undefined || row.updatedAt < now - idleMs)
     .filter((row) => text === undefined || row.id.includes(text))

@@ -43,11 +43,11 @@ export async function parkedMessages(
 export function parkedActors(lane: Lane, shards: readonly number[]): Promise<ParkedActor[]> {
   return lane.ask<ParkedActor>({
     name: 'parked_actors',
-    text: `SELECT p.shard, p.type, p.id, a.version, count(*)::int4 AS messages,
+    text: `SELECT p.shard, p.type, p.id, a.version, a.paused_at IS NOT NULL AS paused, count(*)::int4 AS messages,
                   (extract(epoch FROM min(p.parked_at)) * 1000)::int8 AS since
              FROM parked_message p LEFT JOIN actor a ON a.type = p.type AND a.id = p.id
             WHERE p.shard = ANY ($1::int4[])
-            GROUP BY p.shard, p.type, p.id, a.version
+            GROUP BY p.shard, p.type, p.id, a.version, a.paused_at
             ORDER BY p.type, p.id`,
     values: [int4Array(shards, (shard) => shard)],
   });

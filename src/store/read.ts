@@ -38,6 +38,7 @@ export interface ActorFilter {
   state?: string;
   /** Machines that other machines have invoked or spawned: of this root, or all of them; left out: none. */
   children?: 'all' | { of: string };
+  paused?: boolean;
   /** Default 50, at most 10,000. */
   limit?: number;
 }
@@ -58,6 +59,8 @@ export interface ActorSummary {
   /** ISO 8601. */
   created_at: string;
   updated_at: string;
+  /** Since when nothing is done for it and its family, ISO 8601; null: it is not paused. */
+  paused_at: string | null;
 }
 
 export interface ActorDetail extends ActorSummary {

@@ -38,6 +38,7 @@ export interface ActorSearch {
   /** No transition for so long, ms. */
   idleMs?: number;
   quarantined?: boolean;
+  paused?: boolean;
   /** Also machines that other machines have invoked or spawned, or those of one root. */
   children?: 'all' | { of: string };
 }

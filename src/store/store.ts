@@ -63,7 +63,10 @@ export interface Store {
   /** How this node stands among the others. */
   standing(nodeId: string): Promise<Standing>;
 
-  /** What a newly opened shard must resume: busy actors, near timers, unapplied outbox; and for whom messages are parked. */
+  /**
+   * What a newly opened shard must resume: busy actors, near timers, unapplied outbox; and for whom messages are parked.
+   * Of paused families neither actors nor timers.
+   */
   recover(shards: readonly number[], timerHorizonMs: number): Promise<Recovered>;
   /** Parked messages of a shard behind `after`, in the order in which they were parked. */
   parkedMessages(
@@ -71,7 +74,7 @@ export interface Store {
     after: ParkedPosition | undefined,
     limit: number,
   ): Promise<StoredParked[]>;
-  /** Timers due within the horizon, oldest deadline first. */
+  /** Timers due within the horizon, oldest deadline first; not those of paused families. */
   nearTimers(
     shards: readonly number[],
     horizonMs: number,
@@ -242,6 +245,13 @@ export interface ActorWrite extends Address {
   actedSeq: number;
   /** JSON of invokes that wait for another attempt: `{invokeId: {attempt, nextAt, error}}`. */
   retries: string | null;
+  /** Whether it is paused from now on; left out: as before. */
+  paused?: boolean;
+}
+
+/** An actor whose row stays as it is, but for this. */
+export interface PausedWrite extends Address {
+  paused: boolean;
 }
 
 export interface StoredActor extends ActorWrite {
@@ -258,6 +268,8 @@ export interface StoredActor extends ActorWrite {
   /** Nodes that died while something ran for it, one after the other without it having got on. */
   crashes: number;
   quarantined: boolean;
+  /** Nothing is done for it, nor for machines of its family, until it is resumed. Said of roots alone. */
+  paused: boolean;
 }
 
 /** Who caused a transition. */
@@ -366,6 +378,8 @@ export interface ShardCommit {
   cursor: number;
   /** At most one for each actor. */
   actors: ActorWrite[];
+  /** Never names one of `actors`. */
+  paused: PausedWrite[];
   transitions: TransitionWrite[];
   /** Armed and dropped never name the same timer. */
   timersArmed: TimerWrite[];

@@ -11,6 +11,7 @@ import { machinesIn } from '../actors/envelope.ts';
 import { childRow } from '../actors/kin.ts';
 import { snapshotOf } from '../actors/kinRows.ts';
 import { childType } from '../actors/standIns.ts';
+import { CANCEL, PAUSE, RESUME } from '../actors/step.ts';
 import { PerdureError } from '../errors.ts';
 import type { ActorStatus, Address } from '../store/store.ts';
 import type { EffectEntry } from './effectLog.ts';
@@ -31,7 +32,8 @@ export interface Stage {
   readonly effects: readonly EffectEntry[];
   readonly emitted: readonly EmittedEntry[];
   send(address: Address, event: object): Promise<void>;
-  cancel(address: Address): Promise<void>;
+  /** Says something of Perdure's own to the actor. */
+  tell(address: Address, type: string): Promise<void>;
 }
 
 type MatchOf<M extends AnyStateMachine> =
@@ -65,7 +67,21 @@ export class TestActor<M extends AnyStateMachine = AnyStateMachine> {
 
   /** Ends the actor where it stands: status `stopped`. @throws as `send` */
   cancel(): Promise<void> {
-    return this.#stage.cancel(this);
+    return this.#stage.tell(this, CANCEL);
+  }
+
+  /** Nothing is done for it until it is resumed, and what it is sent waits. @throws as `send`, and `already_paused` */
+  pause(): Promise<void> {
+    return this.#stage.tell(this, PAUSE);
+  }
+
+  /** It goes on with what has waited. @throws as `send`, and `not_paused` */
+  resume(): Promise<void> {
+    return this.#stage.tell(this, RESUME);
+  }
+
+  get paused(): boolean {
+    return this.#row().pausedAt !== null;
   }
 
   /** Whether it has been started. */

@@ -4,7 +4,6 @@ import { parse, stringify } from '../actors/codec.ts';
 import type { ActorType } from '../actors/define.ts';
 import { eventProblem } from '../actors/intake.ts';
 import { Registry } from '../actors/registry.ts';
-import { CANCEL } from '../actors/step.ts';
 import { createMemoryLog, type MemoryLog } from '../bus/memory.ts';
 import type { MemoryBus } from '../bus/memoryBus.ts';
 import { assertToken, subjects } from '../bus/subjects.ts';
@@ -109,7 +108,7 @@ export class TestCluster {
       effects: this.#effects.entries,
       emitted: this.#emitted,
       send: (address, event) => this.#send(address, event),
-      cancel: (address) => this.#publish('event', address, JSON.stringify({ type: CANCEL })),
+      tell: (address, type) => this.#publish('event', address, JSON.stringify({ type })),
     };
   }
 

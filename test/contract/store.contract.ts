@@ -207,6 +207,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
           eventIdsComplete: true,
           crashes: 0,
           quarantined: false,
+          paused: false,
         },
       ]);
       expect(await store.transitions(address('a'), 1, 10)).toEqual([
@@ -1027,6 +1028,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         retries: { i: 1 },
         crashes: 0,
         quarantined_at: null,
+        paused_at: null,
         parked: null,
         timers: [
           { timer_id: 't', fire_at: new Date(at + 1_000).toISOString(), event: { type: 'T' } },

@@ -93,11 +93,13 @@ test('Postgres and the in-memory twin agree on any sequence of operations', asyn
     const id = pick(ids);
     const seq = Math.max(1, (seqs.get(id) ?? 0) + (chance(0.05) ? 0 : 1));
     if (chance(0.8)) {
-      write.actors.push(actor(id, seq, { busy: chance(0.5), status: pick(['active', 'done']) }));
+      const paused = chance(0.2) ? { paused: chance(0.5) } : {};
+      const status = pick(['active', 'done'] as const);
+      write.actors.push(actor(id, seq, { busy: chance(0.5), status, ...paused }));
       const eventId = chance(0.6) ? `e-${below(60)}` : null;
       write.transitions.push(transition(id, seq, { eventId, actions: below(3) }));
       if (chance(0.3)) write.transitions.push(transition(id, seq + 1));
-    }
+    } else if (chance(0.3)) write.paused.push({ ...address(id), paused: chance(0.5) });
     for (const timerId of TIMERS)
       if (chance(0.25))
         write.timersArmed.push(timer(id, timerId, { delayMs: below(50) * 10_000, armedSeq: seq }));

@@ -384,6 +384,7 @@ describe('schema', () => {
       '0007_held_since.sql',
       '0008_outcomes.sql',
       '0009_snapshot_once.sql',
+      '0010_paused.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
@@ -443,7 +444,7 @@ describe('schema', () => {
     );
     expect(Object.fromEntries(rows.map((row) => [row.table_name, row.columns]))).toEqual({
       actors:
-        'type id status state version seq shard epoch tags output error created_at updated_at parent path',
+        'type id status state version seq shard epoch tags output error created_at updated_at parent path paused_at',
       dead_letters:
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
       machines: 'type version definition recorded_at',

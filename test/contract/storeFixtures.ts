@@ -153,6 +153,7 @@ export const part = (
   commitNo: shard.commitNo + 1,
   cursor: shard.cursor,
   actors: [],
+  paused: [],
   transitions: [],
   timersArmed: [],
   timersDropped: [],

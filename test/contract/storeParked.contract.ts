@@ -54,8 +54,16 @@ export function storeParkedContract(name: string, makeCluster: () => Promise<Sto
       ]);
       const { parked } = await store.recover([3, 4], 0);
       expect(parked).toEqual([
-        { shard: 3, type: 'mail', id: 'to come', version: null, messages: 1, since: at },
-        { shard: 3, ...address('a'), version: '2', messages: 1, since: at },
+        {
+          shard: 3,
+          type: 'mail',
+          id: 'to come',
+          version: null,
+          paused: false,
+          messages: 1,
+          since: at,
+        },
+        { shard: 3, ...address('a'), version: '2', paused: false, messages: 1, since: at },
       ]);
       expect((await store.recover([4], 0)).parked).toEqual([]);
       expect((await cluster.reads.shards())[3]).toMatchObject({ cursor: 9 });

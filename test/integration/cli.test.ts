@@ -75,6 +75,7 @@ beforeAll(async () => {
     '0007_held_since.sql',
     '0008_outcomes.sql',
     '0009_snapshot_once.sql',
+    '0010_paused.sql',
   ]);
   await runNode([order]);
 });
@@ -148,6 +149,46 @@ test('migrate says when there is nothing to do', async () => {
   const again = await perdure('migrate');
   expect(again).toMatchObject({ code: 0, stderr: '' });
   expect(again.stdout).toMatch(/is at version \d+ already/);
+});
+
+test('pause and resume: shown while it lasts, and everything in order afterwards', async () => {
+  await perdure('start', 'order', '--id', 'p-1', '--input', '{"total":5}', '--until', 'committed');
+  const pause = await perdure('pause', 'order', 'p-1', '--until', 'committed');
+  expect(pause).toMatchObject({ code: 0, stdout: 'committed order/p-1 #1: active, waiting\n' });
+  expect(await perdure('pause', 'order', 'p-1', '--until', 'committed')).toMatchObject({
+    code: 1,
+    stderr: 'perdure: already_paused: order/p-1 is paused already.\n',
+  });
+  await perdure('send', 'order', 'p-1', 'PAY');
+  const listed = await perdure('ls', 'order', '--paused');
+  expect(listed.stdout).toMatch(/^order +p-1 +paused +waiting/m);
+  expect(listed.stdout.trim().split('\n')).toHaveLength(2);
+  expect(JSON.parse((await perdure('ls', '--paused', '--json')).stdout)).toMatchObject({
+    id: 'p-1',
+    paused_at: expect.any(String),
+  });
+  await eventually(
+    async () =>
+      /^paused +for \d+\S*; 1 messages wait; perdure resume order p-1$/m.test(
+        (await perdure('show', 'order', 'p-1', '--no-chart')).stdout,
+      ),
+    { what: 'show says what waits' },
+  );
+  expect(await perdure('resume', 'order', 'p-1', '--until', 'committed')).toMatchObject({
+    code: 0,
+  });
+  await eventually(
+    async () => /^status +done$/m.test((await perdure('show', 'order', 'p-1')).stdout),
+    { what: 'the event that waited is applied' },
+  );
+  expect(await perdure('resume', 'order', 'p-1', '--until', 'committed')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('actor_finished'),
+  });
+  expect(await perdure('pause', 'order', 'p-1.child-1')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('only order/p-1 can be paused'),
+  });
 });
 
 test('start, send and cancel say what became of it', async () => {

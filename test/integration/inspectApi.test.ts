@@ -54,7 +54,7 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         actor('a-1.ship-2', 1, { state: '"packing"', path: '["ship"]' }),
         actor('a-2', 1, { state: '"paying"' }),
         actor('a-3', 1, { state: '"paid"', status: 'done', output: '{"ok":true}' }),
-        actor('b_1', 1, { state: waiting, version: '0' }),
+        actor('b_1', 1, { state: waiting, version: '0', paused: true }),
         ...Array.from({ length: MANY }, (_, n) =>
           actor(`many-${String(n).padStart(3, '0')}`, 1, { state: waiting }),
         ),
@@ -304,6 +304,36 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       { redrive: '1' },
       { redrive: '2' },
     ]);
+  });
+
+  test('pause and resume, one and many', async () => {
+    told.length = 0;
+    const code = async (path: string) => (await post(path, {})).body.error?.code;
+    expect(await ids('paused=true')).toEqual(['b_1']);
+    expect((await get('/api/actors/order/b_1')).body.actor).toMatchObject({
+      paused_at: expect.any(String),
+    });
+    expect(await code('/api/actors/order/a-1/pause')).toBeUndefined();
+    expect(await code('/api/actors/order/a-1/resume')).toBe('not_paused');
+    expect(await code('/api/actors/order/b_1/resume')).toBeUndefined();
+    expect(await code('/api/actors/order/b_1/pause')).toBe('already_paused');
+    expect(await code('/api/actors/order/a-3/pause')).toBe('actor_finished');
+    expect(await code('/api/actors/order/a-1.ship-2/pause')).toBe('not_a_root');
+    expect(await code('/api/actors/order/nobody/pause')).toBe('not_found');
+    await post('/api/actors/order/b_1/events', { event: { type: 'PAY' } });
+    expect(told).toMatchObject([
+      { event: { type: 'perdure.pause' }, until: 'committed' },
+      { event: { type: 'perdure.resume' }, until: 'committed' },
+      { event: { type: 'PAY' }, until: 'accepted' },
+    ]);
+    told.length = 0;
+    const filter = { type: 'order', text: 'b_' };
+    const bulk = async (what: string) =>
+      (await post('/api/bulk', { filter, do: what, count: 1 })).body.result;
+    expect(await bulk('pause')).toMatchObject({ accepted: 0, refused: 1 });
+    expect((await bulk('pause')).problems).toMatchObject([{ id: 'b_1', code: 'already_paused' }]);
+    expect(await bulk('resume')).toMatchObject({ accepted: 1, refused: 0 });
+    expect(told).toMatchObject([{ event: { type: 'perdure.resume' } }]);
   });
 
   test('a bulk operation acts on what was previewed, and on nothing else', async () => {

@@ -91,6 +91,39 @@ test('an actor is cancelled, once one has said so twice', async () => {
   await page.getByText('It has ended: stopped.').waitFor();
 });
 
+test('an actor is paused: what it is sent waits until it is resumed', async () => {
+  await show('actors/order/o-111');
+  await page.getByRole('button', { name: 'Pause', exact: true }).click();
+  await page.locator('h1 .badge', { hasText: 'paused' }).waitFor();
+  await page.getByRole('group', { name: 'Events' }).getByRole('button', { name: 'ADD' }).click();
+  await page.getByLabel(/Fields of ADD/).fill('{"item": "sofa"}');
+  await page.getByRole('button', { name: 'Send ADD' }).click();
+  await page.getByText('ADD: accepted; it waits until the actor is resumed.').waitFor();
+  await page.getByText('and 1 messages wait').waitFor();
+  expect(await page.locator('.json', { hasText: '"sofa"' }).count()).toBe(0);
+  await page.getByRole('button', { name: 'Resume', exact: true }).click();
+  await page.locator('.json', { hasText: '"sofa"' }).first().waitFor();
+  await page.locator('h1 .badge', { hasText: 'active' }).waitFor();
+});
+
+test('all that match are paused, found by that, and resumed', async () => {
+  const together = async (what: string, word: string) => {
+    await page.getByRole('button', { name: 'Act on all…' }).click();
+    await page.locator('.bulk select').selectOption(what);
+    await page.getByRole('button', { name: 'Count first' }).click();
+    await page.getByRole('button', { name: `${word} 5` }).click();
+    await page.locator('.done-note', { hasText: '5 asked' }).waitFor();
+  };
+  await show('actors?type=order&state=cart&text=o-12');
+  await together('pause', 'Pause');
+  await page.getByLabel('Paused').check();
+  await page.locator('td .badge', { hasText: 'paused' }).nth(4).waitFor();
+  expect(page.url()).toContain('paused=true');
+  expect(await page.locator('td .badge').count()).toBe(5);
+  await together('resume', 'Resume');
+  await page.getByText('No actor matches.').waitFor();
+});
+
 test('parents lead to their children and back', async () => {
   await show('actors/order/o-7');
   await page.getByRole('link', { name: /^ship-/ }).click();

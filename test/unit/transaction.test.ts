@@ -85,6 +85,30 @@ const machine = setup({
 });
 const transfer = defineActor('transfer', { machine, retry: { move: { attempts: 3 } } });
 
+test('one that is open when its actor is paused is rolled back, and runs again when that is resumed', async () => {
+  const { begin, ends, accounts } = bank();
+  let open = () => {};
+  gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  const cluster = await testCluster({ actors: [transfer], transaction: begin, realWaitMs: 20 });
+  const ignored = () => {};
+  await cluster.start(transfer, { id: 't', input: { amount: 30 } }).catch(ignored);
+  const actor = cluster.actor(transfer, 't');
+  await actor.pause().catch(ignored);
+  expect(ends).toEqual(['rollback']);
+  gate = Promise.resolve();
+  open();
+  await cluster.advance(60_000);
+  expect(actor.state).toBe('moving');
+  expect(accounts()).toEqual({ a: 100, b: 0 });
+  await actor.resume();
+  expect(actor.state).toBe('resting');
+  expect(ends).toEqual(['rollback', 'commit']);
+  expect(accounts()).toEqual({ a: 70, b: 30 });
+  await cluster.stop();
+});
+
 test('wherever the node dies, it is moved once, with the transition', async () => {
   const banks: ReturnType<typeof bank>[] = [];
   const transaction = () => (banks.at(-1) as ReturnType<typeof bank>).begin();

@@ -42,7 +42,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
   if (found.error && !actor) return html`<h1>${type}/${id}</h1><${Failure} error=${found.error} />`;
   if (!actor) return html`<${Empty}>…</${Empty}>`;
   return html`
-    <h1 class="actor-name"><a class="quiet-text" href=${hrefOf(['types', type])}>${type}</a> <span>${id}</span> <${Status} of=${actor.status} /> <${Pulse} on=${on} /></h1>
+    <h1 class="actor-name"><a class="quiet-text" href=${hrefOf(['types', type])}>${type}</a> <span>${id}</span> <${Status} of=${actor.paused_at ? 'paused' : actor.status} /> <${Pulse} on=${on} /></h1>
     <${Facts} actor=${actor} />
     <${Warnings} actor=${actor} />
     <div class="grid wide-left">
@@ -113,7 +113,8 @@ function Facts({ actor }: { actor: ActorView }) {
 function Warnings({ actor }: { actor: ActorView }) {
   return html`
     ${actor.quarantined_at && html`<p class="failure">In quarantine for <${Ago} at=${actor.quarantined_at} />: ${actor.crashes} nodes died in a row while something ran for it.</p>`}
-    ${actor.parked && html`<p class="failure">${actor.parked.messages} messages wait for a node that can open it, for <${Ago} at=${actor.parked.since} />.</p>`}`;
+    ${actor.paused_at && html`<p class="note">Paused for <${Ago} at=${actor.paused_at} />: nothing is done for it${actor.parked ? `, and ${actor.parked.messages} messages wait` : ''}.</p>`}
+    ${actor.parked && !actor.paused_at && html`<p class="failure">${actor.parked.messages} messages wait for a node that can open it, for <${Ago} at=${actor.parked.since} />.</p>`}`;
 }
 
 function Results({ actor }: { actor: ActorView }) {

@@ -16,6 +16,7 @@ const FILTERS = [
   'idle',
   'node',
   'quarantined',
+  'paused',
 ] as const;
 
 /** Finds actors; what it is asked for is in the address. */
@@ -70,6 +71,7 @@ export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
         )}
       </select></label>
       ${filter.quarantined && html`<input type="hidden" name="quarantined" value="true" />`}
+      <label class="check"><input type="checkbox" name="paused" value="true" checked=${filter.paused === 'true'} onChange=${submit} /> Paused</label>
       <button>Search</button>
       ${acts && filter.type !== undefined && html`<button type="button" class="quiet" onClick=${() => setBulk(!bulk)} aria-expanded=${bulk}>Act on all…</button>`}
     </form>
@@ -106,7 +108,7 @@ export function ActorTable({
     <tbody>${actors.map(
       (one) => html`<tr key=${`${one.type}/${one.id}`}>
         <td class="id"><a href=${hrefOf(['actors', one.type, one.id])}>${!brief && html`<span class="quiet-text">${one.type}/</span>`}${one.id}</a></td>
-        <td><${Status} of=${one.status} /></td>
+        <td><${Status} of=${one.paused_at ? 'paused' : one.status} /></td>
         <td><code>${stateText(one.state)}</code></td>
         ${!brief && html`<td>${one.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</td><td class="number">${one.seq}</td><td class="number">${one.shard}</td>`}
         <td><${Ago} at=${one.updated_at} /></td></tr>`,

@@ -18,6 +18,13 @@ interface Preview {
   sample: ActorSummary[];
 }
 
+const WORD: Readonly<Record<string, string>> = {
+  cancel: 'Cancel',
+  pause: 'Pause',
+  resume: 'Resume',
+  release: 'Release',
+};
+
 /** One action on all actors that match: counted and shown first, done only as often as was counted. */
 export function Bulk({ filter, events = [], onDone }: Props) {
   const [what, setWhat] = useState<string>(
@@ -65,16 +72,18 @@ export function Bulk({ filter, events = [], onDone }: Props) {
         ${events.map((type) => html`<option value=${`send ${type}`}>send ${type}</option>`)}
         <option value="send">send another event…</option>
         <option value="cancel">cancel</option>
+        <option value="pause">pause</option>
+        <option value="resume">resume</option>
         <option value="release">release from quarantine</option>
       </select></label>
       ${isSend && html`<label class="wide">${what === 'send' ? 'Event' : 'Fields'} <input value=${payload} onInput=${(event: Event) => setPayload((event.currentTarget as HTMLInputElement).value)} placeholder=${what === 'send' ? '{"type":"PAY"}' : '{"by":"card"}'} spellcheck=${false} /></label>`}
       <button class="quiet" disabled=${busy} onClick=${count}>Count first</button>
-      ${preview && preview.count > 0 && html`<button class=${what === 'cancel' ? 'danger' : ''} disabled=${busy || preview.more} onClick=${act} data-bulk="go">${isSend ? `Send to ${numberText(preview.count)}` : `${what === 'cancel' ? 'Cancel' : 'Release'} ${numberText(preview.count)}`}</button>`}
+      ${preview && preview.count > 0 && html`<button class=${what === 'cancel' ? 'danger' : ''} disabled=${busy || preview.more} onClick=${act} data-bulk="go">${isSend ? `Send to ${numberText(preview.count)}` : `${WORD[what]} ${numberText(preview.count)}`}</button>`}
     </div>
     ${preview && html`<p role="status">${preview.more ? 'More than ' : ''}${numberText(preview.count)} actors match${preview.more ? ', which is too many for once; narrow the filter' : ''}${preview.sample.length > 0 ? html`: <span class="quiet-text">${preview.sample.map(({ id, state }) => `${id} (${stateText(state)})`).join(', ')}${preview.count > preview.sample.length ? ', …' : ''}</span>` : '.'}</p>`}
     ${
       result &&
-      html`<p role="status" class="done-note"><b>${numberText(result.accepted)}</b> asked${result.refused > 0 ? `, ${numberText(result.refused)} do not handle it` : ''}${result.failed > 0 ? `, ${numberText(result.failed)} failed` : ''}.</p>
+      html`<p role="status" class="done-note"><b>${numberText(result.accepted)}</b> asked${result.refused > 0 ? `, ${numberText(result.refused)} ${isSend ? 'do not handle it' : 'had no need or have ended'}` : ''}${result.failed > 0 ? `, ${numberText(result.failed)} failed` : ''}.</p>
       ${result.problems.length > 0 && html`<ul class="problems">${result.problems.slice(0, 5).map(({ id, message }) => html`<li><code>${id}</code> ${message}</li>`)}</ul>`}`
     }
     <${Failure} error=${error && { code: (error as ApiError).code ?? 'not JSON', message: error.message }} />

@@ -29,7 +29,9 @@ export function EventForm({ actor, acts, namespace, onSent }: Props) {
     try {
       const { receipt } = await ask();
       setSaid(
-        `${what}: done${receipt.seq === undefined ? '' : ` as #${receipt.seq}`}, now ${stateText(receipt.state)}.`,
+        receipt.state === undefined
+          ? `${what}: accepted; it waits until the actor is resumed.`
+          : `${what}: done${receipt.seq === undefined ? '' : ` as #${receipt.seq}`}, now ${stateText(receipt.state)}.`,
       );
       setChosen(undefined);
       setPayload('');
@@ -62,6 +64,7 @@ export function EventForm({ actor, acts, namespace, onSent }: Props) {
     acts &&
     html`<span class="row">
       ${actor.quarantined_at && html`<button class="quiet" disabled=${busy} onClick=${() => run('Release', () => post(`${path}/release`))}>Release</button>`}
+      ${actor.status === 'active' && !actor.parent && !actor.quarantined_at && html`<button class="quiet" disabled=${busy} onClick=${() => (actor.paused_at ? run('Resume', () => post(`${path}/resume`)) : run('Pause', () => post(`${path}/pause`)))}>${actor.paused_at ? 'Resume' : 'Pause'}</button>`}
       ${actor.status === 'active' && !actor.parent && html`<${Sure} word="Cancel" disabled=${busy} onSure=${() => run('Cancel', () => post(`${path}/cancel`))} />`}</span>`
   }>
     ${deaf !== null && html`<p class="quiet-text">${deaf}</p>`}

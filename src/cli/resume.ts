@@ -1,0 +1,1 @@
+export { registerResume as register } from './pause.ts';
