@@ -6,6 +6,7 @@ import type {
   DeadLetterWrite,
   OutboxRow,
   OutboxWrite,
+  SearchableWrite,
   ShardCommit,
   TimerWrite,
   TransitionWrite,
@@ -66,6 +67,7 @@ export class Batch {
   readonly #deadLetters: DeadLetterWrite[] = [];
   readonly #parked: ParkedWrite[] = [];
   readonly #unparked: LogPosition[] = [];
+  #searchable: SearchableWrite[] | undefined;
   #cursor = 0;
   /** The rows as they were when it was closed. */
   #rows: ActorWrite[] | undefined;
@@ -104,6 +106,12 @@ export class Batch {
     this.#transitions.push(write);
     this.row(taken.resident);
     for (const timer of taken.timers) this.#timers.set(timerName(timer), timer);
+  }
+
+  /** What a new actor can be found by. */
+  searchable(fields: readonly SearchableWrite[]): void {
+    this.#searchable ??= [];
+    this.#searchable.push(...fields);
   }
 
   /** What the actor's newest step causes is done after everything that is in the batch by now. */
@@ -174,6 +182,7 @@ export class Batch {
       deadLetters: this.#deadLetters,
       parked: this.#parked,
       unparked: this.#unparked,
+      searchable: this.#searchable,
     };
   }
 

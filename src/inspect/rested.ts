@@ -20,11 +20,6 @@ export class Rested<T> {
     this.#clock = clock;
   }
 
-  /** What was read last, however long ago; undefined when nothing has been. */
-  get last(): T | undefined {
-    return this.#known?.value;
-  }
-
   async get(): Promise<T> {
     if (this.#known && this.#clock.monotonic() < this.#known.staleAt) return this.#known.value;
     this.#reading ??= this.#again().finally(() => {

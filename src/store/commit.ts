@@ -2,7 +2,12 @@ import { invariant } from '../errors.ts';
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
 import type { Lane, Statement } from './lane.ts';
 import { ConnectionLost, isTransient } from './pgErrors.ts';
-import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
+import {
+  type CommitResult,
+  type SearchableWrite,
+  type ShardCommit,
+  StoreUnknown,
+} from './store.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */
 const AT = `(date_trunc('milliseconds', now()) + interval '1 ms')`;
@@ -74,6 +79,7 @@ function gather<Row>(
 
 const shardOf = (commit: ShardCommit) => commit.shard;
 const epochOf = (commit: ShardCommit) => commit.epoch;
+const NONE: readonly SearchableWrite[] = [];
 
 const PARTS: Part[] = [
   {
@@ -288,6 +294,27 @@ const PARTS: Part[] = [
         int4Array(of, shardOf),
         int8Array(rows, (row) => row.logSeq),
         textArray(rows, (row) => row.logId),
+      ];
+    },
+  },
+  {
+    // Only an actor whose first transition is in this commit has any, so that none of these is there already.
+    sql: `marked AS (
+  INSERT INTO searchable (field, value, type, id)
+  SELECT r.field, r.value, r.type, r.id
+    FROM unnest(?::int4[], ?::text[], ?::text[], ?::text[], ?::text[]) AS r (shard, field, value, type, id)
+   WHERE r.shard = ${PASSED}
+  ON CONFLICT DO NOTHING)`,
+    values(commits) {
+      const all = gather(commits, ({ searchable = NONE }) => searchable);
+      if (!all) return undefined;
+      const { rows, of } = all;
+      return [
+        int4Array(of, shardOf),
+        textArray(rows, (row) => row.field),
+        textArray(rows, (row) => row.value),
+        textArray(rows, (row) => row.type),
+        textArray(rows, (row) => row.id),
       ];
     },
   },

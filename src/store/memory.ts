@@ -56,6 +56,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       shards: Array.from({ length: shards }, (_, shard) => freeShard(shard)),
       nodes: new Map(),
       actors: new Map(),
+      searchable: new Map(),
       transitions: new Map(),
       eventIds: new Map(),
       timers: new Map(),
@@ -270,6 +271,10 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         onTrial: false,
         quarantinedAt: null,
       });
+    }
+    for (const row of part.searchable ?? []) {
+      const fields = tables.searchable.get(addressKey(row)) ?? new Map<string, string>();
+      tables.searchable.set(addressKey(row), fields.set(row.field, row.value));
     }
     for (const row of part.transitions) {
       const key = addressKey(row);
