@@ -139,18 +139,28 @@ export function searchStatement(
   };
 }
 
-/** How many are found in a stretch, and `StretchEnd`. */
+/** How many are found in a stretch, `full` the key of the last of them, and `StretchEnd`. */
 export function countStatement(search: ActorSearch, stretch: Stretch): Statement {
   const values = new Values();
-  const { hit, isKeyOnly, keys, rowsFrom, end } = stretchSql(search, stretch, values);
+  const { hit, order, isKeyOnly, keys, rowsFrom, end } = stretchSql(search, stretch, values);
   const wanted = values.put(stretch.limit);
   const asked = ['type', 'id', ...COLUMNS].map((name) => `a.${name}`).join(', ');
   const from = isKeyOnly ? keys : `SELECT ${asked} FROM ${rowsFrom} ${end}`;
   return {
     text: `WITH hits AS MATERIALIZED (
-             SELECT count(*) AS count FROM (SELECT FROM (${from}) s WHERE ${hit} LIMIT ${wanted}) found),
+             SELECT count(*) AS count, max(type || '${KEY_MARK}' || id) AS full
+               FROM (SELECT type, id FROM (${from}) s WHERE ${hit} ORDER BY ${order} LIMIT ${wanted}) found),
            ${reachSql(keys, wanted, '(SELECT count FROM hits)')}
-           SELECT hits.count, reach.n, reach.last FROM hits, reach`,
+           SELECT hits.count, hits.full, reach.n, reach.last FROM hits, reach`,
     values: values.all,
+  };
+}
+
+/** How many actors have each of these values, up to `max`. */
+export function fieldsStatement(fields: readonly (readonly [string, string])[], max: number) {
+  return {
+    text: `SELECT (SELECT count(*) FROM (SELECT FROM searchable k WHERE k.field = f.field AND k.value = f.value LIMIT $3) found) AS count
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS f (field, value, at) ORDER BY f.at`,
+    values: [fields.map(([field]) => field), fields.map(([, value]) => value), max],
   };
 }

@@ -11,6 +11,7 @@ import {
 } from './search.ts';
 import {
   countStatement,
+  fieldsStatement,
   KEY_MARK,
   type Stretch,
   type StretchEnd,
@@ -25,6 +26,8 @@ const STRETCH_MS = 40;
 /** Less is not worth a statement. */
 const ROWS_MIN = 500;
 const ROWS_MAX = 200_000;
+/** A value that so many have is as good as one that all have. */
+const COUNTED_MAX = 1_000;
 
 /** What one stretch gave. */
 interface Looked extends Reach {
@@ -44,10 +47,11 @@ export class ActorSearches {
 
   async search<R extends Address>(
     columns: readonly string[],
-    search: ActorSearch,
+    given: ActorSearch,
     page: SearchPage,
     summary: (row: R) => ActorSummary,
   ): Promise<Found> {
+    const search = await this.#rarestFirst(given);
     const actors: ActorSummary[] = [];
     const reach = await this.#walk(page, async (stretch) => {
       const rows = await this.#ask<StretchEnd & (R | { type: null })>(
@@ -56,23 +60,36 @@ export class ActorSearches {
       const found = rows.filter(({ type }) => type !== null) as (StretchEnd & R)[];
       for (const { n: _n, last: _last, ...row } of found) actors.push(summary(row as unknown as R));
       const full = found.length >= stretch.limit ? found.at(-1) : undefined;
-      return { ...reachOf(rows[0], stretch, full), found: found.length };
+      return full ? fullAt(full, stretch) : { ...reachOf(rows[0], stretch), found: found.length };
     });
     return { actors, ...reach };
   }
 
-  /** Where it goes on once `limit` are counted is not known. */
-  async count(search: ActorSearch, page: SearchPage): Promise<Counted> {
+  async count(given: ActorSearch, page: SearchPage): Promise<Counted> {
+    const search = await this.#rarestFirst(given);
     let count = 0;
     const reach = await this.#walk(page, async (stretch) => {
-      const [row] = await this.#ask<StretchEnd & { count: number }>(
+      const [row] = await this.#ask<StretchEnd & { count: number; full: string | null }>(
         countStatement(search, stretch),
       );
       const found = row?.count ?? 0;
       count += found;
-      return { ...reachOf(row, stretch), found };
+      const full = found >= stretch.limit ? keyOf(row?.full) : undefined;
+      return full ? fullAt(full, stretch) : { ...reachOf(row, stretch), found };
     });
     return { count, ...reach };
+  }
+
+  /** What is looked at are the actors that have the first field's value. */
+  async #rarestFirst(search: ActorSearch): Promise<ActorSearch> {
+    const fields = Object.entries(search.fields ?? {});
+    if (fields.length < 2) return search;
+    const counts = await this.#ask<{ count: number }>(fieldsStatement(fields, COUNTED_MAX));
+    const least = counts
+      .map(({ count }) => count)
+      .indexOf(Math.min(...counts.map((one) => one.count)));
+    const first = fields.splice(Math.max(least, 0), 1);
+    return { ...search, fields: Object.fromEntries([...first, ...fields]) };
   }
 
   async #walk(
@@ -99,10 +116,20 @@ export class ActorSearches {
   }
 }
 
-/** `full`: the last one of a page that is full. */
-function reachOf(end: StretchEnd | undefined, { rows, limit }: Stretch, full?: Address): Reach {
-  if (full) return { searched: limit, next: { type: full.type, id: full.id } };
-  const [type, id] = end?.last?.split(KEY_MARK) ?? [];
-  const isOver = !end || end.n < rows || type === undefined || id === undefined;
-  return { searched: end?.n ?? 0, next: isOver ? null : { type, id } };
+const keyOf = (text: string | null | undefined): Address | undefined => {
+  const [type, id] = text?.split(KEY_MARK) ?? [];
+  return type === undefined || id === undefined ? undefined : { type, id };
+};
+
+/** As many as were wanted are found, the last of them this one. */
+const fullAt = ({ type, id }: Address, { limit }: Stretch): Looked => ({
+  searched: limit,
+  next: { type, id },
+  found: limit,
+});
+
+/** The stretch has been looked at to its end. */
+function reachOf(end: StretchEnd | undefined, { rows }: Stretch): Reach {
+  const last = keyOf(end?.last);
+  return { searched: end?.n ?? 0, next: !end || end.n < rows || !last ? null : last };
 }

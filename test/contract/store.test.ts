@@ -10,6 +10,7 @@ import { storeContract } from './store.contract.ts';
 import { memoryCluster, postgresCluster } from './storeClusters.ts';
 import { actor, part, type StoreCluster, timer, transition } from './storeFixtures.ts';
 import { storeParkedContract } from './storeParked.contract.ts';
+import { storeSearchContract } from './storeSearch.contract.ts';
 
 let database: Awaited<ReturnType<typeof freshDatabase>>;
 beforeAll(async () => {
@@ -20,7 +21,9 @@ afterAll(() => database.drop());
 storeContract('memory', memoryCluster);
 storeContract('postgres', () => postgresCluster(database.url));
 storeParkedContract('memory', memoryCluster);
+storeSearchContract('memory', memoryCluster);
 storeParkedContract('postgres', () => postgresCluster(database.url));
+storeSearchContract('postgres', () => postgresCluster(database.url));
 
 // A codec in between changes nothing that can be seen from either side.
 storeContract('memory, encrypted', async () => behind(AES, await memoryCluster()));

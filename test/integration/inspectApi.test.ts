@@ -121,6 +121,9 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect((await get('/api/count?type=order&text=many')).body).toEqual({
       count: MANY,
       more: false,
+      searched: MANY + 5,
+      complete: true,
+      next: null,
     });
   });
 
