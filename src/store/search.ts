@@ -22,8 +22,8 @@ export interface SearchStore {
  * one, at as many as there is time for, and says how far it has got.
  */
 export interface SearchPage {
-  /** Behind this one: where the question before has stopped. */
-  after?: Address | undefined;
+  /** Behind this one: where the question before has stopped, its `next`. */
+  after?: Address | null | undefined;
   /** Stops when it has found so many. */
   limit: number;
   /** Begins to look at no more actors after this, ms. Default `SEARCH_MS`. */

@@ -100,7 +100,7 @@ export class ActorSearches {
     const reach: Reach = { searched: 0, next: null };
     let rows = FIRST_ROWS;
     let left = limit;
-    for (let from = after; ; ) {
+    for (let from = after ?? undefined; ; ) {
       const asked = this.#clock.monotonic();
       const stretch = { after: from, rows: Math.min(rows, lookAt - reach.searched), limit: left };
       const { searched, next, found } = await look(stretch);

@@ -166,7 +166,9 @@ export function storeSearchContract(name: string, makeCluster: () => Promise<Sto
         part(stale, content('not')),
       ]);
       expect(committed).toEqual(new Set([1]));
-      expect((await all({ fields: { region: 'eu' } }, { limit: 50 })).found).toEqual(['order/mine']);
+      expect((await all({ fields: { region: 'eu' } }, { limit: 50 })).found).toEqual([
+        'order/mine',
+      ]);
     });
 
     test('stay as they were when the actor moves on', async () => {
