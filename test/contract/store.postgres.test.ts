@@ -338,6 +338,7 @@ describe('schema', () => {
       '0004_parked.sql',
       '0005_families.sql',
       '0006_machines.sql',
+      '0007_searchable.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
