@@ -19,13 +19,14 @@ import {
 } from './searchStatement.ts';
 import type { Address } from './store.ts';
 
-/** Actors of the first stretch; those after it are as long as the time allows that this one took. */
-const FIRST_ROWS = 4_000;
-/** A stretch takes about this long, ms: what is read may be slower than what was. */
-const STRETCH_MS = 40;
+/** Actors of the first stretch: few, since they may have to come from the disk. */
+const FIRST_ROWS = 1_000;
+/** Those of the next one are as many as this time allows, ms, going by the one before: it may be slower. */
+const STRETCH_MS = 25;
+/** Longer than the one before by this factor at most. */
+const GROWTH = 4;
 /** Less is not worth a statement. */
-const ROWS_MIN = 500;
-const ROWS_MAX = 200_000;
+const ROWS_MIN = 300;
 /** A value that so many have is as good as one that all have. */
 const COUNTED_MAX = 1_000;
 
@@ -109,7 +110,8 @@ export class ActorSearches {
       reach.next = next;
       left -= found;
       const ms = Math.min(STRETCH_MS, began + withinMs - now);
-      rows = Math.min(Math.floor((searched / Math.max(now - asked, 1)) * ms), ROWS_MAX);
+      const perMs = searched / Math.max(now - asked, 1);
+      rows = Math.floor(Math.min(perMs * ms, searched * GROWTH));
       if (!next || left <= 0 || reach.searched >= lookAt || rows < ROWS_MIN) return reach;
       from = next;
     }
