@@ -34,17 +34,18 @@ function isLookedAt(tables: Tables, row: ActorState, search: ActorSearch): boole
   const [first] = Object.entries(fields ?? {});
   return (
     (type === undefined || row.type === type) &&
-    (status !== 'error' || row.error !== null) &&
-    (!quarantined || row.quarantinedAt !== null) &&
+    (first || status !== 'error' || row.error !== null) &&
+    (first || !quarantined || row.quarantinedAt !== null) &&
     (typeof children !== 'object' || isListed(row.id, children)) &&
     (!first || hasField(tables, row, first))
   );
 }
 
 function matches(tables: Tables, row: ActorState, search: ActorSearch, now: number): boolean {
-  const { status, state, tag, version, node, text, idleMs, children, fields } = search;
+  const { status, state, tag, version, node, text, idleMs, quarantined, children, fields } = search;
   return (
     isListed(row.id, children) &&
+    (!quarantined || row.quarantinedAt !== null) &&
     (status === undefined || row.status === status) &&
     (version === undefined || row.version === version) &&
     (node === undefined || tables.shards[row.shard]?.owner === node) &&

@@ -33,7 +33,7 @@ export interface SearchPage {
 }
 
 /** Default of `SearchPage.withinMs`: what is left of 200 ms after it is for the way there and back. */
-export const SEARCH_MS = 100;
+export const SEARCH_MS = 80;
 
 /** How far a search has got. */
 export interface Reach {

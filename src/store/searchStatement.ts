@@ -25,7 +25,15 @@ export interface StretchEnd {
 export const KEY_MARK = '\u0001';
 
 /** Columns a search asks about besides the key. */
-const COLUMNS = ['status', 'version', 'shard', 'updated_at', 'tags', 'state'] as const;
+const COLUMNS = [
+  'status',
+  'version',
+  'shard',
+  'updated_at',
+  'tags',
+  'state',
+  'quarantined_at',
+] as const;
 
 /** Collects the values of a statement. */
 class Values {
@@ -47,8 +55,8 @@ function baseOf(search: ActorSearch, after: Address | undefined, of: string, val
       `${of}.id > ${values.put(`${children.of}.`)}`,
       `${of}.id < ${values.put(`${children.of}/`)}`,
     );
-  if (status === 'error') found.push('a.error IS NOT NULL');
-  if (quarantined) found.push('a.quarantined_at IS NOT NULL');
+  if (of === 'a' && status === 'error') found.push('a.error IS NOT NULL');
+  if (of === 'a' && quarantined) found.push('a.quarantined_at IS NOT NULL');
   if (after)
     found.push(
       type === undefined
@@ -60,11 +68,12 @@ function baseOf(search: ActorSearch, after: Address | undefined, of: string, val
 
 /** What each row has to be looked at for, cheap things first: Postgres takes them from left to right. */
 function tests(search: ActorSearch, values: Values): string[] {
-  const { status, state, tag, version, node, text, idleMs, children, fields } = search;
+  const { status, state, tag, version, node, text, idleMs, quarantined, children, fields } = search;
   const put = (value: unknown) => values.put(value);
   const found: string[] = [];
   if (children === undefined) found.push(`strpos(id, '.') = 0`);
   if (status !== undefined) found.push(`status = ${put(status)}`);
+  if (quarantined) found.push('quarantined_at IS NOT NULL');
   if (version !== undefined) found.push(`version = ${put(version)}`);
   if (node !== undefined)
     found.push(`shard = ANY (ARRAY(SELECT shard FROM shard WHERE owner = ${put(node)}))`);
@@ -97,13 +106,18 @@ function stretchSql(search: ActorSearch, { after, rows }: Stretch, values: Value
   const where = base.length > 0 ? `WHERE ${base.join(' AND ')}` : '';
   const hit = tests(search, values).join(' AND ') || 'true';
   const isKeyOnly = !COLUMNS.some((name) => new RegExp(`\\b${name}\\b`).test(hit));
-  const joined = 'searchable k JOIN actor a ON a.type = k.type AND a.id = k.id';
-  const keysFrom = /\ba\./.test(where) && first ? joined : first ? 'searchable k' : 'actor a';
   // One type is a constant: an order that names it would not be known for the one the index has.
-  const order = search.type === undefined ? `type, id` : 'id';
-  const end = `${where} ORDER BY ${order.replace(/\w+/g, `${of}.$&`)} LIMIT ${values.put(rows)}`;
-  const keys = `SELECT ${of}.type, ${of}.id FROM ${keysFrom} ${end}`;
-  return { hit, order, isKeyOnly, keys, rowsFrom: first ? joined : 'actor a', end };
+  const order = search.type === undefined ? ['type', 'id'] : ['id'];
+  const orderOf = (alias: string) => order.map((name) => `${alias}.${name}`).join(', ');
+  const end = `${where} ORDER BY ${orderOf(of)} LIMIT ${values.put(rows)}`;
+  const keys = `SELECT ${of}.type, ${of}.id FROM ${first ? 'searchable k' : 'actor a'} ${end}`;
+  const rowsOf = (columns: readonly string[]) => {
+    const selected = `SELECT ${columns.map((name) => `a.${name}`).join(', ')} FROM`;
+    return first
+      ? `${selected} (${keys}) k JOIN actor a ON a.type = k.type AND a.id = k.id ORDER BY ${orderOf('k')}`
+      : `${selected} actor a ${end}`;
+  };
+  return { hit, order: orderOf('s'), isKeyOnly, keys, rowsOf };
 }
 
 /** How far it got, unless it stopped before the end. */
@@ -122,15 +136,14 @@ export function searchStatement(
   stretch: Stretch,
 ): Statement {
   const values = new Values();
-  const { hit, order, isKeyOnly, keys, rowsFrom, end } = stretchSql(search, stretch, values);
+  const { hit, order, isKeyOnly, keys, rowsOf } = stretchSql(search, stretch, values);
   const wanted = values.put(stretch.limit);
   const names = columns.join(', ');
-  const all = `SELECT ${columns.map((name) => `a.${name}`).join(', ')} FROM ${rowsFrom} ${end}`;
   const found = (what: string, from: string) =>
     `SELECT ${what} FROM (${from}) s WHERE ${hit} ORDER BY ${order} LIMIT ${wanted}`;
   const hits = isKeyOnly
     ? `SELECT ${names} FROM actor WHERE (type, id) IN (${found('type, id', keys)})`
-    : found(names, all);
+    : found(names, rowsOf([...new Set([...columns, ...COLUMNS])]));
   return {
     text: `WITH hits AS MATERIALIZED (${hits}),
            ${reachSql(keys, wanted, '(SELECT count(*) FROM hits)')}
@@ -142,10 +155,9 @@ export function searchStatement(
 /** How many are found in a stretch, `full` the key of the last of them, and `StretchEnd`. */
 export function countStatement(search: ActorSearch, stretch: Stretch): Statement {
   const values = new Values();
-  const { hit, order, isKeyOnly, keys, rowsFrom, end } = stretchSql(search, stretch, values);
+  const { hit, order, isKeyOnly, keys, rowsOf } = stretchSql(search, stretch, values);
   const wanted = values.put(stretch.limit);
-  const asked = ['type', 'id', ...COLUMNS].map((name) => `a.${name}`).join(', ');
-  const from = isKeyOnly ? keys : `SELECT ${asked} FROM ${rowsFrom} ${end}`;
+  const from = isKeyOnly ? keys : rowsOf(['type', 'id', ...COLUMNS]);
   return {
     text: `WITH hits AS MATERIALIZED (
              SELECT count(*) AS count, max(type || '${KEY_MARK}' || id) AS full
