@@ -59,7 +59,8 @@ const nats = await startNats({
 const client = new Client(postgres.url);
 let inspector: ChildProcess | undefined;
 try {
-  const space = namespace();
+  // Not the default one: the workers of the benchmarks name theirs in every subject.
+  const space = namespace('inspected');
   await client.connect();
   await migrate({ client, namespace: space, shards: SHARDS });
   await client.query(`SET search_path = ${space.schema}`);
@@ -82,7 +83,11 @@ try {
   if (only.includes('overview')) await lookAtOverview(url, pids);
   if (only.includes('watchers')) await lookOn(url, pids);
 } finally {
-  inspector?.kill('SIGINT');
+  if (inspector) {
+    const gone = new Promise((done) => inspector?.once('exit', done));
+    inspector.kill('SIGINT');
+    await gone;
+  }
   await client.end();
   await nats.stop('SIGKILL');
   await postgres.stop(flags.data ? 'SIGINT' : 'SIGKILL');
@@ -95,7 +100,17 @@ async function startInspector(): Promise<{ child: ChildProcess; url: string }> {
   const urls = ['--database', postgres.url, '--nats', nats.url];
   const main = new URL('../src/cli/main.ts', import.meta.url).pathname;
   if (!existsSync(main)) throw new Error(`${main} is not there`);
-  const args = [main, 'inspect', '--json', '--no-token', '--data', dir, ...urls];
+  const args = [
+    main,
+    'inspect',
+    '--json',
+    '--no-token',
+    '--namespace',
+    'inspected',
+    '--data',
+    dir,
+    ...urls,
+  ];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const line = await new Promise<string>((done, failed) => {
     child.stdout?.once('data', (text) => done(String(text)));
@@ -119,7 +134,9 @@ async function askQuestions(url: string, actorOf: (round: number) => string): Pr
   }
 }
 
-const percent = (share: number) => `${(share * 100).toFixed(2)} %`;
+function percent(share: number): string {
+  return `${(share * 100).toFixed(2)} %`;
+}
 
 async function lookAtOverview(url: string, pids: Parameters<typeof overviewCost>[1]) {
   const { idle, opening, open } = await overviewCost(url, pids, Number(flags.minutes));
@@ -130,7 +147,7 @@ async function lookAtOverview(url: string, pids: Parameters<typeof overviewCost>
 
 async function lookOn(url: string, pids: Parameters<typeof overviewCost>[1]): Promise<void> {
   const place = {
-    ...{ name: namespace().name, kind: 'flow' as const, tuned: false, worker: 0, slowAtOnce: 0 },
+    ...{ name: 'inspected', kind: 'flow' as const, tuned: false, worker: 0, slowAtOnce: 0 },
     ...{ marks: dir, databaseUrl: postgres.url, natsUrl: nats.url, redisPort: 0 },
     restate: { ingress: '', admin: '', endpoints: [] },
   };
