@@ -156,9 +156,9 @@ async function lookOn(url: string, pids: Parameters<typeof overviewCost>[1]): Pr
     ...{ url, pids, place },
     ...{ pages: pages as number, rounds: rounds as number, flows: flows as number },
   });
-  const say = (name: string, { perSecond, cpuPer1000, inspector: own }: Turn) =>
+  const say = (name: string, { perSecond, cpuPer1000, inspector: own, heard = 0 }: Turn) =>
     console.log(
-      `${name.padEnd(12)} ${perSecond.toFixed(0).padStart(6)} flows/s   ${cpuPer1000.toFixed(3)} CPU-s/1,000   inspector ${percent(own)}`,
+      `${name.padEnd(12)} ${perSecond.toFixed(0).padStart(6)} flows/s   ${cpuPer1000.toFixed(3)} CPU-s/1,000   inspector ${percent(own)}   heard ${(heard / 2 ** 20).toFixed(0)} MiB`,
     );
   for (const round of found) {
     say('no page', round.without);

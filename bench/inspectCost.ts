@@ -11,19 +11,24 @@ export interface Pids {
   nats: number;
 }
 
-/** Pages that are open until they are closed. */
-async function openPages(url: string, pages: number): Promise<() => Promise<void>> {
+/** Pages that are open until they are closed; says then how much they have heard, bytes. */
+async function openPages(url: string, pages: number): Promise<() => Promise<number>> {
   const child = fork(new URL('./inspectPages.ts', import.meta.url), [url, String(pages)], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  let bytes = 0;
   await new Promise<void>((resolve, reject) => {
-    child.once('message', () => resolve());
+    child.on('message', (heard) => {
+      bytes = Number(heard);
+      if (bytes > 0) resolve();
+    });
     child.once('exit', () => reject(new Error('the pages have ended')));
   });
   return async () => {
     child.kill('SIGKILL');
     await gone;
+    return bytes;
   };
 }
 
@@ -50,6 +55,8 @@ export interface Turn {
   cpuPer1000: number;
   /** CPU-seconds of the inspector in each second. */
   inspector: number;
+  /** What all pages have heard, bytes. */
+  heard?: number;
 }
 
 /** Three-step flows, put and done, with so many pages open and with none, turn about. */
@@ -86,8 +93,7 @@ export async function watchedCost(
   const watched = async () => {
     const close = await openPages(url, pages);
     const found = await turn();
-    await close();
-    return found;
+    return { ...found, heard: await close() };
   };
   const found: { without: Turn; with: Turn }[] = [];
   try {
