@@ -8,6 +8,7 @@ import { namespace, SHARDS } from '../src/config.ts';
 import { startNats } from '../src/dev/natsServer.ts';
 import { startPostgres } from '../src/dev/postgres.ts';
 import { migrate } from '../src/store/migrate.ts';
+import { actorPage } from './inspectActorPage.ts';
 import { overviewCost, type Turn, watchedCost } from './inspectCost.ts';
 import { fill } from './inspectFill.ts';
 import { latencies, quantile, TO_THE_END, toTheEnd } from './inspectQuestions.ts';
@@ -17,7 +18,7 @@ const HELP = `What the inspector costs when there are many actors: node bench/in
   --actors N        actors there are (200000)
   --transitions N   transitions they have together (5 for each)
   --rounds N        times each question is asked, or pages are opened and closed (20; 4)
-  --only WHAT       questions, overview or watchers, with commas between; default: all
+  --only WHAT       questions, page, overview or watchers, with commas between; default: all
   --minutes N       how long the overview is looked at (3)
   --pages N         pages that look on (50)
   --flows N         three-step flows in one turn (20000)
@@ -29,7 +30,7 @@ const { values: flags } = parseArgs({
     actors: { type: 'string', default: '200000' },
     transitions: { type: 'string' },
     rounds: { type: 'string' },
-    only: { type: 'string', default: 'questions,overview,watchers' },
+    only: { type: 'string', default: 'questions,page,overview,watchers' },
     minutes: { type: 'string', default: '3' },
     pages: { type: 'string', default: '50' },
     flows: { type: 'string', default: '20000' },
@@ -79,7 +80,9 @@ try {
   inspector = started.child;
   const { url } = started;
   const pids = { inspector: inspector.pid as number, postgres: postgres.pid, nats: nats.pid };
-  if (only.includes('questions')) await askQuestions(url, (n) => some[n % some.length]?.id ?? '');
+  const actorOf = (n: number) => some[n % some.length]?.id ?? '';
+  if (only.includes('questions')) await askQuestions(url, actorOf);
+  if (only.includes('page')) await openActors(url, actorOf);
   if (only.includes('overview')) await lookAtOverview(url, pids);
   if (only.includes('watchers')) await lookOn(url, pids);
 } finally {
@@ -136,6 +139,13 @@ async function askQuestions(url: string, actorOf: (round: number) => string): Pr
 
 function percent(share: number): string {
   return `${(share * 100).toFixed(2)} %`;
+}
+
+async function openActors(url: string, actorOf: (round: number) => string): Promise<void> {
+  const took = await actorPage(url, Number(flags.rounds ?? 20), actorOf);
+  console.log(
+    `actor page in a browser, until it answers: p50 ${quantile(took, 0.5).toFixed(0)} ms, p95 ${quantile(took, 0.95).toFixed(0)} ms`,
+  );
 }
 
 async function lookAtOverview(url: string, pids: Parameters<typeof overviewCost>[1]) {

@@ -1,5 +1,5 @@
 /** What is asked of the API, by a name for people. `ACTOR` stands for the id of one. */
-export const QUESTIONS: Readonly<Record<string, string>> = {
+const QUESTIONS: Readonly<Record<string, string>> = {
   'first page of all': '/api/actors',
   'first page of a type': '/api/actors?type=order',
   'page in the middle': '/api/actors?type=order&after=order%2Fa-000500000',
