@@ -15,12 +15,21 @@ export class Counts {
   readonly #population: Rested<Population>;
   readonly #parked: Rested<ParkedRow[]>;
 
-  constructor(store: Pick<ReadStore, 'population' | 'parked'>, clock: Clock = systemClock) {
+  constructor(
+    store: Pick<ReadStore, 'population' | 'parked' | 'mayBeParked'>,
+    clock: Clock = systemClock,
+  ) {
     this.#population = new Rested(async () => {
       const counted_at = new Date(clock.now()).toISOString();
       return { counted_at, rows: await store.population() };
     }, clock);
-    this.#parked = new Rested(() => store.parked(), clock);
+    // Which versions there are is known from the last count: outside of deploys nothing is counted for this.
+    this.#parked = new Rested(async () => {
+      const { rows } = await this.#population.get();
+      const known = rows.filter(({ status }) => status === 'active');
+      const versions = new Map(known.map((row) => [`${row.type}@${row.version}`, row]));
+      return (await store.mayBeParked([...versions.values()])) ? store.parked() : [];
+    }, clock);
   }
 
   async population(type?: string): Promise<Population> {

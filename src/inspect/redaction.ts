@@ -145,6 +145,7 @@ const passed = (store: ReadStore) => ({
   nodes: store.nodes.bind(store),
   quarantined: store.quarantined.bind(store),
   parked: store.parked.bind(store),
+  mayBeParked: store.mayBeParked.bind(store),
   parkedFor: store.parkedFor.bind(store),
 });
 

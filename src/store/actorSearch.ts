@@ -37,6 +37,28 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors' | 'countAct
     }));
   }
 
+  async mayBeParked(versions: readonly { type: string; version: string }[]): Promise<boolean> {
+    // As the view `parked`, which has to look at every actor to know the versions.
+    const [row] = await this.#ask<{ found: boolean }>({
+      text: `WITH live AS MATERIALIZED (
+               SELECT v.node_id FROM nodes v JOIN node n USING (node_id) WHERE v.live AND n.opens IS NOT NULL),
+             opened AS MATERIALIZED (
+               SELECT o.node_id, o.type, o.version, o."as" FROM opens o JOIN live USING (node_id)),
+             running AS MATERIALIZED (
+               SELECT DISTINCT a.type, a.version, s.owner FROM actor a JOIN shard s USING (shard)
+                WHERE a.busy AND a.status = 'active' AND a.quarantined_at IS NULL)
+             SELECT EXISTS (SELECT FROM parked_message)
+                 OR EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS v (type, version), live l
+                             WHERE NOT EXISTS (SELECT FROM opened o WHERE o.node_id = l.node_id
+                                                  AND o.type = v.type AND o.version = v.version))
+                 OR EXISTS (SELECT FROM running r JOIN live l ON l.node_id = r.owner
+                             WHERE NOT EXISTS (SELECT FROM opened o WHERE o.node_id = r.owner AND o.type = r.type
+                                                  AND o.version = r.version AND o."as" = r.version)) AS found`,
+      values: [versions.map(({ type }) => type), versions.map(({ version }) => version)],
+    });
+    return row?.found ?? true;
+  }
+
   async machine(type: string, version: string): Promise<MachineRow | undefined> {
     const [row] = await this.#ask<Omit<MachineRow, 'recorded_at'> & { recorded_at: Date }>({
       text: `SELECT type, version, recorded_at, definition FROM machine WHERE type = $1 AND version = $2`,

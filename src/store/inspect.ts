@@ -143,6 +143,8 @@ export class PostgresReadStore implements ReadStore {
   countActors = (search: ActorSearch, page: SearchPage): Promise<Counted> =>
     this.#searches.count(search, page);
   population = (type?: string) => this.#counts.population(type);
+  mayBeParked = (versions: readonly { type: string; version: string }[]) =>
+    this.#counts.mayBeParked(versions);
   machine = (type: string, version: string) => this.#counts.machine(type, version);
   machines = () => this.#counts.machines();
   pathOf = (type: string, id: string) => this.#counts.pathOf(type, id);

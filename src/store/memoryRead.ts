@@ -325,6 +325,10 @@ export class MemoryReadStore implements ReadStore {
       .sort((a, b) => byText(a.type, b.type) || byVersion(a.version, b.version));
   }
 
+  async mayBeParked(): Promise<boolean> {
+    return (await this.parked()).length > 0;
+  }
+
   #deadLetter(deadLetterId: string): DeadLetterState | undefined {
     for (const row of this.tables.deadLetters.values())
       if (String(row.id) === deadLetterId) return row;

@@ -32,6 +32,7 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
     nodes: (...given) => store.nodes(...given),
     quarantined: (...given) => store.quarantined(...given),
     parked: (...given) => store.parked(...given),
+    mayBeParked: (...given) => store.mayBeParked(...given),
     parkedFor: (...given) => store.parkedFor(...given),
     countActors: (...given) => store.countActors(...given),
     population: (...given) => store.population(...given),
