@@ -1,121 +1,183 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Client } from 'pg';
-import { recordsOf } from '../src/actors/chartOf.ts';
 import { namespace, SHARDS } from '../src/config.ts';
 import { startNats } from '../src/dev/natsServer.ts';
 import { startPostgres } from '../src/dev/postgres.ts';
-import { startInspectServer } from '../src/inspect/server.ts';
 import { migrate } from '../src/store/migrate.ts';
-import { order } from '../test/support/pageActors.ts';
+import { actorPage } from './inspectActorPage.ts';
+import { overviewCost, type Turn, watchedCost } from './inspectCost.ts';
+import { fill } from './inspectFill.ts';
+import { latencies, quantile, TO_THE_END, toTheEnd } from './inspectQuestions.ts';
 
-// How long the inspector's questions take when there are many actors: `node bench/inspect.ts --actors 1000000`.
+const HELP = `What the inspector costs when there are many actors: node bench/inspect.ts [options]
 
-const { values } = parseArgs({
+  --actors N        actors there are (200000)
+  --transitions N   transitions they have together (5 for each)
+  --rounds N        times each question is asked, or pages are opened and closed (20; 4)
+  --only WHAT       questions, page, overview or watchers, with commas between; default: all
+  --minutes N       how long the overview is looked at (3)
+  --pages N         pages that look on (50)
+  --flows N         three-step flows in one turn (20000)
+  --data DIR        keep the data there, and use it again
+  --help            this`;
+
+const { values: flags } = parseArgs({
   options: {
     actors: { type: 'string', default: '200000' },
-    rounds: { type: 'string', default: '20' },
+    transitions: { type: 'string' },
+    rounds: { type: 'string' },
+    only: { type: 'string', default: 'questions,page,overview,watchers' },
+    minutes: { type: 'string', default: '3' },
+    pages: { type: 'string', default: '50' },
+    flows: { type: 'string', default: '20000' },
+    data: { type: 'string' },
+    help: { type: 'boolean' },
   },
 });
-const ACTORS = Number(values.actors);
-const ROUNDS = Number(values.rounds);
-
-/** Five in a hundred failed, most are done, the rest is here and there; contexts of some 600 bytes. */
-const FILL = `
-  INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, state,
-                     tags, output, error)
-  SELECT 3, 3, 1, now() - n * interval '1 s', now() - (n % 100000) * interval '1 s', n % ${SHARDS}, false,
-         CASE WHEN n % 1000 < 2 THEN 'error' WHEN n % 10 < 6 THEN 'done' ELSE 'active' END,
-         CASE WHEN n % 4 = 0 THEN 'ping' ELSE 'order' END, 'a-' || lpad((n::int8 * 7919 % $1)::text, 9, '0') || '-' || n, '1',
-         CASE WHEN n % 10 < 6 THEN '"completed"' WHEN n % 10 = 6 THEN '{"review":"waiting"}'
-              WHEN n % 5000 = 7 THEN '{"review":"onHold"}' ELSE '"cart"' END,
-         CASE WHEN n % 5000 = 7 THEN '["blocked"]' ELSE '[]' END, null, CASE WHEN n % 1000 < 2 THEN '{"name":"Error","message":"no"}' END
-    FROM generate_series(1, $1::int4) n`;
-const HISTORY = `
-  INSERT INTO transition (seq, epoch, at, actions, type, id, node_id, event_type, event_id, origin, from_state, to_state,
-                          edges, event, snapshot)
-  SELECT s, 1, now(), 0, a.type, a.id, 'n', 'PAY', null, 'event', '"cart"', a.state, '[]', '{"type":"PAY"}',
-         '{"machine":"order","version":"1","started":{},"timers":{},"snapshot":{"value":"cart","context":{"total":' || s
-           || ',"text":"' || repeat('x', 500) || '"}}}'
-    FROM actor a, generate_series(1, 5) s WHERE a.shard < $1`;
-
-const QUESTIONS: Record<string, string> = {
-  overview: '/api/overview',
-  'first page of all': '/api/actors',
-  'first page of a type': '/api/actors?type=order',
-  'page in the middle': '/api/actors?type=order&after=order%2Fa-000100000',
-  'failed ones': '/api/actors?status=error',
-  'failed ones of a type': '/api/actors?type=order&status=error',
-  'active ones': '/api/actors?status=active',
-  'in a common state': '/api/actors?type=order&state=review.waiting',
-  'in a rare state': '/api/actors?type=order&state=review.onHold',
-  'in a state nobody is in': '/api/actors?type=order&state=review.nowhere',
-  'with a rare tag': '/api/actors?type=order&tag=blocked',
-  'text in the id, rare': `/api/actors?text=-${Math.floor(ACTORS / 2) + 1}`,
-  'text in the id, nobody': '/api/actors?text=nobody',
-  quarantined: '/api/actors?quarantined=true',
-  'not moved for a day': '/api/actors?status=active&idle=86400',
-  'count of a type': '/api/count?type=order',
-  'count of failed ones': '/api/count?status=error',
-  'count in a rare state': '/api/count?type=order&state=review.onHold',
-  population: '/api/types/order/population',
-  'one actor': '/api/actors/order/ACTOR',
-  'its history': '/api/actors/order/ACTOR/history',
-  'one step': '/api/actors/order/ACTOR/history/3',
-};
-
-const dir = mkdtempSync(join(tmpdir(), 'perdure-bench-inspect-'));
+if (flags.help) {
+  console.log(HELP);
+  process.exit();
+}
+const actors = Number(flags.actors);
+const transitions = Number(flags.transitions ?? actors * 5);
+const only = flags.only.split(',');
+const dir = flags.data
+  ? resolve(flags.data)
+  : mkdtempSync(join(tmpdir(), 'perdure-bench-inspect-'));
+mkdirSync(dir, { recursive: true });
 chmodSync(dir, 0o755);
+
 const postgres = await startPostgres({ dir: join(dir, 'postgres') });
-const nats = await startNats({ dir: join(dir, 'nats') });
+const nats = await startNats({
+  dir: join(dir, 'nats'),
+  // Putting the jobs is not what is measured, and would take most of the time with a sync for each.
+  configText: `jetstream { store_dir: ${JSON.stringify(join(dir, 'nats', 'jetstream'))}, sync_interval: "2m" }`,
+});
 const client = new Client(postgres.url);
+let inspector: ChildProcess | undefined;
 try {
-  const space = namespace();
+  // Not the default one: the workers of the benchmarks name theirs in every subject.
+  const space = namespace('inspected');
   await client.connect();
   await migrate({ client, namespace: space, shards: SHARDS });
   await client.query(`SET search_path = ${space.schema}`);
-  await client.query(FILL, [ACTORS]);
-  await client.query(HISTORY, [Math.max(1, Math.round((SHARDS * 200_000) / ACTORS))]);
-  for (const { type, version, definition } of recordsOf([order]))
-    await client.query('INSERT INTO machine VALUES ($1, $2, now(), $3)', [
-      type,
-      version,
-      definition,
-    ]);
-  await client.query('VACUUM ANALYZE actor');
-  await client.query('VACUUM ANALYZE transition');
-  const { rows } = await client.query<{ size: string; id: string }>(
-    `SELECT pg_size_pretty(pg_table_size('actor')) AS size, (SELECT id FROM actor WHERE type = 'order' AND shard = 1 LIMIT 1) AS id`,
+  const { rows: there } = await client.query('SELECT FROM actor LIMIT 1');
+  if (there.length === 0) await fill(client, { actors, transitions });
+  const { rows: sizes } = await client.query<{ name: string; size: string; rows: string }>(
+    `SELECT relname AS name, pg_size_pretty(pg_total_relation_size(oid)) AS size, reltuples::int8 AS rows
+       FROM pg_class WHERE oid IN ('actor'::regclass, 'transition'::regclass, 'searchable'::regclass) ORDER BY 1`,
   );
-  const row = rows[0] as { size: string; id: string };
-  console.log(`${ACTORS} actors, ${row.size}`);
-  const server = await startInspectServer({
-    databaseUrl: postgres.url,
-    natsUrl: nats.url,
-    namespace: space.name,
-  });
-  for (const [name, path] of Object.entries(QUESTIONS)) {
-    const took: number[] = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      const from = performance.now();
-      const answer = await fetch(server.url + path.replace('ACTOR', row.id));
-      const body = await answer.text();
-      took.push(performance.now() - from);
-      if (!answer.ok) console.log(answer.status, body);
-    }
-    took.sort((a, b) => a - b);
-    const at = (share: number) =>
-      took[Math.min(took.length - 1, Math.floor(took.length * share))] ?? 0;
-    console.log(
-      `${name.padEnd(26)} p50 ${at(0.5).toFixed(1).padStart(7)} ms   p95 ${at(0.95).toFixed(1).padStart(7)} ms`,
-    );
-  }
-  await server.close();
+  for (const { name, size, rows } of sizes) console.log(`${name}: ${rows} rows, ${size}`);
+  const { rows: some } = await client.query<{ id: string }>(
+    `SELECT id FROM actor WHERE type = 'order' AND shard = 1 LIMIT 100`,
+  );
+
+  const started = await startInspector();
+  inspector = started.child;
+  const { url } = started;
+  const pids = { inspector: inspector.pid as number, postgres: postgres.pid, nats: nats.pid };
+  const actorOf = (n: number) => some[n % some.length]?.id ?? '';
+  if (only.includes('questions')) await askQuestions(url, actorOf);
+  if (only.includes('page')) await openActors(url, actorOf);
+  if (only.includes('overview')) await lookAtOverview(url, pids);
+  if (only.includes('watchers')) await lookOn(url, pids);
 } finally {
+  if (inspector) {
+    const gone = new Promise((done) => inspector?.once('exit', done));
+    inspector.kill('SIGINT');
+    await gone;
+  }
   await client.end();
   await nats.stop('SIGKILL');
-  await postgres.stop('SIGKILL');
-  rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  await postgres.stop(flags.data ? 'SIGINT' : 'SIGKILL');
+  if (!flags.data) rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+}
+process.exit();
+
+/** A process of its own, as it would be: what it costs is not what asking costs. */
+async function startInspector(): Promise<{ child: ChildProcess; url: string }> {
+  const urls = ['--database', postgres.url, '--nats', nats.url];
+  const main = new URL('../src/cli/main.ts', import.meta.url).pathname;
+  if (!existsSync(main)) throw new Error(`${main} is not there`);
+  const args = [
+    main,
+    'inspect',
+    '--json',
+    '--no-token',
+    '--namespace',
+    'inspected',
+    '--data',
+    dir,
+    ...urls,
+  ];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const line = await new Promise<string>((done, failed) => {
+    child.stdout?.once('data', (text) => done(String(text)));
+    child.once('exit', () => failed(new Error('the inspector has ended')));
+  });
+  return { child, url: (JSON.parse(line) as { url: string }).url };
+}
+
+async function askQuestions(url: string, actorOf: (round: number) => string): Promise<void> {
+  const took = await latencies(url, Number(flags.rounds ?? 20), actorOf);
+  const ms = (value: number) => value.toFixed(1).padStart(7);
+  for (const [name, each] of took)
+    console.log(
+      `${name.padEnd(30)} first ${ms(each[0] ?? 0)}   p50 ${ms(quantile(each, 0.5))}   p95 ${ms(quantile(each, 0.95))} ms`,
+    );
+  for (const name of TO_THE_END) {
+    const { ms: all, answers, longest, found } = await toTheEnd(url, name);
+    console.log(
+      `to the end, ${name}: ${found} found in ${(all / 1_000).toFixed(1)} s, ${answers} answers, the longest ${longest.toFixed(0)} ms`,
+    );
+  }
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(2)} %`;
+}
+
+async function openActors(url: string, actorOf: (round: number) => string): Promise<void> {
+  const took = await actorPage(url, Number(flags.rounds ?? 20), actorOf);
+  console.log(
+    `actor page in a browser, until it answers: p50 ${quantile(took, 0.5).toFixed(0)} ms, p95 ${quantile(took, 0.95).toFixed(0)} ms`,
+  );
+}
+
+async function lookAtOverview(url: string, pids: Parameters<typeof overviewCost>[1]) {
+  const { idle, opening, open } = await overviewCost(url, pids, Number(flags.minutes));
+  console.log(`no page open: ${percent(idle)} of one core`);
+  console.log(`to open the overview: ${opening.toFixed(2)} CPU-s`);
+  console.log(`open, each minute: ${open.map(percent).join(', ')} of one core`);
+}
+
+async function lookOn(url: string, pids: Parameters<typeof overviewCost>[1]): Promise<void> {
+  const place = {
+    ...{ name: 'inspected', kind: 'flow' as const, tuned: false, worker: 0, slowAtOnce: 0 },
+    ...{ marks: dir, databaseUrl: postgres.url, natsUrl: nats.url, redisPort: 0 },
+    restate: { ingress: '', admin: '', endpoints: [] },
+  };
+  const [pages, rounds, flows] = [flags.pages, flags.rounds ?? 4, flags.flows].map(Number);
+  const found = await watchedCost({
+    ...{ url, pids, place },
+    ...{ pages: pages as number, rounds: rounds as number, flows: flows as number },
+  });
+  const say = (name: string, { perSecond, cpuPer1000, inspector: own, heard = 0 }: Turn) =>
+    console.log(
+      `${name.padEnd(12)} ${perSecond.toFixed(0).padStart(6)} flows/s   ${cpuPer1000.toFixed(3)} CPU-s/1,000   inspector ${percent(own)}   heard ${(heard / 2 ** 20).toFixed(0)} MiB`,
+    );
+  for (const round of found) {
+    say('no page', round.without);
+    say(`${pages} pages`, round.with);
+  }
+  for (const what of ['perSecond', 'cpuPer1000'] as const) {
+    const ratios = found.map((round) => round.with[what] / round.without[what]);
+    console.log(
+      `${what} with pages, over without: median ${quantile(ratios, 0.5).toFixed(3)} of ${ratios.map((one) => one.toFixed(3)).join(', ')}`,
+    );
+  }
 }

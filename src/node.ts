@@ -80,7 +80,13 @@ export function createNode(options: NodeOptions): PerdureNode {
   const nodeId = clock.uuid();
   const log = (options.logger ?? createLogger()).child({ node: nodeId.slice(0, 8) });
   const load = emptyLoad();
-  for (const { warnings } of options.actors) for (const warning of warnings) log.warn(warning);
+  for (const { name, warnings, searchable } of options.actors) {
+    for (const warning of warnings) log.warn(warning);
+    if (options.codec && searchable.length > 0)
+      log.warn(
+        `Actor type ${name}: what its searchable fields (${searchable.join(', ')}) hold is recorded as it is, beside the codec.`,
+      );
+  }
   const vitals = new Vitals(clock, nodeId, limits.leaseMs, load);
   let metrics: Metrics | undefined;
   let httpUrl: string | undefined;

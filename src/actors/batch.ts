@@ -9,6 +9,7 @@ import {
   type OutboxRow,
   type OutboxWrite,
   type PausedWrite,
+  type SearchableWrite,
   type ShardCommit,
   type TimerWrite,
   type TransitionWrite,
@@ -72,6 +73,7 @@ export class Batch {
   readonly #deadLetters: DeadLetterWrite[] = [];
   readonly #parked: ParkedWrite[] = [];
   readonly #unparked: LogPosition[] = [];
+  #searchable: SearchableWrite[] | undefined;
   #cursor = 0;
   /** The rows as they were when it was closed. */
   #rows: ActorWrite[] | undefined;
@@ -111,6 +113,12 @@ export class Batch {
     this.#transitions.push(write);
     this.row(taken.resident);
     for (const timer of taken.timers) this.#timers.set(timerName(timer), timer);
+  }
+
+  /** What a new actor can be found by. */
+  searchable(fields: readonly SearchableWrite[]): void {
+    this.#searchable ??= [];
+    this.#searchable.push(...fields);
   }
 
   /** What the actor's newest step causes is done after everything that is in the batch by now. */
@@ -189,6 +197,7 @@ export class Batch {
       deadLetters: this.#deadLetters,
       parked: this.#parked,
       unparked: this.#unparked,
+      searchable: this.#searchable,
     };
   }
 

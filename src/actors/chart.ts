@@ -5,6 +5,8 @@
 export interface Chart {
   /** The type's own machine first, then those it invokes or spawns. */
   machines: ChartMachine[];
+  /** Fields of the input that actors can be found by; left out when there are none. */
+  searchable?: readonly string[];
 }
 
 export interface ChartMachine {

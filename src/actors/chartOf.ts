@@ -26,7 +26,7 @@ function chartOf(type: ActorType): Chart {
     return position;
   };
   add(type);
-  return { machines };
+  return { machines, ...(type.searchable.length > 0 && { searchable: type.searchable }) };
 }
 
 /** What a node records of its types. */

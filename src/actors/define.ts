@@ -5,6 +5,7 @@ import { PerdureError } from '../errors.ts';
 import { encode } from './codec.ts';
 import { kindOf } from './logic.ts';
 import { checkInvokeIds, checkState, checkWrittenAction, refuse } from './refusals.ts';
+import { checkSearchable, type SearchableField } from './searchable.ts';
 import { logicInPlace, withStandIns } from './standIns.ts';
 import { checkMigrations, type Migrate, type Migrations, VERSION_FORM } from './versions.ts';
 
@@ -35,6 +36,12 @@ export interface ActorOptions<M extends AnyStateMachine> {
   retry?: Readonly<Record<string, RetryPolicy>>;
   /** Time for one attempt by the invoke's `src` name, `'*'` for all others, ms. Default: none. */
   timeout?: Readonly<Record<string, number>>;
+  /**
+   * Fields of the input by which actors can be found (`perdure ls --where customerId=42`), at most 8. Their values are
+   * recorded in plain text beside the actor when it is started, also where there is a codec; actors that were started before
+   * a field was marked are not found by it. Default: none.
+   */
+  searchable?: readonly SearchableField<NoInfer<M>>[];
 }
 
 /** A machine with its options, registered under a name. Made by `defineActor`. */
@@ -51,6 +58,7 @@ export interface ActorType<
   readonly warnings: readonly string[];
   readonly retry: Readonly<Record<string, RetryPolicy>>;
   readonly timeout: Readonly<Record<string, number>>;
+  readonly searchable: readonly string[];
 }
 
 type AnyStateNode = AnyStateMachine['root'];
@@ -98,6 +106,7 @@ export function defineActor<const TName extends string, M extends AnyStateMachin
     warnings,
     retry: Object.freeze({ ...options.retry }),
     timeout: Object.freeze({ ...options.timeout }),
+    searchable: checkSearchable(name, options.searchable),
   });
   checkPolicies(name, options, sources);
   Object.freeze(warnings);

@@ -22,6 +22,7 @@ import { Resident } from './resident.ts';
 import { outcomeOf } from './results.ts';
 import { resumeReleased } from './resume.ts';
 import type { Ring } from './ring.ts';
+import { searchableIn } from './searchable.ts';
 import type { Shard } from './shard.ts';
 import { bornStep, FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
 import { type Traced, withTrace } from './tracing.ts';
@@ -217,6 +218,8 @@ export class Taker {
     const traced = this.#ring.tracing?.of(message);
     const cause: Cause = { eventType: INIT, text, eventId, origin: 'start', traced };
     this.#record(batch, resident, null, step, cause);
+    if (type.searchable.length > 0)
+      batch.searchable(searchableIn(type.searchable, address, read.value));
     this.#shard.adopt(resident);
     if (step.kin.length > 0) this.#family.follow(batch, resident, step);
     this.#replyStepped(batch, message, resident);

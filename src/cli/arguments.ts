@@ -47,6 +47,16 @@ export function whole(min: number, max: number): (text: string) => number {
   };
 }
 
+/** `customerId=42`, as often as it is given. */
+export function fieldAndValue(text: string, before: [string, string][] = []): [string, string][] {
+  const [, field, value] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
+  if (field === undefined || value === undefined)
+    throw new InvalidArgumentError('Write FIELD=VALUE, such as customerId=42.');
+  if (before.some(([name]) => name === field))
+    throw new InvalidArgumentError(`${field} is given twice.`);
+  return [...before, [field, value]];
+}
+
 /** Seconds as milliseconds. */
 export function seconds(text: string): number {
   const value = Number(text);

@@ -2,10 +2,11 @@ import { type Command, Option } from 'commander';
 import { PerdureError } from '../errors.ts';
 import type { ActorSummary } from '../store/read.ts';
 import { age } from './age.ts';
-import { token, whole } from './arguments.ts';
+import { fieldAndValue, token, whole } from './arguments.ts';
 import { codecOption } from './codecFile.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
+import { searchOn } from './searchOn.ts';
 import { withReadStore } from './session.ts';
 import { stateText } from './stateText.ts';
 import { printJson, printTable } from './table.ts';
@@ -14,6 +15,7 @@ interface Flags extends ConnectionFlags {
   type?: string;
   status?: string;
   state?: string;
+  where?: [string, string][];
   parked?: true;
   paused?: true;
   children?: true;
@@ -24,13 +26,18 @@ interface Flags extends ConnectionFlags {
 /** `perdure ls`. */
 export function register(program: Command): void {
   codecOption(endpointOptions(program.command('ls'), 'database'))
-    .description('List actors, the last changed first.')
+    .description('List actors, the last changed first; with --state or --where by type and id.')
     .argument('[type]', 'only this actor type', token)
     .option('--type <type>', 'the same', token)
     .addOption(
       new Option('--status <status>', 'only these').choices(['active', 'done', 'error', 'stopped']),
     )
     .option('--state <path>', 'only in this state or below it: paying, open.waiting')
+    .option(
+      '--where <field=value>',
+      'only with this value in a field of the input that the type marks as searchable; may be repeated',
+      fieldAndValue,
+    )
     .option(
       '--parked',
       'count instead what nodes cannot open: by type and version of active actors',
@@ -45,6 +52,7 @@ export function register(program: Command): void {
 Examples:
   $ perdure ls
   $ perdure ls order --state open.waiting
+  $ perdure ls order --where customerId=42 --where region=eu
   $ perdure ls --status error --json | jq -r .id
   $ perdure ls --parked                          actors of versions that nodes do not know`,
     )
@@ -54,29 +62,40 @@ Examples:
 async function ls(type: string | undefined, flags: Flags): Promise<void> {
   const only = type ?? flags.type;
   if (flags.parked) return lsParked(only, flags);
-  const actors = await withReadStore(flags, (store) =>
-    store.listActors({
-      ...(only === undefined ? {} : { type: only }),
-      ...(flags.status === undefined ? {} : { status: flags.status }),
-      ...(flags.state === undefined ? {} : { state: flags.state }),
-      ...(flags.paused ? { paused: true } : {}),
-      ...(flags.children ? { children: 'all' } : {}),
-      limit: flags.limit,
-    }),
+  const search = {
+    ...(only === undefined ? {} : { type: only }),
+    ...(flags.status === undefined ? {} : { status: flags.status }),
+    ...(flags.state === undefined ? {} : { state: flags.state }),
+    ...(flags.paused ? { paused: true } : {}),
+    ...(flags.where === undefined ? {} : { fields: Object.fromEntries(flags.where) }),
+    ...(flags.children ? { children: 'all' as const } : {}),
+  };
+  const isSearch = flags.state !== undefined || flags.where !== undefined || flags.paused === true;
+  const { actors, stopped } = await withReadStore(flags, async (store) =>
+    isSearch
+      ? searchOn(store, search, flags.limit)
+      : { actors: await store.listActors({ ...search, limit: flags.limit }), stopped: null },
   );
-  if (flags.json) return actors.forEach(printJson);
-  if (actors.length === 0) return void process.stderr.write('no actors\n');
-  printTable(['TYPE', 'ID', 'STATUS', 'STATE', 'SEQ', 'AGE', 'CHANGED'], actors.map(row));
-  if (actors.length === flags.limit)
+  if (flags.json) actors.forEach(printJson);
+  else if (actors.length > 0)
+    printTable(['TYPE', 'ID', 'STATUS', 'STATE', 'SEQ', 'AGE', 'CHANGED'], actors.map(row));
+  if (stopped !== null) {
+    process.stderr.write(`stopped after ${stopped} actors; there may be more\n`);
+    process.exitCode = 130;
+  } else if (flags.json) return;
+  else if (actors.length === 0) process.stderr.write('no actors\n');
+  else if (actors.length === flags.limit)
     process.stderr.write(`the first ${flags.limit}; --limit shows more\n`);
 }
 
 /** What a node that does not know a version has left alone. */
 async function lsParked(only: string | undefined, flags: Flags): Promise<void> {
-  if (flags.status !== undefined || flags.state !== undefined || flags.paused)
+  const filtered =
+    flags.status !== undefined || flags.state !== undefined || flags.where !== undefined;
+  if (filtered || flags.paused)
     throw new PerdureError(
       'bad_options',
-      '--parked is about versions: leave --status, --state and --paused out.',
+      '--parked is about versions: leave --status, --state, --where and --paused out.',
     );
   const rows = await withReadStore(flags, (store) =>
     store.parked(only === undefined ? {} : { type: only }),

@@ -2,7 +2,7 @@ import { PerdureError } from '../errors.ts';
 import type { ReadStore } from '../store/read.ts';
 import { type Act, type Acts, BULK_MAX, eventIn, type Telling } from './acts.ts';
 import type { Engine } from './engine.ts';
-import { asParameters, FILTER, searchIn } from './filter.ts';
+import { afterIn, asParameters, FILTER, searchIn } from './filter.ts';
 import { HttpError } from './httpError.ts';
 import { type Asked, type Field, Query, type Route } from './route.ts';
 
@@ -86,9 +86,13 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
     ),
     post(
       '/api/bulk/preview',
-      `How many actors a bulk operation would act on, at most ${BULK_MAX}, and the first few.`,
-      { filter: { kind: 'object', about: 'As the parameters of GET /api/actors.', needed: true } },
-      async ({ body }) => acts.preview(searchOf(body.filter)),
+      `How many actors a bulk operation would act on, at most ${BULK_MAX}, and the first few, as far as it gets in its time.`,
+      {
+        filter: { kind: 'object', about: 'As the parameters of GET /api/actors.', needed: true },
+        after: { kind: 'text', about: 'What next was; the counts are added up.' },
+      },
+      async ({ body }) =>
+        acts.preview(searchOf(body.filter), afterIn(body.after as string | undefined)),
     ),
     post(
       '/api/bulk',

@@ -56,7 +56,7 @@ export async function viewActor(
     path,
     invokes: invokesIn(snapshot, retries),
     parent: parent ? { id: parent.parent.id, child_id: parent.childId } : null,
-    children: kin.map(({ id: kinId, status, state, seq, updated_at }) => ({
+    children: kin.actors.map(({ id: kinId, status, state, seq, updated_at }) => ({
       id: kinId,
       status,
       state,

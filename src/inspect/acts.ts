@@ -5,10 +5,12 @@ import { CANCEL, PAUSE, RELEASE, RESUME } from '../actors/step.ts';
 import type { Receipt } from '../client.ts';
 import { asError, PerdureError } from '../errors.ts';
 import type { ActorSummary, ReadStore } from '../store/read.ts';
-import type { ActorSearch } from '../store/search.ts';
+import type { ActorSearch, Found } from '../store/search.ts';
+import type { Address } from '../store/store.ts';
 import { viewActor } from './actorView.ts';
 import type { Charts } from './charts.ts';
 import type { Engine } from './engine.ts';
+import { reachOf } from './filter.ts';
 import { HttpError } from './httpError.ts';
 
 type Event = { type: string; [key: string]: unknown };
@@ -105,14 +107,25 @@ export class Acts {
   }
 
   /** What a bulk operation would act on. */
-  async preview(
-    search: ActorSearch,
-  ): Promise<{ count: number; more: boolean; sample: ActorSummary[] }> {
-    const [count, sample] = await Promise.all([
-      this.#store.countActors(search, BULK_MAX + 1),
-      this.#store.searchActors(search, { limit: SAMPLE }),
-    ]);
-    return { count: Math.min(count, BULK_MAX), more: count > BULK_MAX, sample };
+  async preview(search: ActorSearch, after: Address | undefined) {
+    const page = { limit: BULK_MAX + 1, after };
+    const { actors, ...reach } = await this.#store.searchActors(search, page);
+    const count = Math.min(actors.length, BULK_MAX);
+    const more = actors.length > BULK_MAX;
+    return { count, more, sample: actors.slice(0, SAMPLE), ...reachOf(reach) };
+  }
+
+  /** However long it takes; stops when there are more than a bulk operation acts on. */
+  async #countAll(search: ActorSearch): Promise<number> {
+    let count = 0;
+    let after: Address | null | undefined;
+    do {
+      const page = { limit: BULK_MAX + 1 - count, ...(after && { after }) };
+      const counted = await this.#store.countActors(search, page);
+      count += counted.count;
+      after = counted.next;
+    } while (after && count <= BULK_MAX);
+    return count;
   }
 
   /**
@@ -120,7 +133,7 @@ export class Acts {
    * @throws HttpError 409 `count_changed`
    */
   async bulk(search: ActorSearch, act: Act, count: number): Promise<BulkResult> {
-    const now = await this.#store.countActors(search, BULK_MAX + 1);
+    const now = await this.#countAll(search);
     if (now !== count)
       throw new HttpError(
         409,
@@ -131,16 +144,13 @@ export class Acts {
         [String(now)],
       );
     const result: BulkResult = { matched: 0, accepted: 0, refused: 0, failed: 0, problems: [] };
-    let after: ActorSummary | undefined;
-    while (result.matched < count) {
-      const rows: ActorSummary[] = await this.#store.searchActors(search, {
-        limit: Math.min(PAGE, count - result.matched),
-        ...(after && { after }),
-      });
-      if (rows.length === 0) break;
-      after = rows.at(-1);
-      result.matched += rows.length;
-      await this.#each(rows, act, result);
+    let after: Address | null | undefined;
+    while (result.matched < count && after !== null) {
+      const page = { limit: Math.min(PAGE, count - result.matched), after };
+      const { actors, next }: Found = await this.#store.searchActors(search, page);
+      after = next;
+      result.matched += actors.length;
+      await this.#each(actors, act, result);
     }
     return result;
   }

@@ -1,5 +1,5 @@
 import { PerdureError } from '../errors.ts';
-import type { ActorSearch } from '../store/search.ts';
+import type { ActorSearch, Reach } from '../store/search.ts';
 import type { Field, Query } from './route.ts';
 
 /** What actors can be found by; the same in a URL and in the filter of a bulk operation. */
@@ -14,6 +14,10 @@ export const FILTER: Readonly<Record<string, Field>> = {
   idle: { kind: 'whole', about: 'No transition for so many seconds.', max: 10_000_000_000 },
   quarantined: { kind: 'yes', about: 'true: only those in quarantine.' },
   paused: { kind: 'yes', about: 'true: only those that are paused.' },
+  'field.{name}': {
+    kind: 'text',
+    about: 'Value of a field of its input that its type marks as searchable: field.customerId=42.',
+  },
   children: { kind: 'yes', about: 'true: also machines that other machines have started.' },
 };
 
@@ -26,6 +30,8 @@ export function searchIn(query: Query): ActorSearch {
     const value = query.text(name);
     if (value !== undefined) search[name] = value;
   }
+  const fields = query.named('field');
+  if (Object.keys(fields).length > 0) search.fields = fields;
   if (idle !== undefined) search.idleMs = idle * 1_000;
   if (query.yes('quarantined')) search.quarantined = true;
   if (query.yes('paused')) search.paused = true;
@@ -47,7 +53,14 @@ export function asParameters(filter: Readonly<Record<string, unknown>>): URLSear
   return params;
 }
 
-/** Where a page goes on: the type and the id of the last actor of the one before. */
+/** How far a search has got, as it is told: complete means that all there are have been looked at. */
+export const reachOf = ({ searched, next }: Reach) => ({
+  searched,
+  complete: next === null,
+  next: next ? `${next.type}/${next.id}` : null,
+});
+
+/** Where it goes on: the type and the id of the last actor that was looked at. */
 export function afterIn(text: string | undefined): { type: string; id: string } | undefined {
   if (text === undefined) return undefined;
   const [, type, id] = /^([^/]+)\/(.+)$/.exec(text) ?? [];

@@ -26,6 +26,8 @@ export type Listen = (hear: (entry: FeedEntry) => void) => Promise<() => void>;
 interface Stream {
   response: ServerResponse;
   wants: (entry: FeedEntry) => boolean;
+  /** Streams with the same one want the same. */
+  key: string;
   /** Number of the last one it was sent. */
   sent: number;
 }
@@ -81,7 +83,8 @@ export class Live {
     const wants = (entry: FeedEntry) =>
       (type === undefined || entry.type === type) &&
       (root === undefined || rootOf(entry).id === root);
-    const stream: Stream = { response, wants, sent: this.#last };
+    const key = `${type ?? ''}/${root ?? ''}`;
+    const stream: Stream = { response, wants, key, sent: this.#last };
     this.#resume(stream, request.headers['last-event-id']);
     this.#streams.add(stream);
     response.on('close', () => this.#gone(stream));
@@ -153,32 +156,59 @@ export class Live {
   }
 
   #flushAll(): void {
-    for (const stream of this.#streams) if (stream.sent < this.#last) this.#flush(stream);
+    // What many pages are told is written once: on a busy cluster that is most of what telling them costs.
+    const written = new Map<string, string | undefined>();
+    for (const stream of this.#streams) {
+      if (stream.sent >= this.#last) continue;
+      const key = `${stream.key}/${stream.sent}`;
+      if (!written.has(key)) written.set(key, this.#news(stream));
+      stream.sent = this.#last;
+      this.#write(stream, written.get(key));
+    }
   }
 
   #flush(stream: Stream): void {
-    const from = this.#kept.length - (this.#last - stream.sent);
-    const missed = from < 0;
-    const wanted = this.#kept.slice(Math.max(0, from)).filter(stream.wants);
+    const news = this.#news(stream);
     stream.sent = this.#last;
-    if (missed) return this.#say(stream, 'reset', {});
-    if (wanted.length === 0) return;
-    const entries = wanted.slice(-BATCH_MAX);
-    this.#say(stream, 'transitions', { entries, skipped: wanted.length - entries.length });
+    this.#write(stream, news);
+  }
+
+  /** What a stream has not been told yet; undefined when nothing of it is wanted. */
+  #news({ sent, wants }: Stream): string | undefined {
+    const from = this.#kept.length - (this.#last - sent);
+    if (from < 0) return this.#message('reset', {});
+    const entries: FeedEntry[] = [];
+    let wanted = 0;
+    // From the newest on: of many, most are only counted.
+    for (let at = this.#kept.length - 1; at >= from; at--) {
+      const entry = this.#kept[at] as FeedEntry;
+      if (wants(entry) && ++wanted <= BATCH_MAX) entries.push(entry);
+    }
+    if (wanted === 0) return undefined;
+    const skipped = wanted - entries.length;
+    return this.#message('transitions', { entries: entries.reverse(), skipped });
   }
 
   #tellRates(): void {
     const types = Object.fromEntries(this.#rates);
     this.#rates = new Map();
     this.#told = [...this.#told.slice(1 - RATES_KEPT), types];
-    for (const stream of this.#streams) this.#say(stream, 'rates', { types });
+    this.#flushAll();
+    const message = this.#message('rates', { types });
+    for (const stream of this.#streams) this.#write(stream, message);
   }
 
   #say(stream: Stream, event: string, data: object): void {
-    const { response } = stream;
+    this.#write(stream, this.#message(event, data, stream.sent));
+  }
+
+  #message(event: string, data: object, sent = this.#last): string {
+    return `id: ${this.#incarnation}-${sent}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+  }
+
+  #write({ response }: Stream, message: string | undefined): void {
+    if (message === undefined) return;
     if (response.writableLength > BEHIND_MAX) return void response.destroy();
-    response.write(
-      `id: ${this.#incarnation}-${stream.sent}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`,
-    );
+    response.write(message);
   }
 }

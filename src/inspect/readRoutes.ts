@@ -9,7 +9,7 @@ import type { Charts } from './charts.ts';
 import { viewNodes, viewShards, withLags } from './clusterView.ts';
 import type { Counts } from './counts.ts';
 import { diffOf } from './diff.ts';
-import { afterIn, FILTER, searchIn } from './filter.ts';
+import { afterIn, FILTER, reachOf, searchIn } from './filter.ts';
 import type { Live } from './live.ts';
 import { overview } from './overview.ts';
 import { ANSWERED, type Asked, type Field, type Route } from './route.ts';
@@ -18,6 +18,7 @@ import type { ShardReaders } from './shardReaders.ts';
 const LIMIT_MAX = 1_000;
 const COUNT_MAX = 10_000;
 const LIMIT: Field = { kind: 'whole', about: 'At most so many; default 50.', max: LIMIT_MAX };
+const AFTER: Field = { kind: 'text', about: 'What next was.' };
 const PATH: Field = {
   kind: 'text',
   about: 'Which machine below the root: one src for each level, separated by slashes.',
@@ -57,26 +58,26 @@ export function readRoutes(sources: Sources): Route[] {
     ),
     get(
       '/api/actors',
-      'Actors in the order of type and id; next names the page behind.',
+      'Actors in the order of type and id, as far as it gets in its time; ask again with next until complete.',
       async ({ query }) => {
         const limit = query.whole('limit') ?? 50;
         const after = afterIn(query.text('after'));
-        const search = searchIn(query);
-        const page = { limit, dense: counts.isDense(search), ...(after && { after }) };
-        const actors = await store.searchActors(search, page);
-        const last = actors.length === limit ? actors.at(-1) : undefined;
-        return { actors, next: last ? `${last.type}/${last.id}` : null };
+        const { actors, ...reach } = await store.searchActors(searchIn(query), { limit, after });
+        return { actors, ...reachOf(reach) };
       },
-      { ...FILTER, limit: LIMIT, after: { kind: 'text', about: 'What next was.' } },
+      { ...FILTER, limit: LIMIT, after: AFTER },
     ),
     get(
       '/api/count',
-      `How many actors match; more: above ${COUNT_MAX} it stops counting.`,
+      `How many actors match, as far as it gets in its time, at least; more: above ${COUNT_MAX} it stops counting.`,
       async ({ query }) => {
-        const count = await store.countActors(searchIn(query), COUNT_MAX + 1);
-        return { count: Math.min(count, COUNT_MAX), more: count > COUNT_MAX };
+        const after = afterIn(query.text('after'));
+        const page = { limit: COUNT_MAX + 1, after };
+        const { count, ...reach } = await store.countActors(searchIn(query), page);
+        const more = count > COUNT_MAX;
+        return { count: Math.min(count, COUNT_MAX), more, ...reachOf(reach) };
       },
-      FILTER,
+      { ...FILTER, after: AFTER },
     ),
     get(
       '/api/actors/{type}/{id}',
@@ -287,6 +288,8 @@ async function types({ store, charts, counts }: Sources) {
           type,
           versions: versions.map(({ version, recorded_at }) => ({ version, recorded_at })),
           machine: newest ? machineAt(newest)?.id : null,
+          /** Fields of its input that actors can be found by. */
+          searchable: newest?.searchable ?? [],
           counts: sums(rows.filter((row) => row.type === type && row.path.length === 0)),
         };
       }),

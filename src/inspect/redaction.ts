@@ -1,6 +1,7 @@
 import { TAG } from '../actors/codec.ts';
 import { PerdureError } from '../errors.ts';
 import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
+import type { ActorSearch } from '../store/search.ts';
 import { isWrapped } from '../textCodec.ts';
 
 /** What stands where something is not shown. */
@@ -86,7 +87,15 @@ export function redactingReadStore(store: ReadStore, rules: Redactions): ReadSto
   return {
     ...passed(store),
     listActors: async (filter) => (await store.listActors(filter)).map(output),
-    searchActors: async (search, page) => (await store.searchActors(search, page)).map(output),
+    async searchActors(search, page) {
+      refuseHidden(rules, search);
+      const found = await store.searchActors(search, page);
+      return { ...found, actors: found.actors.map(output) };
+    },
+    async countActors(search, page) {
+      refuseHidden(rules, search);
+      return store.countActors(search, page);
+    },
     async actor(type, id) {
       const row = await store.actor(type, id);
       return (
@@ -113,9 +122,19 @@ export function redactingReadStore(store: ReadStore, rules: Redactions): ReadSto
   };
 }
 
+/** Who may not see a value could find it by asking for one after the other. @throws PerdureError `bad_options` */
+function refuseHidden(rules: Redactions, { type, fields = {} }: ActorSearch): void {
+  const paths = type === undefined ? [...rules.values()].flat() : pathsOf(rules, type);
+  for (const name of Object.keys(fields))
+    if (paths.some(([first]) => first === name || first === '*'))
+      throw new PerdureError(
+        'bad_options',
+        `Nobody can be found by ${name} here: it is redacted${type === undefined ? ' for some type; name another one' : ''}.`,
+      );
+}
+
 /** Methods of a class are not its own properties. */
 const passed = (store: ReadStore) => ({
-  countActors: store.countActors.bind(store),
   population: store.population.bind(store),
   machine: store.machine.bind(store),
   machines: store.machines.bind(store),
@@ -126,6 +145,7 @@ const passed = (store: ReadStore) => ({
   nodes: store.nodes.bind(store),
   quarantined: store.quarantined.bind(store),
   parked: store.parked.bind(store),
+  mayBeParked: store.mayBeParked.bind(store),
   parkedFor: store.parkedFor.bind(store),
 });
 

@@ -1,7 +1,12 @@
 import { type Clock, systemClock } from '../clock.ts';
 
-/** A read that took so long is not repeated before this many times as long has passed: 2 % of a core at most. */
-const REST_FACTOR = 50;
+/**
+ * A read that took so long is not repeated before this many times as long has passed. There are two that look at every
+ * actor: together they take less than 2 % of a core.
+ */
+const REST_FACTOR = 150;
+/** Who asks while it is read again waits so long, ms, and gets what was read before then. */
+const WAIT_MS = 100;
 const REST_MIN_MS = 1_000;
 
 /**
@@ -20,17 +25,20 @@ export class Rested<T> {
     this.#clock = clock;
   }
 
-  /** What was read last, however long ago; undefined when nothing has been. */
-  get last(): T | undefined {
-    return this.#known?.value;
-  }
-
   async get(): Promise<T> {
     if (this.#known && this.#clock.monotonic() < this.#known.staleAt) return this.#known.value;
     this.#reading ??= this.#again().finally(() => {
       this.#reading = undefined;
     });
-    return this.#reading;
+    if (!this.#known) return this.#reading;
+    const { value } = this.#known;
+    // Nobody may be there any more to hear that it has failed.
+    this.#reading.catch(() => {});
+    let cancel = () => {};
+    const old = new Promise<T>((resolve) => {
+      cancel = this.#clock.after(WAIT_MS, () => resolve(value));
+    });
+    return Promise.race([this.#reading, old]).finally(() => cancel());
   }
 
   async #again(): Promise<T> {

@@ -111,7 +111,7 @@ export class Query {
     this.#params = params;
     this.#known = known;
     for (const name of params.keys()) {
-      if (!Object.hasOwn(known, name))
+      if (!this.#fieldOf(name))
         throw new PerdureError(
           'bad_options',
           `Unknown parameter ${JSON.stringify(name.slice(0, 64))}; known here: ${Object.keys(known).join(', ') || 'none'}.`,
@@ -153,8 +153,25 @@ export class Query {
     return text === 'true';
   }
 
+  /** What is given as `what.NAME`, by name. */
+  named(what: string): Record<string, string> {
+    const found: Record<string, string> = {};
+    for (const name of this.#params.keys()) {
+      const value = name.startsWith(`${what}.`) ? this.text(name) : undefined;
+      if (value !== undefined) found[name.slice(what.length + 1)] = value;
+    }
+    return found;
+  }
+
+  /** `field.{name}` stands for any name. */
+  #fieldOf(name: string): Field | undefined {
+    if (Object.hasOwn(this.#known, name)) return this.#known[name];
+    const [what, rest] = name.split(/\.(.*)/s, 2);
+    return rest && !/[{}]/.test(rest) ? this.#known[`${what}.{name}`] : undefined;
+  }
+
   #field(name: string): Field {
-    const field = this.#known[name];
+    const field = this.#fieldOf(name);
     if (!field) throw new Error(`route asks for ${name}, which it does not declare`);
     return field;
   }

@@ -1,71 +1,8 @@
 import type { Lane, Statement } from './lane.ts';
-import type { ActorSearch, MachineRow, PopulationRow, SearchPage, SearchStore } from './search.ts';
-
-/** Text as it stands in stored JSON: what does not have it need not be parsed. */
-const written = (name: string) => JSON.stringify(name);
-
-/** The conditions of a search, and their values. */
-function conditionsOf(search: ActorSearch, values: unknown[], dense = false): string[] {
-  const found: string[] = [];
-  const put = (value: unknown) => `$${values.push(value)}`;
-  const { type, status, state, tag, version, node, text, idleMs, quarantined, paused, children } =
-    search;
-  if (type !== undefined) found.push(`type = ${put(type)}`);
-  if (status !== undefined) found.push(`status = ${put(status)}`);
-  // Says nothing new, and lets Postgres use the index of those that failed.
-  if (status === 'error') found.push('error IS NOT NULL');
-  if (version !== undefined) found.push(`version = ${put(version)}`);
-  if (quarantined) found.push('quarantined_at IS NOT NULL');
-  if (paused) found.push('paused_at IS NOT NULL');
-  if (node !== undefined)
-    found.push(`shard = ANY (ARRAY(SELECT shard FROM shard WHERE owner = ${put(node)}))`);
-  if (idleMs !== undefined) found.push(`updated_at < now() - ${put(idleMs)} * interval '1 ms'`);
-  if (text !== undefined) found.push(`strpos(id, ${put(text)}) > 0`);
-  if (tag !== undefined)
-    found.push(`strpos(tags, ${put(written(tag))}) > 0`, `tags::jsonb ? ${put(tag)}`);
-  if (state !== undefined) {
-    const path = state.split('.');
-    const last = path.pop() as string;
-    const text = `strpos(state, ${put(written(last))}) > 0`;
-    const exactly = `(state::jsonb #> ${put(path)}::text[]) ? ${put(last)}`;
-    // Postgres takes the operator for one that nearly nothing satisfies, and a CASE for one that half of it does.
-    if (dense) found.push(`CASE WHEN ${text} THEN ${exactly} ELSE false END`);
-    else found.push(text, exactly);
-  }
-  // A family's rows lie side by side: '/' is what comes after '.', and no id has either.
-  if (typeof children === 'object')
-    found.push(`id > ${put(`${children.of}.`)}`, `id < ${put(`${children.of}/`)}`);
-  else if (children !== 'all') found.push(`strpos(id, '.') = 0`);
-  return found;
-}
-
-/** What a search finds, one page of it. */
-export function searchStatement(
-  columns: string,
-  search: ActorSearch,
-  { after, limit, dense }: SearchPage,
-): Statement {
-  const values: unknown[] = [];
-  const conditions = conditionsOf(search, values, dense);
-  if (after)
-    conditions.push(
-      search.type === undefined
-        ? `(type, id) > ($${values.push(after.type)}, $${values.push(after.id)})`
-        : `id > $${values.push(after.id)}`,
-    );
-  const found = `FROM actor WHERE ${conditions.join(' AND ') || 'true'} ORDER BY type, id LIMIT $${values.push(limit)}`;
-  // What only the key is asked about is found in its index alone, and few rows are read.
-  if (conditions.every((condition) => /^(?:type|id|strpos\(id,|\(type, id\))/.test(condition)))
-    return {
-      text: `SELECT ${columns} FROM actor
-              WHERE (type, id) IN (SELECT type, id ${found}) ORDER BY type, id`,
-      values,
-    };
-  return { text: `SELECT ${columns} ${found}`, values };
-}
+import type { MachineRow, PopulationRow, SearchStore } from './search.ts';
 
 /** The rest of `SearchStore` on Postgres. */
-export class ActorCounts implements Omit<SearchStore, 'searchActors'> {
+export class ActorCounts implements Omit<SearchStore, 'searchActors' | 'countActors'> {
   readonly #lane: Lane;
   readonly #patienceMs: number;
 
@@ -76,17 +13,6 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors'> {
 
   #ask<R>(statement: Statement): Promise<R[]> {
     return this.#lane.askWithin(this.#patienceMs, statement);
-  }
-
-  async countActors(search: ActorSearch, max: number): Promise<number> {
-    const values: unknown[] = [];
-    const conditions = conditionsOf(search, values).join(' AND ') || 'true';
-    const [row] = await this.#ask<{ count: number }>({
-      text: `SELECT count(*) AS count
-               FROM (SELECT FROM actor WHERE ${conditions} LIMIT $${values.push(max)}) found`,
-      values,
-    });
-    return row?.count ?? 0;
   }
 
   async population(type?: string): Promise<PopulationRow[]> {
@@ -109,6 +35,28 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors'> {
       path: JSON.parse(row.path ?? '[]') as string[],
       oldest_at: row.oldest_at.toISOString(),
     }));
+  }
+
+  async mayBeParked(versions: readonly { type: string; version: string }[]): Promise<boolean> {
+    // As the view `parked`, which has to look at every actor to know the versions.
+    const [row] = await this.#ask<{ found: boolean }>({
+      text: `WITH live AS MATERIALIZED (
+               SELECT v.node_id FROM nodes v JOIN node n USING (node_id) WHERE v.live AND n.opens IS NOT NULL),
+             opened AS MATERIALIZED (
+               SELECT o.node_id, o.type, o.version, o."as" FROM opens o JOIN live USING (node_id)),
+             running AS MATERIALIZED (
+               SELECT DISTINCT a.type, a.version, s.owner FROM actor a JOIN shard s USING (shard)
+                WHERE a.busy AND a.status = 'active' AND a.quarantined_at IS NULL)
+             SELECT EXISTS (SELECT FROM parked_message)
+                 OR EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS v (type, version), live l
+                             WHERE NOT EXISTS (SELECT FROM opened o WHERE o.node_id = l.node_id
+                                                  AND o.type = v.type AND o.version = v.version))
+                 OR EXISTS (SELECT FROM running r JOIN live l ON l.node_id = r.owner
+                             WHERE NOT EXISTS (SELECT FROM opened o WHERE o.node_id = r.owner AND o.type = r.type
+                                                  AND o.version = r.version AND o."as" = r.version)) AS found`,
+      values: [versions.map(({ type }) => type), versions.map(({ version }) => version)],
+    });
+    return row?.found ?? true;
   }
 
   async machine(type: string, version: string): Promise<MachineRow | undefined> {

@@ -1,5 +1,5 @@
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
-import type { ActorWrite, ShardCommit } from './store.ts';
+import type { ActorWrite, SearchableWrite, ShardCommit } from './store.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */
 export const AT = `(date_trunc('milliseconds', now()) + interval '1 ms')`;
@@ -33,6 +33,8 @@ function gather<Row>(
     }
   return rows.length > 0 ? { rows, of } : undefined;
 }
+
+const NONE: readonly SearchableWrite[] = [];
 
 export const shardOf = (commit: ShardCommit) => commit.shard;
 export const epochOf = (commit: ShardCommit) => commit.epoch;
@@ -295,6 +297,27 @@ export const PARTS: Part[] = [
         int4Array(of, shardOf),
         int8Array(rows, (row) => row.logSeq),
         textArray(rows, (row) => row.logId),
+      ];
+    },
+  },
+  {
+    // Only an actor whose first transition is in this commit has any, so that none of these is there already.
+    sql: `marked AS (
+  INSERT INTO searchable (field, value, type, id)
+  SELECT r.field, r.value, r.type, r.id
+    FROM unnest(?::int4[], ?::text[], ?::text[], ?::text[], ?::text[]) AS r (shard, field, value, type, id)
+   WHERE r.shard = ${PASSED}
+  ON CONFLICT DO NOTHING)`,
+    values(commits) {
+      const all = gather(commits, ({ searchable = NONE }) => searchable);
+      if (!all) return undefined;
+      const { rows, of } = all;
+      return [
+        int4Array(of, shardOf),
+        textArray(rows, (row) => row.field),
+        textArray(rows, (row) => row.value),
+        textArray(rows, (row) => row.type),
+        textArray(rows, (row) => row.id),
       ];
     },
   },

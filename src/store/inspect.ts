@@ -1,5 +1,6 @@
+import type { Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
-import { ActorCounts, searchStatement } from './actorSearch.ts';
+import { ActorCounts } from './actorSearch.ts';
 import type { Lane, Statement } from './lane.ts';
 import type {
   ActorDetail,
@@ -15,7 +16,8 @@ import type {
   ReadStore,
   ShardRow,
 } from './read.ts';
-import type { ActorSearch, SearchPage } from './search.ts';
+import type { ActorSearch, Counted, Found, SearchPage } from './search.ts';
+import { ActorSearches } from './searching.ts';
 
 const LIST_DEFAULT = 50;
 const LIST_MAX = 10_000;
@@ -105,10 +107,12 @@ function listed(children: ActorFilter['children']): string {
 export class PostgresReadStore implements ReadStore {
   readonly #lane: Lane;
   readonly #counts: ActorCounts;
+  readonly #searches: ActorSearches;
 
-  constructor(lane: Lane) {
+  constructor(lane: Lane, clock: Clock) {
     this.#lane = lane;
     this.#counts = new ActorCounts(lane, PATIENCE_MS);
+    this.#searches = new ActorSearches((statement) => this.#ask(statement), clock);
   }
 
   #ask<R>(statement: Statement): Promise<R[]> {
@@ -136,12 +140,13 @@ export class PostgresReadStore implements ReadStore {
     return rows.map(summary);
   }
 
-  async searchActors(search: ActorSearch, page: SearchPage): Promise<ActorSummary[]> {
-    return (await this.#ask<SummaryRow>(searchStatement(SUMMARY, search, page))).map(summary);
-  }
-
-  countActors = (search: ActorSearch, max: number) => this.#counts.countActors(search, max);
+  searchActors = (search: ActorSearch, page: SearchPage): Promise<Found> =>
+    this.#searches.search<SummaryRow>(SUMMARY.split(', '), search, page, summary);
+  countActors = (search: ActorSearch, page: SearchPage): Promise<Counted> =>
+    this.#searches.count(search, page);
   population = (type?: string) => this.#counts.population(type);
+  mayBeParked = (versions: readonly { type: string; version: string }[]) =>
+    this.#counts.mayBeParked(versions);
   machine = (type: string, version: string) => this.#counts.machine(type, version);
   machines = () => this.#counts.machines();
   pathOf = (type: string, id: string) => this.#counts.pathOf(type, id);

@@ -62,6 +62,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       shards: Array.from({ length: shards }, (_, shard) => freeShard(shard)),
       nodes: new Map(),
       actors: new Map(),
+      searchable: new Map(),
       transitions: new Map(),
       eventIds: new Map(),
       timers: new Map(),
@@ -294,6 +295,10 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     for (const { paused, ...address } of part.paused) {
       const actor = tables.actors.get(addressKey(address));
       if (actor) actor.pausedAt = paused ? (actor.pausedAt ?? at) : null;
+    }
+    for (const row of part.searchable ?? []) {
+      const fields = tables.searchable.get(addressKey(row)) ?? new Map<string, string>();
+      tables.searchable.set(addressKey(row), fields.set(row.field, row.value));
     }
     for (const row of part.transitions) {
       const key = addressKey(row);

@@ -18,7 +18,14 @@ import type {
   ReadStore,
   ShardRow,
 } from './read.ts';
-import type { ActorSearch, MachineRow, PopulationRow, SearchPage } from './search.ts';
+import type {
+  ActorSearch,
+  Counted,
+  Found,
+  MachineRow,
+  PopulationRow,
+  SearchPage,
+} from './search.ts';
 import {
   type ActorWrite,
   type Address,
@@ -100,6 +107,8 @@ export interface Tables {
   /** By `logId/logSeq`. */
   parked: Map<string, ParkedState>;
   marks: { at: number; seq: number }[];
+  /** Values by field, by `type/id`. */
+  searchable: Map<string, Map<string, string>>;
   /** By `type@version`. */
   machines: Map<string, MachineRecord & { recordedAt: number }>;
 }
@@ -142,12 +151,14 @@ export class MemoryReadStore implements ReadStore {
       .map(summary);
   }
 
-  async searchActors(search: ActorSearch, { after, limit }: SearchPage): Promise<ActorSummary[]> {
-    return foundIn(this.tables, search, this.clock.now(), after).slice(0, limit).map(summary);
+  async searchActors(search: ActorSearch, page: SearchPage): Promise<Found> {
+    const { rows, ...reach } = foundIn(this.tables, search, this.clock.now(), page);
+    return { actors: rows.map(summary), ...reach };
   }
 
-  async countActors(search: ActorSearch, max: number): Promise<number> {
-    return Math.min(foundIn(this.tables, search, this.clock.now()).length, max);
+  async countActors(search: ActorSearch, page: SearchPage): Promise<Counted> {
+    const { rows, ...reach } = foundIn(this.tables, search, this.clock.now(), page);
+    return { count: rows.length, ...reach };
   }
 
   async population(type?: string): Promise<PopulationRow[]> {
@@ -328,6 +339,10 @@ export class MemoryReadStore implements ReadStore {
     return parkedRows(this.tables, this.clock.now())
       .filter(({ type }) => filter.type === undefined || type === filter.type)
       .sort((a, b) => byText(a.type, b.type) || byVersion(a.version, b.version));
+  }
+
+  async mayBeParked(): Promise<boolean> {
+    return (await this.parked()).length > 0;
   }
 
   #deadLetter(deadLetterId: string): DeadLetterState | undefined {

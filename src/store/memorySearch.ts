@@ -1,29 +1,67 @@
 import type { ActorState, Tables } from './memoryRead.ts';
-import type { ActorSearch, MachineRow, PopulationRow } from './search.ts';
-import type { Address } from './store.ts';
+import type { ActorSearch, MachineRow, PopulationRow, Reach, SearchPage } from './search.ts';
+import { type Address, addressKey } from './store.ts';
 
 const iso = (ms: number) => new Date(ms).toISOString();
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** What `SearchStore` finds, in the in-memory twin, in the order of type and id. */
-export function foundIn(tables: Tables, search: ActorSearch, now: number, after?: Address) {
-  const { type, status, state, tag, version, node, text, idleMs, quarantined, paused, children } =
-    search;
-  return [...tables.actors.values()]
-    .filter((row) => type === undefined || row.type === type)
-    .filter((row) => status === undefined || row.status === status)
-    .filter((row) => version === undefined || row.version === version)
-    .filter((row) => !quarantined || row.quarantinedAt !== null)
-    .filter((row) => !paused || row.pausedAt !== null)
-    .filter((row) => node === undefined || tables.shards[row.shard]?.owner === node)
-    .filter((row) => idleMs === undefined || row.updatedAt < now - idleMs)
-    .filter((row) => text === undefined || row.id.includes(text))
-    .filter((row) => tag === undefined || (JSON.parse(row.tags) as string[]).includes(tag))
-    .filter((row) => state === undefined || isIn(JSON.parse(row.state), state))
-    .filter(({ id }) => isListed(id, children))
+/** What `SearchStore` finds, in the in-memory twin: it takes no time, so only `lookAt` bounds it. */
+export function foundIn(
+  tables: Tables,
+  search: ActorSearch,
+  now: number,
+  { after, limit, lookAt = Number.POSITIVE_INFINITY }: SearchPage,
+): { rows: ActorState[] } & Reach {
+  const all = [...tables.actors.values()]
+    .filter((row) => isLookedAt(tables, row, search))
     .filter((row) => !after || byAddress(row, after) > 0)
     .sort(byAddress);
+  const rows: ActorState[] = [];
+  for (const [at, row] of all.entries()) {
+    if (at >= lookAt) return { rows, searched: at, next: addressOf(all[at - 1]) };
+    if (matches(tables, row, search, now)) rows.push(row);
+    if (rows.length === limit) return { rows, searched: limit, next: addressOf(row) };
+  }
+  return { rows, searched: all.length, next: null };
 }
+
+const addressOf = (row: Address | undefined): Address | null =>
+  row ? { type: row.type, id: row.id } : null;
+
+/** What an index would lead to. */
+function isLookedAt(tables: Tables, row: ActorState, search: ActorSearch): boolean {
+  const { type, status, quarantined, paused, children, fields } = search;
+  const [first] = Object.entries(fields ?? {});
+  return (
+    (type === undefined || row.type === type) &&
+    (first || status !== 'error' || row.error !== null) &&
+    (first || !quarantined || row.quarantinedAt !== null) &&
+    (first || !paused || row.pausedAt !== null) &&
+    (typeof children !== 'object' || isListed(row.id, children)) &&
+    (!first || hasField(tables, row, first))
+  );
+}
+
+function matches(tables: Tables, row: ActorState, search: ActorSearch, now: number): boolean {
+  const { status, state, tag, version, node, text, idleMs, quarantined, children, fields } = search;
+
+  return (
+    isListed(row.id, children) &&
+    (!quarantined || row.quarantinedAt !== null) &&
+    (!search.paused || row.pausedAt !== null) &&
+    (status === undefined || row.status === status) &&
+    (version === undefined || row.version === version) &&
+    (node === undefined || tables.shards[row.shard]?.owner === node) &&
+    (idleMs === undefined || row.updatedAt < now - idleMs) &&
+    (text === undefined || row.id.includes(text)) &&
+    (tag === undefined || (JSON.parse(row.tags) as string[]).includes(tag)) &&
+    (state === undefined || isIn(JSON.parse(row.state), state)) &&
+    Object.entries(fields ?? {}).every((field) => hasField(tables, row, field))
+  );
+}
+
+const hasField = (tables: Tables, row: ActorState, [field, value]: [string, string]): boolean =>
+  tables.searchable.get(addressKey(row))?.get(field) === value;
 
 const byAddress = (a: Address, b: Address) => byText(a.type, b.type) || byText(a.id, b.id);
 

@@ -98,7 +98,7 @@ export async function openReadStore(
   } finally {
     await first.client.end();
   }
-  return new PostgresReadStore(new Lane({ ...session, size: READ_CONNECTIONS }));
+  return new PostgresReadStore(new Lane({ ...session, size: READ_CONNECTIONS }), session.clock);
 }
 
 function sessionOptions(

@@ -27,6 +27,11 @@ export interface ReadStore extends SearchStore {
    * every active actor.
    */
   parked(filter?: { type?: string }): Promise<ParkedRow[]>;
+  /**
+   * False: `parked` has nothing to tell, when active actors have these versions and no others. Looks at no actor but those
+   * something runs for.
+   */
+  mayBeParked(versions: readonly { type: string; version: string }[]): Promise<boolean>;
   /** Messages that are parked for one actor, or for one that is still to come; null: none. */
   parkedFor(type: string, id: string): Promise<ParkedFor | null>;
 }

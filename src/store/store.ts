@@ -370,6 +370,12 @@ export interface DeadLetterWrite extends LogPosition {
   messageId: string | null;
 }
 
+/** A field of its input that an actor can be found by; written once, by the commit that creates it. */
+export interface SearchableWrite extends Address {
+  field: string;
+  value: string;
+}
+
 export interface ShardCommit {
   shard: number;
   epoch: number;
@@ -391,6 +397,8 @@ export interface ShardCommit {
   parked: ParkedWrite[];
   /** Parked messages that were applied, or are dead letters. Never names one of `parked`. */
   unparked: LogPosition[];
+  /** Left out where no actor is created whose type marks a field. */
+  searchable?: SearchableWrite[] | undefined;
 }
 
 export interface CommitResult {

@@ -1,6 +1,6 @@
 import { isWrapped, type TextCodec, unwrap, unwrapValue } from '../textCodec.ts';
 import { contextOf } from './inspect.ts';
-import type { ReadStore } from './read.ts';
+import type { ActorSummary, ReadStore } from './read.ts';
 
 /** The reading side behind a codec. What cannot be opened is shown as it is recorded. */
 export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefined): ReadStore {
@@ -11,6 +11,11 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
       return recorded;
     }
   };
+  const opened = (row: ActorSummary): ActorSummary => ({
+    ...row,
+    output: value(row.output),
+    error: value(row.error),
+  });
   const text = (recorded: string): string => {
     try {
       return unwrap(codec, recorded);
@@ -27,6 +32,7 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
     nodes: (...given) => store.nodes(...given),
     quarantined: (...given) => store.quarantined(...given),
     parked: (...given) => store.parked(...given),
+    mayBeParked: (...given) => store.mayBeParked(...given),
     parkedFor: (...given) => store.parkedFor(...given),
     countActors: (...given) => store.countActors(...given),
     population: (...given) => store.population(...given),
@@ -34,12 +40,12 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
     machines: () => store.machines(),
     pathOf: (...given) => store.pathOf(...given),
     async searchActors(search, page) {
-      const rows = await store.searchActors(search, page);
-      return rows.map((row) => ({ ...row, output: value(row.output), error: value(row.error) }));
+      const found = await store.searchActors(search, page);
+      return { ...found, actors: found.actors.map(opened) };
     },
     async listActors(filter) {
       const rows = await store.listActors(filter);
-      return rows.map((row) => ({ ...row, output: value(row.output), error: value(row.error) }));
+      return rows.map(opened);
     },
     async actor(type, id) {
       const row = await store.actor(type, id);

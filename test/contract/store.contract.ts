@@ -7,6 +7,7 @@ import {
   envelope,
   message,
   nodeInfo,
+  parkedIn,
   part,
   type StoreCluster,
   type StoreNode,
@@ -53,7 +54,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         }),
       ]);
       // A node of an earlier release does not say, and nobody knows better.
-      expect(await cluster.reads.parked()).toEqual([]);
+      expect(await parkedIn(cluster.reads)).toEqual([]);
       await store.register({ ...nodeInfo('none'), opens: [] }, 60_000);
       const newer = {
         type: 'order',
@@ -66,7 +67,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         since: null,
       };
       const older = { ...newer, version: '1', actors: 2 };
-      expect(await cluster.reads.parked()).toEqual([older, newer]);
+      expect(await parkedIn(cluster.reads)).toEqual([older, newer]);
       const opens = [
         { type: 'order', version: '2', as: '2' },
         { type: 'order', version: '1', as: '2' },
@@ -75,7 +76,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       await store.release(nodeId, shards);
       await store.claim('moves', CONTRACT_SHARDS);
       // It could migrate it, and the actor still is what it was.
-      expect(await cluster.reads.parked()).toEqual([
+      expect(await parkedIn(cluster.reads)).toEqual([
         { ...older, waiting: 1, nodes: 3, opened_by: 2 },
         { ...newer, nodes: 3, opened_by: 2 },
       ]);

@@ -385,6 +385,7 @@ describe('schema', () => {
       '0008_outcomes.sql',
       '0009_snapshot_once.sql',
       '0010_paused.sql',
+      '0011_searchable.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));

@@ -11,6 +11,7 @@ import { memoryCluster, postgresCluster } from './storeClusters.ts';
 import { actor, part, type StoreCluster, timer, transition } from './storeFixtures.ts';
 import { storeParkedContract } from './storeParked.contract.ts';
 import { storePausedContract } from './storePaused.contract.ts';
+import { storeSearchContract } from './storeSearch.contract.ts';
 
 let database: Awaited<ReturnType<typeof freshDatabase>>;
 beforeAll(async () => {
@@ -24,6 +25,8 @@ storeParkedContract('memory', memoryCluster);
 storePausedContract('memory', memoryCluster);
 storeParkedContract('postgres', () => postgresCluster(database.url));
 storePausedContract('postgres', () => postgresCluster(database.url));
+storeSearchContract('memory', memoryCluster);
+storeSearchContract('postgres', () => postgresCluster(database.url));
 
 // A codec in between changes nothing that can be seen from either side.
 storeContract('memory, encrypted', async () => behind(AES, await memoryCluster()));

@@ -1,5 +1,6 @@
+import { expect } from 'vitest';
 import type { ParkedWrite } from '../../src/store/elsewhere.ts';
-import type { ReadStore } from '../../src/store/read.ts';
+import type { ParkedRow, ReadStore } from '../../src/store/read.ts';
 import type {
   ActorWrite,
   Address,
@@ -166,3 +167,11 @@ export const part = (
 });
 
 export const address = (id: string): Address => ({ type: 'order', id });
+
+/** What is parked; whoever asks whether anything may be before is told the truth. */
+export async function parkedIn(reads: ReadStore): Promise<ParkedRow[]> {
+  const rows = await reads.parked();
+  const versions = (await reads.population()).filter(({ status }) => status === 'active');
+  expect(await reads.mayBeParked(versions)).toBe(rows.length > 0);
+  return rows;
+}

@@ -5,6 +5,7 @@ import {
   actor,
   address,
   nodeInfo,
+  parkedIn,
   parkedMessage,
   part,
   type StoreCluster,
@@ -160,7 +161,7 @@ export function storeParkedContract(name: string, makeCluster: () => Promise<Sto
       const since = new Date(at).toISOString();
       const opens = [{ type: 'mail', version: '1', as: '1' }];
       await store.register({ ...nodeInfo('mails'), opens }, 60_000);
-      expect(await cluster.reads.parked()).toEqual([
+      expect(await parkedIn(cluster.reads)).toEqual([
         {
           type: 'mail',
           version: null,

@@ -71,8 +71,8 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
         ],
       });
       const found = await cluster.reads.searchActors({ paused: true }, { limit: 10 });
-      expect(found.map(({ id }) => id)).toEqual(['a']);
-      expect(await cluster.reads.countActors({ paused: true }, 10)).toBe(1);
+      expect(found.actors.map(({ id }) => id)).toEqual(['a']);
+      expect((await cluster.reads.countActors({ paused: true }, { limit: 10 })).count).toBe(1);
       const listed = await cluster.reads.listActors({ paused: true });
       expect(listed.map(({ id }) => id)).toEqual(['a']);
     });
@@ -93,7 +93,7 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
         paused: [{ ...address('a'), paused: true }, nobody],
       });
       expect((await cluster.reads.actor('order', 'a'))?.paused_at).toBe(new Date(at).toISOString());
-      expect(await cluster.reads.countActors({}, 10)).toBe(2);
+      expect((await cluster.reads.countActors({}, { limit: 10 })).count).toBe(2);
       await commit({ paused: [{ ...address('a'), paused: false }] });
       expect(await store.load([address('a')], 0)).toEqual([before]);
       const stale = { shard: 1, epoch: 7, commitNo: 4, cursor: 0 };

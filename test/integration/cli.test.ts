@@ -41,6 +41,7 @@ const order = defineActor('order', {
     },
     output: ({ context }) => ({ total: context.total }),
   }),
+  searchable: ['total'],
   retry: { flaky: { attempts: 100, delayMs: 3_600_000, maxDelayMs: 3_600_000 } },
 });
 
@@ -76,6 +77,7 @@ beforeAll(async () => {
     '0008_outcomes.sql',
     '0009_snapshot_once.sql',
     '0010_paused.sql',
+    '0011_searchable.sql',
   ]);
   await runNode([order]);
 });
@@ -253,6 +255,15 @@ test('ls, show and history', async () => {
   expect(held.map((actor) => actor.id)).toEqual(['l-1']);
   expect((await perdure('ls', '--limit', '1')).stderr).toContain('the first 1');
 
+  await startOrder('l-3', 4711);
+  const found = async (...args: string[]) =>
+    jsonLines(await perdure('ls', '--json', ...args)).map(({ id }) => id);
+  expect(await found('order', '--where', 'total=4711')).toEqual(['l-3']);
+  expect(await found('--where', 'total=4711', '--state', 'held')).toEqual([]);
+  await perdure('send', 'order', 'l-3', 'HOLD', '--until', 'committed');
+  expect(await found('--where', 'total=4711', '--state', 'held.asking')).toEqual(['l-3']);
+  expect((await perdure('ls', '--where', 'total=4712')).stderr).toBe('no actors\n');
+
   const shown = json(await perdure('show', 'order', 'l-1', '--json'));
   expect(shown).toMatchObject({
     state: { held: 'asking' },
@@ -398,6 +409,9 @@ test.each([
   [['send', 'order', 'not.a.token', 'PAY']],
   [['ls', '--limit', '0']],
   [['ls', '--status', 'sleeping']],
+  [['ls', '--where', 'total']],
+  [['ls', '--where', 'total=1', '--where', 'total=2']],
+  [['ls', '--parked', '--where', 'total=1']],
   [['dead', 'redrive']],
   [['dead', 'redrive', '1', '--all']],
 ])('asked in a wrong way: %j', async (args) => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { REDACTED, redactingReadStore, redactionsOf } from '../../src/inspect/redaction.ts';
+import type { ActorSearch, SearchPage } from '../../src/store/search.ts';
 import { memoryCluster, postgresCluster } from '../contract/storeClusters.ts';
 import type { StoreCluster } from '../contract/storeFixtures.ts';
 import { actor, deadLetter, nodeInfo, part, timer, transition } from '../contract/storeFixtures.ts';
@@ -78,6 +79,11 @@ describe.each<[string, () => Promise<StoreCluster>]>([
           snapshot: snapshot({ total: 30, items: [1, 2] }, { charge: 2 }),
         }),
       ],
+      searchable: [
+        { type: 'order', id: 'a-1', field: 'customerId', value: '42' },
+        { type: 'order', id: 'a-2', field: 'customerId', value: '42' },
+        { type: 'order', id: 'a-2', field: 'region', value: 'e u' },
+      ],
       timersArmed: [timer('a-1', 'xstate.after.1000.order.open.waiting')],
       deadLetters: [
         deadLetter(5),
@@ -123,10 +129,65 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect(await ids('type=order&text=a-1&children=true')).toEqual(['a-1', 'a-1.ship-2']);
     expect(await ids('quarantined=true')).toEqual([]);
     expect(await ids('idle=1000')).toEqual([]);
+    expect(await ids('field.customerId=42')).toEqual(['a-1', 'a-2']);
+    expect(await ids('type=order&field.customerId=42&field.region=e%20u')).toEqual(['a-2']);
+    expect(await ids('field.customerId=42&state=open')).toEqual(['a-1']);
+    expect(await ids('field.customerId=4')).toEqual([]);
+    expect((await get('/api/actors?field=42')).body.error.code).toBe('bad_options');
+    expect((await get('/api/actors?field.=42')).body.error.code).toBe('bad_options');
     expect((await get('/api/count?type=order&text=many')).body).toEqual({
       count: MANY,
       more: false,
+      searched: MANY + 5,
+      complete: true,
+      next: null,
     });
+  });
+
+  test('what stops before the end says where to go on, and so each is found and counted once', async () => {
+    const slow: typeof cluster.reads = Object.assign(Object.create(cluster.reads), {
+      searchActors: (search: ActorSearch, page: SearchPage) =>
+        cluster.reads.searchActors(search, { ...page, lookAt: 40 }),
+      countActors: (search: ActorSearch, page: SearchPage) =>
+        cluster.reads.countActors(search, { ...page, lookAt: 40 }),
+    });
+    const bounded = await startSite(slow, engine);
+    try {
+      const walk = async (path: string, json?: { filter: object }) => {
+        // biome-ignore lint/suspicious/noExplicitAny: tests look at whatever came
+        const answers: any[] = [];
+        for (let next: string | null = ''; next !== null; next = answers.at(-1).next) {
+          const after = next === '' ? '' : `&after=${encodeURIComponent(next)}`;
+          const { body } = json
+            ? await ask(bounded.url + path, {
+                json: { ...json, ...(next !== '' && { after: next }) },
+              })
+            : await ask(`${bounded.url}${path}${after}`);
+          answers.push(body);
+          expect(body.complete).toBe(body.next === null);
+        }
+        return answers;
+      };
+      const listed = await walk('/api/actors?type=order&state=paid');
+      expect(listed.length).toBeGreaterThan(3);
+      expect(listed.flatMap(({ actors }) => actors).map(({ id }) => id)).toEqual(['a-3']);
+      expect(listed.reduce((sum, { searched }) => sum + searched, 0)).toBe(MANY + 5);
+      const counts = await walk('/api/count?type=order&state=open');
+      expect(counts.reduce((sum, { count }) => sum + count, 0)).toBe(MANY + 2);
+      const filter = { type: 'order', text: 'many' };
+      const previews = await walk('/api/bulk/preview', { filter });
+      expect(previews.reduce((sum, { count }) => sum + count, 0)).toBe(MANY);
+      told.length = 0;
+      // What acts goes on to the end by itself.
+      const { body } = await ask(`${bounded.url}/api/bulk`, {
+        json: { filter, do: 'send', event: { type: 'PAY' }, count: MANY },
+      });
+      expect(body.result).toMatchObject({ matched: MANY, accepted: MANY });
+      expect(told).toHaveLength(MANY);
+      told.length = 0;
+    } finally {
+      await bounded.close();
+    }
   });
 
   test('one actor is shown with what runs, what waits, its family and what it handles', async () => {
@@ -368,7 +429,13 @@ describe.each<[string, () => Promise<StoreCluster>]>([
   });
 
   test('what is to be hidden is shown nowhere, and what is not, is', async () => {
-    const rules = redactionsOf(['order:total', 'order:ok', '*:items.*', 'order:type']);
+    const rules = redactionsOf([
+      'order:total',
+      'order:ok',
+      '*:items.*',
+      'order:type',
+      'order:region',
+    ]);
     const hidden = await startSite(redactingReadStore(cluster.reads, rules), engine);
     try {
       const see = async (path: string) => (await ask(hidden.url + path)).body;
@@ -382,6 +449,13 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       const { dead_letters: letters } = await see('/api/dead-letters?reason=bad_body');
       const { dead_letter: letter } = await see(`/api/dead-letters/${letters[0].dead_letter_id}`);
       expect(letter.body).toBe(REDACTED);
+      for (const path of ['actors', 'count'])
+        for (const type of ['', 'type=order&']) {
+          const asked = await ask(`${hidden.url}/api/${path}?${type}field.region=e%20u`);
+          expect(asked.body.error).toMatchObject({ code: 'bad_options' });
+          expect(asked.body.error.message).toContain('region');
+        }
+      expect((await see('/api/actors?field.customerId=42')).actors).toHaveLength(2);
       for (const path of ['/api/overview', '/api/types', '/api/count', '/api/shards'])
         expect((await ask(hidden.url + path)).status, path).toBe(200);
     } finally {

@@ -180,6 +180,54 @@ test(`${CARTS} actors in one state are counted, and cancelled together`, async (
   await expect.poll(counted, { timeout: 10_000 }).toBe(CARTS);
 });
 
+test('an actor is found by a field of its input that its type marks', async () => {
+  await show('actors');
+  await page.getByLabel('Input').fill('customer=ada');
+  await page.getByRole('button', { name: 'Search' }).click();
+  await page.locator('tbody tr', { hasText: 'o-7' }).waitFor();
+  expect(await page.locator('tbody tr').count()).toBe(1);
+  expect(await page.getByLabel('Input').inputValue()).toBe('customer=ada');
+  await page.getByLabel('Input').fill('customer=nobody');
+  await page.getByRole('button', { name: 'Search' }).click();
+  await page.getByText('No actor matches.').waitFor();
+});
+
+test('a search goes on until it has looked at all, shows how far it is, and can be stopped', async () => {
+  const gate = { open: 0 };
+  let answered = 0;
+  // Stands for a million actors: each answer is about a few, and says where to go on.
+  await page.route(/\/api\/actors\?.*text=rare/, async (route) => {
+    const after = Number(/after=order%2Fx-(\d+)/.exec(route.request().url())?.[1] ?? 0);
+    await expect.poll(() => gate.open, { timeout: 30_000 }).toBeGreaterThan(after);
+    answered++;
+    const actors = after === 3 ? [await anActor()] : [];
+    const next = after === 3 ? null : `order/x-${after + 1}`;
+    await route.fulfill({ json: { actors, searched: 1_000, complete: next === null, next } });
+  });
+  const anActor = async () => {
+    const one = await fetch(`${stage.line.inspectUrl}/api/actors?text=o-7&type=order`);
+    return ((await one.json()) as { actors: unknown[] }).actors[0];
+  };
+  await show('actors?text=rare');
+  gate.open = 2;
+  await page.getByText('2,000 actors looked at, 0 found').waitFor();
+  expect(await page.getByText('No actor matches.').count()).toBe(0);
+  gate.open = 4;
+  await page.locator('tbody tr', { hasText: 'o-7' }).waitFor();
+  await page.getByText('actors looked at').waitFor({ state: 'detached' });
+  expect(answered).toBe(4);
+
+  gate.open = 1;
+  await show('actors?text=rarer');
+  await page.getByText('1,000 actors looked at').waitFor();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  gate.open = 2;
+  await page.getByText('Stopped after 2,000 actors').waitFor();
+  await page.getByRole('link', { name: 'go on from here' }).waitFor();
+  expect(await page.getByText('No actor matches.').count()).toBe(0);
+  await page.unroute(/\/api\/actors\?.*text=rare/);
+});
+
 test('a state of the fleet counts live', async () => {
   await show('types/order');
   const count = page.locator('[data-state="order.review"] > .count text');

@@ -126,6 +126,7 @@ const machine = setup({
 export const order = defineActor('order', {
   machine,
   retry: { charge: { attempts: 2, delayMs: 100 } },
+  searchable: ['customer'],
 });
 
 /** Many of these come and go, so that something moves. */

@@ -53,6 +53,16 @@ const order = defineActor('order', {
   retry: { charge: { attempts: 5 } },
   timeout: { '*': 30_000 },
 });
+defineActor('order', { machine, searchable: ['total'] });
+// @ts-expect-error no such field in its input
+defineActor('order', { machine, searchable: ['amount'] });
+const nested = setup({
+  types: { input: {} as { customer: { id: string }; region?: 'eu' | 'us'; vip: boolean | null } },
+}).createMachine({});
+defineActor('nested', { machine: nested, searchable: ['region', 'vip'] });
+// @ts-expect-error an object is nothing to be found by
+defineActor('nested', { machine: nested, searchable: ['customer'] });
+defineActor('untyped', { machine: createMachine({}), searchable: ['anything'] });
 const plain = defineActor('plain', { machine: createMachine({}) });
 
 const fromOne: Migrate<typeof machine> = ({ value, context, version }) => {

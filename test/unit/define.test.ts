@@ -55,7 +55,29 @@ test('the version is what is given, else the machine’s own, else 1', () => {
   ).toBe('8');
 });
 
+test('fields of the input that actors can be found by are kept', () => {
+  expect(defineActor('a', { machine }).searchable).toEqual([]);
+  expect(defineActor('a', { machine, searchable: ['customerId'] }).searchable).toEqual([
+    'customerId',
+  ]);
+});
+
 describe('refused, with the place and the cure:', () => {
+  test.each<[string, unknown, RegExp]>([
+    ['a text', 'customerId', /searchable: \['customerId'\]/],
+    ['a path', ['customer.id'], /"customer.id" cannot name a field.*top of the input/],
+    ['an empty name', [''], /cannot name a field/],
+    ['a number', [7], /cannot name a field/],
+    ['a field twice', ['a', 'b', 'a'], /named twice/],
+    ['too many', ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'], /9 fields.*at most 8/],
+  ])('searchable: %s', (_what, searchable, words) => {
+    const options = { machine, searchable } as unknown as { machine: typeof machine };
+    const { code, message } = refusal(() => defineActor('order', options));
+    expect(code).toBe('bad_definition');
+    expect(message).toMatch(words);
+    expect(message).toMatch(/^Actor type order, searchable: /);
+  });
+
   test.each(['', 'a.b', 'a b', 'ü', 'x'.repeat(129), 'a*', '>'])('the name %j', (name) => {
     expect(refusal(() => defineActor(name, { machine }))).toMatchObject({ code: 'bad_subject' });
   });

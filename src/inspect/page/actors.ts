@@ -1,8 +1,9 @@
 import { useState } from 'preact/hooks';
 import type { ActorSummary } from '../../store/read.ts';
-import { queryOf, useFetch } from './api.ts';
+import { useFetch } from './api.ts';
 import { Bulk } from './bulk.ts';
 import { go, hrefOf, type Place } from './router.ts';
+import { countText, type Filter, Progress, useActors, useCount, type Walk } from './searching.ts';
 import { Ago, Empty, Failure, html, numberText, Panel, Status, stateText } from './ui.ts';
 
 const PAGE = 50;
@@ -19,32 +20,38 @@ const FILTERS = [
   'paused',
 ] as const;
 
+interface TypeRow {
+  type: string;
+  searchable: string[];
+}
+
 /** Finds actors; what it is asked for is in the address. */
 export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
-  const filter = Object.fromEntries(
+  const named = Object.fromEntries(
     FILTERS.map((name) => [name, place.params.get(name) ?? undefined]),
   ) as Record<(typeof FILTERS)[number], string | undefined>;
+  const fields = Object.fromEntries([...place.params].filter(([name]) => name.startsWith(FIELD)));
+  const filter: Filter = { ...named, ...fields };
   const after = place.params.get('after') ?? undefined;
-  const found = useFetch<{ actors: ActorSummary[]; next: string | null }>(
-    `/api/actors${queryOf({ ...filter, after, limit: PAGE })}`,
-    5_000,
-  );
-  const count = useFetch<{ count: number; more: boolean }>(`/api/count${queryOf(filter)}`, 10_000);
-  const types = useFetch<{ types: { type: string; counts: Record<string, number> }[] }>(
-    '/api/types',
-  );
+  const found = useActors(filter, after, PAGE, 5_000);
+  // A first page that is not full has them all.
+  const isAll = after === undefined && found.value !== undefined && found.next === null;
+  const counted = useCount(filter, !isAll && !found.running && !found.stopped, 10_000);
+  const count = isAll ? numberText(found.value?.length ?? 0) : countText(counted);
+  const types = useFetch<{ types: TypeRow[] }>('/api/types');
+  const marked = types.data?.types.filter(({ type }) => !filter.type || type === filter.type);
   const [bulk, setBulk] = useState(false);
   const ask = (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    go(
-      ['actors'],
-      Object.fromEntries([...form].map(([name, value]) => [name, String(value).trim()])),
+    const { where = '', ...given } = Object.fromEntries(
+      [...form].map(([name, value]) => [name, String(value).trim()]),
     );
+    go(['actors'], { ...given, ...fieldsIn(where) });
   };
   const submit = (event: Event) => (event.currentTarget as HTMLSelectElement).form?.requestSubmit();
   return html`
-    <h1>Actors <small class="quiet-text">${count.data && `${numberText(count.data.count)}${count.data.more ? '+' : ''}`}</small></h1>
+    <h1>Actors <small class="quiet-text">${count}</small></h1>
     <form class="filters" role="search" onSubmit=${ask} key=${place.params.toString()}>
       <label>Type <select name="type" onChange=${submit}>
         <option value="">any</option>
@@ -56,6 +63,8 @@ export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
       </select></label>
       <label>In id <input name="text" defaultValue=${filter.text ?? ''} placeholder="o-17" /></label>
       <label>State <input name="state" defaultValue=${filter.state ?? ''} placeholder="open.waiting" /></label>
+      <label title="Fields of the input that the type marks as searchable">Input <input name="where" defaultValue=${textOf(fields)} placeholder="customerId=42" list="searchable" spellcheck=${false} /></label>
+      <datalist id="searchable">${[...new Set(marked?.flatMap(({ searchable }) => searchable))].map((name) => html`<option value=${`${name}=`} />`)}</datalist>
       <label class="narrow">Tag <input name="tag" defaultValue=${filter.tag ?? ''} /></label>
       <label class="narrow">Version <input name="version" defaultValue=${filter.version ?? ''} /></label>
       <label>Not moved for <select name="idle" onChange=${submit}>
@@ -82,17 +91,39 @@ export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
       filter.type !== undefined &&
       html`<${Panel} title="Act on all that match"><${Bulk} filter=${filter} onDone=${() => {
         found.again();
-        count.again();
+        counted.again();
       }} /></${Panel}>`
     }
     <${Panel}>
-      <${ActorTable} actors=${found.data?.actors} />
+      <${Progress} of=${found} />
+      <${ActorTable} actors=${shownOf(found)} />
       <div class="pager">
         ${after !== undefined && html`<a href=${hrefOf(['actors'], filter)}>first page</a>`}
-        ${found.data?.next && html`<a href=${hrefOf(['actors'], { ...filter, after: found.data.next })}>next page</a>`}
+        ${found.next && !found.running && html`<a href=${hrefOf(['actors'], { ...filter, after: found.next })}>${found.stopped ? 'go on from here' : 'next page'}</a>`}
       </div>
     </${Panel}>`;
 }
+
+const FIELD = 'field.';
+
+/** `customerId=42 region=eu` as parameters; a value goes on until the next name. */
+function fieldsIn(text: string): Record<string, string> {
+  return Object.fromEntries(
+    [...text.matchAll(/([\w$-]+)=(.*?)(?=\s+[\w$-]+=|$)/g)].map(([, name, value = '']) => [
+      `${FIELD}${name}`,
+      value.trim(),
+    ]),
+  );
+}
+
+const textOf = (fields: Record<string, string>): string =>
+  Object.entries(fields)
+    .map(([name, value]) => `${name.slice(FIELD.length)}=${value}`)
+    .join(' ');
+
+/** That there is none is known at the end. */
+export const shownOf = ({ value, running, stopped }: Walk<ActorSummary[]>) =>
+  value?.length === 0 && (running || stopped) ? undefined : value;
 
 export function ActorTable({
   actors,

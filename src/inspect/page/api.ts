@@ -63,7 +63,7 @@ export function queryOf(params: Record<string, string | number | undefined>): st
 }
 
 /** What is dear to answer is asked for less often. */
-const REST_FACTOR = 40;
+export const REST_FACTOR = 40;
 
 export interface Fetched<T> {
   data: T | undefined;

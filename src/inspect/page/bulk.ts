@@ -1,8 +1,9 @@
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import type { ActorSummary } from '../../store/read.ts';
 import type { BulkResult } from '../acts.ts';
 import type { ApiError } from './api.ts';
 import { post } from './api.ts';
+import { type Reach, walk } from './searching.ts';
 import { Failure, html, numberText, stateText } from './ui.ts';
 
 interface Props {
@@ -12,7 +13,7 @@ interface Props {
   onDone: () => void;
 }
 
-interface Preview {
+interface Sum {
   count: number;
   more: boolean;
   sample: ActorSummary[];
@@ -24,6 +25,17 @@ const WORD: Readonly<Record<string, string>> = {
   resume: 'Resume',
   release: 'Release',
 };
+
+interface Preview extends Sum, Reach {
+  counting: boolean;
+}
+
+/** Not all actors have been looked at. */
+const isPart = ({ next }: Preview): boolean => next !== null;
+
+/** As many as the server acts on at once, and as it shows of them. */
+const BULK_MAX = 10_000;
+const SAMPLE = 10;
 
 /** One action on all actors that match: counted and shown first, done only as often as was counted. */
 export function Bulk({ filter, events = [], onDone }: Props) {
@@ -45,10 +57,24 @@ export function Bulk({ filter, events = [], onDone }: Props) {
     setBusy(false);
   };
   const isSend = what.startsWith('send');
+  const stop = useRef<AbortController>(undefined);
   const count = () =>
     run(async () => {
       setResult(undefined);
-      setPreview(await post<Preview>('/api/bulk/preview', { filter: clean }));
+      stop.current = new AbortController();
+      await walk<Sum, Sum & Reach>(
+        (after) => post('/api/bulk/preview', { filter: clean, ...(after && { after }) }),
+        (sofar = { count: 0, more: false, sample: [] }, answer) => {
+          const value = {
+            count: Math.min(sofar.count + answer.count, BULK_MAX),
+            more: answer.more || sofar.count + answer.count > BULK_MAX,
+            sample: [...sofar.sample, ...answer.sample].slice(0, SAMPLE),
+          };
+          return { value, enough: value.more };
+        },
+        (value, reach, counting) => setPreview({ ...value, ...reach, counting }),
+        stop.current.signal,
+      );
     });
   const act = () =>
     run(async () => {
@@ -78,9 +104,10 @@ export function Bulk({ filter, events = [], onDone }: Props) {
       </select></label>
       ${isSend && html`<label class="wide">${what === 'send' ? 'Event' : 'Fields'} <input value=${payload} onInput=${(event: Event) => setPayload((event.currentTarget as HTMLInputElement).value)} placeholder=${what === 'send' ? '{"type":"PAY"}' : '{"by":"card"}'} spellcheck=${false} /></label>`}
       <button class="quiet" disabled=${busy} onClick=${count}>Count first</button>
-      ${preview && preview.count > 0 && html`<button class=${what === 'cancel' ? 'danger' : ''} disabled=${busy || preview.more} onClick=${act} data-bulk="go">${isSend ? `Send to ${numberText(preview.count)}` : `${WORD[what]} ${numberText(preview.count)}`}</button>`}
+      ${preview && preview.count > 0 && html`<button class=${what === 'cancel' ? 'danger' : ''} disabled=${busy || preview.more || isPart(preview)} onClick=${act} data-bulk="go">${isSend ? `Send to ${numberText(preview.count)}` : `${WORD[what]} ${numberText(preview.count)}`}</button>`}
     </div>
-    ${preview && html`<p role="status">${preview.more ? 'More than ' : ''}${numberText(preview.count)} actors match${preview.more ? ', which is too many for once; narrow the filter' : ''}${preview.sample.length > 0 ? html`: <span class="quiet-text">${preview.sample.map(({ id, state }) => `${id} (${stateText(state)})`).join(', ')}${preview.count > preview.sample.length ? ', …' : ''}</span>` : '.'}</p>`}
+    ${preview && isPart(preview) && !preview.more && html`<p class="note" role="status">${numberText(preview.searched)} actors looked at, at least ${numberText(preview.count)} match; ${preview.counting ? html`counting on … <button type="button" class="quiet" onClick=${() => stop.current?.abort()}>Stop</button>` : 'stopped: count to the end before acting on them.'}</p>`}
+    ${preview && (preview.more || !isPart(preview)) && html`<p role="status">${preview.more ? 'More than ' : ''}${numberText(preview.count)} actors match${preview.more ? ', which is too many for once; narrow the filter' : ''}${preview.sample.length > 0 ? html`: <span class="quiet-text">${preview.sample.map(({ id, state }) => `${id} (${stateText(state)})`).join(', ')}${preview.count > preview.sample.length ? ', …' : ''}</span>` : '.'}</p>`}
     ${
       result &&
       html`<p role="status" class="done-note"><b>${numberText(result.accepted)}</b> asked${result.refused > 0 ? `, ${numberText(result.refused)} ${isSend ? 'do not handle it' : 'had no need or have ended'}` : ''}${result.failed > 0 ? `, ${numberText(result.failed)} failed` : ''}.</p>

@@ -1,15 +1,15 @@
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { activeStates, type ChartState, legalEvents } from '../../actors/chart.ts';
-import type { ActorSummary } from '../../store/read.ts';
 import type { PopulationRow } from '../../store/search.ts';
-import { ActorTable } from './actors.ts';
-import { queryOf, useFetch } from './api.ts';
+import { ActorTable, shownOf } from './actors.ts';
+import { useFetch } from './api.ts';
 import { Bulk } from './bulk.ts';
 import { ChartView, type StateCount } from './chartView.ts';
 import { useLive } from './live.ts';
 import { pathTo, useMachine } from './machine.ts';
 import { Pulse } from './overview.ts';
 import { go, hrefOf, type Place } from './router.ts';
+import { countText, Progress, useActors, useCount } from './searching.ts';
 import { Ago, Empty, Failure, html, numberText, Panel, useNow } from './ui.ts';
 
 interface TypeRow {
@@ -73,6 +73,9 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
     </div>`;
 }
 
+/** Of those in a state. */
+const SHOWN = 20;
+
 function InState(props: {
   type: string;
   version: string;
@@ -86,11 +89,8 @@ function InState(props: {
   // Only those that have ended are in a final state of the root; whoever is elsewhere and has ended was ended there.
   const isEnd = root.states.some(({ id, type: kind }) => id === chosen && kind === 'final');
   const filter = { type, version, state, status: isEnd ? 'done' : 'active' };
-  const found = useFetch<{ actors: ActorSummary[] }>(
-    `/api/actors${queryOf({ ...filter, limit: 20 })}`,
-    3_000,
-  );
-  const count = useFetch<{ count: number; more: boolean }>(`/api/count${queryOf(filter)}`, 5_000);
+  const found = useActors(filter, undefined, SHOWN, 3_000);
+  const count = useCount(filter, true, 5_000);
   const events = useMemo(() => {
     const line = (at: ChartState): ChartState[] | undefined => {
       if (at.id === chosen) return [at];
@@ -104,7 +104,7 @@ function InState(props: {
       .map((one) => one.type)
       .filter((one) => !one.includes('*'));
   }, [root, chosen]);
-  return html`<${Panel} title=${`In ${state ?? type}`} actions=${html`<a href=${hrefOf(['actors'], filter)}>${count.data ? `${numberText(count.data.count)}${count.data.more ? '+' : ''} actors` : ''}</a>`}>
+  return html`<${Panel} title=${`In ${state ?? type}`} actions=${html`<a href=${hrefOf(['actors'], filter)}>${count.value ? `${countText(count)} actors` : ''}</a>`}>
     <${Failure} error=${found.error} />
     ${
       acts &&
@@ -114,7 +114,8 @@ function InState(props: {
         props.onActed();
       }} />`
     }
-    <${ActorTable} actors=${found.data?.actors} brief=${true} />
+    <${Progress} of=${found} />
+    <${ActorTable} actors=${shownOf(found)} brief=${true} />
   </${Panel}>`;
 }
 
