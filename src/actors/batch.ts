@@ -1,5 +1,5 @@
 import type { LogMessage } from '../bus/bus.ts';
-import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
+import type { LogPosition, ParkedWrite, PausedWrite } from '../store/elsewhere.ts';
 import {
   type ActorStatus,
   type ActorWrite,
@@ -8,7 +8,6 @@ import {
   type DeadLetterWrite,
   type OutboxRow,
   type OutboxWrite,
-  type PausedWrite,
   type ShardCommit,
   type TimerWrite,
   type TransitionWrite,

@@ -1,9 +1,11 @@
 import type {
   LogPosition,
+  MachineRecord,
   OtherNodes,
   ParkedActor,
   ParkedPosition,
   ParkedWrite,
+  PausedWrite,
   ShardNeeds,
   StoredParked,
 } from './elsewhere.ts';
@@ -148,13 +150,6 @@ export interface NodeInfo {
   machines?: readonly MachineRecord[];
 }
 
-/** A version of an actor type as data; `definition` is JSON the engine never reads again. */
-export interface MachineRecord {
-  type: string;
-  version: string;
-  definition: string;
-}
-
 /** A version of an actor type that a node can open. */
 export interface OpenedVersion {
   type: string;
@@ -247,11 +242,6 @@ export interface ActorWrite extends Address {
   retries: string | null;
   /** Whether it is paused from now on; left out: as before. */
   paused?: boolean;
-}
-
-/** An actor whose row stays as it is, but for this. */
-export interface PausedWrite extends Address {
-  paused: boolean;
 }
 
 export interface StoredActor extends ActorWrite {
