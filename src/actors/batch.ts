@@ -1,5 +1,6 @@
 import type { LogMessage } from '../bus/bus.ts';
-import type { LogPosition, ParkedWrite } from '../store/elsewhere.ts';
+import type { LogPosition, ParkedWrite, PausedWrite } from '../store/elsewhere.ts';
+import type { SearchableWrite } from '../store/search.ts';
 import {
   type ActorStatus,
   type ActorWrite,
@@ -8,8 +9,6 @@ import {
   type DeadLetterWrite,
   type OutboxRow,
   type OutboxWrite,
-  type PausedWrite,
-  type SearchableWrite,
   type ShardCommit,
   type TimerWrite,
   type TransitionWrite,

@@ -1,4 +1,4 @@
-import type { MachineRecord } from '../store/store.ts';
+import type { MachineRecord } from '../store/elsewhere.ts';
 import type { Chart, ChartActor, ChartEdge, ChartMachine, ChartState } from './chart.ts';
 import type { ActorType } from './define.ts';
 import { kindOf } from './logic.ts';

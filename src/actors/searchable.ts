@@ -1,5 +1,6 @@
 import type { AnyStateMachine, InputFrom } from 'xstate';
-import type { Address, SearchableWrite } from '../store/store.ts';
+import type { SearchableWrite } from '../store/search.ts';
+import type { Address } from '../store/store.ts';
 import { refuse } from './refusals.ts';
 
 /** Values an actor can be found by. */

@@ -1,6 +1,6 @@
 import type { Address, OpenedVersion, ShardEpoch } from './store.ts';
 
-/** What nodes leave to each other: part of the contract in `store.ts`. */
+/** What nodes leave to each other, and to whoever comes later: part of the contract in `store.ts`. */
 
 /** What the owner of a shard is asked to open: `type@version`, or `type` for one no actor has yet. */
 export interface ShardNeeds extends ShardEpoch {
@@ -26,6 +26,18 @@ export interface ParkedWrite extends Address, LogPosition {
   headers: string;
   body: Uint8Array;
   messageId: string | null;
+}
+
+/** An actor whose row stays as it is, but for this. */
+export interface PausedWrite extends Address {
+  paused: boolean;
+}
+
+/** A version of an actor type as data; `definition` is JSON the engine never reads again. */
+export interface MachineRecord {
+  type: string;
+  version: string;
+  definition: string;
 }
 
 /** Which stream (name and creation time) and sequence. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
-import type { StoredParked } from './elsewhere.ts';
+import type { MachineRecord, StoredParked } from './elsewhere.ts';
 import { contextOf, listLimit, parsed } from './inspect.ts';
 import { parkedRows } from './memoryParked.ts';
 import { foundIn, isIn, isListed, machineRows, populationOf } from './memorySearch.ts';
@@ -31,7 +31,6 @@ import {
   type Address,
   addressKey,
   type DeadLetterWrite,
-  type MachineRecord,
   type NodeInfo,
   type OutboxRow,
   type StoredTimer,

@@ -1,12 +1,15 @@
 import type {
   LogPosition,
+  MachineRecord,
   OtherNodes,
   ParkedActor,
   ParkedPosition,
   ParkedWrite,
+  PausedWrite,
   ShardNeeds,
   StoredParked,
 } from './elsewhere.ts';
+import type { SearchableWrite } from './search.ts';
 import type { StoreTransaction } from './userTransaction.ts';
 
 /**
@@ -148,13 +151,6 @@ export interface NodeInfo {
   machines?: readonly MachineRecord[];
 }
 
-/** A version of an actor type as data; `definition` is JSON the engine never reads again. */
-export interface MachineRecord {
-  type: string;
-  version: string;
-  definition: string;
-}
-
 /** A version of an actor type that a node can open. */
 export interface OpenedVersion {
   type: string;
@@ -247,11 +243,6 @@ export interface ActorWrite extends Address {
   retries: string | null;
   /** Whether it is paused from now on; left out: as before. */
   paused?: boolean;
-}
-
-/** An actor whose row stays as it is, but for this. */
-export interface PausedWrite extends Address {
-  paused: boolean;
 }
 
 export interface StoredActor extends ActorWrite {
@@ -368,12 +359,6 @@ export interface DeadLetterWrite extends LogPosition {
   headers: string;
   body: Uint8Array;
   messageId: string | null;
-}
-
-/** A field of its input that an actor can be found by; written once, by the commit that creates it. */
-export interface SearchableWrite extends Address {
-  field: string;
-  value: string;
 }
 
 export interface ShardCommit {

@@ -455,6 +455,7 @@ describe('schema', () => {
       parked_messages:
         'type id version subject headers message_id bytes body log_id log_seq shard parked_at',
       quarantined: 'type id state version seq shard crashes quarantined_at',
+      searchable_fields: 'type id field value',
       shards:
         'shard owner epoch cursor commit_no opened_at owned_since crashes suspect_seq needs needs_at',
       timers: 'type id timer_id shard fire_at armed_seq event',
