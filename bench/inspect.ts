@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -9,7 +9,7 @@ import { startNats } from '../src/dev/natsServer.ts';
 import { startPostgres } from '../src/dev/postgres.ts';
 import { migrate } from '../src/store/migrate.ts';
 import { actorPage } from './inspectActorPage.ts';
-import { overviewCost, type Turn, watchedCost } from './inspectCost.ts';
+import { type Inspector, overviewCost, type Pids, type Turn, watchedCost } from './inspectCost.ts';
 import { fill } from './inspectFill.ts';
 import { latencies, quantile, TO_THE_END, toTheEnd } from './inspectQuestions.ts';
 
@@ -58,7 +58,7 @@ const nats = await startNats({
   configText: `jetstream { store_dir: ${JSON.stringify(join(dir, 'nats', 'jetstream'))}, sync_interval: "2m" }`,
 });
 const client = new Client(postgres.url);
-let inspector: ChildProcess | undefined;
+const inspectors = new Set<Inspector>();
 try {
   // Not the default one: the workers of the benchmarks name theirs in every subject.
   const space = namespace('inspected');
@@ -76,21 +76,16 @@ try {
     `SELECT id FROM actor WHERE type = 'order' AND shard = 1 LIMIT 100`,
   );
 
-  const started = await startInspector();
-  inspector = started.child;
-  const { url } = started;
-  const pids = { inspector: inspector.pid as number, postgres: postgres.pid, nats: nats.pid };
+  const pids = { postgres: postgres.pid, nats: nats.pid };
   const actorOf = (n: number) => some[n % some.length]?.id ?? '';
-  if (only.includes('questions')) await askQuestions(url, actorOf);
-  if (only.includes('page')) await openActors(url, actorOf);
-  if (only.includes('overview')) await lookAtOverview(url, pids);
-  if (only.includes('watchers')) await lookOn(url, pids);
+  const inspector = await startInspector();
+  if (only.includes('questions')) await askQuestions(inspector.url, actorOf);
+  if (only.includes('page')) await openActors(inspector.url, actorOf);
+  if (only.includes('overview')) await lookAtOverview(inspector, pids);
+  await inspector.stop();
+  if (only.includes('watchers')) await lookOn(pids);
 } finally {
-  if (inspector) {
-    const gone = new Promise((done) => inspector?.once('exit', done));
-    inspector.kill('SIGINT');
-    await gone;
-  }
+  await Promise.all([...inspectors].map((one) => one.stop()));
   await client.end();
   await nats.stop('SIGKILL');
   await postgres.stop(flags.data ? 'SIGINT' : 'SIGKILL');
@@ -99,7 +94,7 @@ try {
 process.exit();
 
 /** A process of its own, as it would be: what it costs is not what asking costs. */
-async function startInspector(): Promise<{ child: ChildProcess; url: string }> {
+async function startInspector(): Promise<Inspector> {
   const urls = ['--database', postgres.url, '--nats', nats.url];
   const main = new URL('../src/cli/main.ts', import.meta.url).pathname;
   if (!existsSync(main)) throw new Error(`${main} is not there`);
@@ -119,7 +114,18 @@ async function startInspector(): Promise<{ child: ChildProcess; url: string }> {
     child.stdout?.once('data', (text) => done(String(text)));
     child.once('exit', () => failed(new Error('the inspector has ended')));
   });
-  return { child, url: (JSON.parse(line) as { url: string }).url };
+  const gone = new Promise<void>((done) => child.once('exit', () => done()));
+  const inspector: Inspector = {
+    pid: child.pid as number,
+    url: (JSON.parse(line) as { url: string }).url,
+    stop() {
+      inspectors.delete(inspector);
+      child.kill('SIGINT');
+      return gone;
+    },
+  };
+  inspectors.add(inspector);
+  return inspector;
 }
 
 async function askQuestions(url: string, actorOf: (round: number) => string): Promise<void> {
@@ -148,14 +154,14 @@ async function openActors(url: string, actorOf: (round: number) => string): Prom
   );
 }
 
-async function lookAtOverview(url: string, pids: Parameters<typeof overviewCost>[1]) {
-  const { idle, opening, open } = await overviewCost(url, pids, Number(flags.minutes));
+async function lookAtOverview(inspector: Inspector, pids: Pids): Promise<void> {
+  const { idle, opening, open } = await overviewCost(inspector, pids, Number(flags.minutes));
   console.log(`no page open: ${percent(idle)} of one core`);
   console.log(`to open the overview: ${opening.toFixed(2)} CPU-s`);
   console.log(`open, each minute: ${open.map(percent).join(', ')} of one core`);
 }
 
-async function lookOn(url: string, pids: Parameters<typeof overviewCost>[1]): Promise<void> {
+async function lookOn(pids: Pids): Promise<void> {
   const place = {
     ...{ name: 'inspected', kind: 'flow' as const, tuned: false, worker: 0, slowAtOnce: 0 },
     ...{ marks: dir, databaseUrl: postgres.url, natsUrl: nats.url, redisPort: 0 },
@@ -163,7 +169,7 @@ async function lookOn(url: string, pids: Parameters<typeof overviewCost>[1]): Pr
   };
   const [pages, rounds, flows] = [flags.pages, flags.rounds ?? 4, flags.flows].map(Number);
   const found = await watchedCost({
-    ...{ url, pids, place },
+    ...{ inspect: startInspector, pids, place },
     ...{ pages: pages as number, rounds: rounds as number, flows: flows as number },
   });
   const say = (name: string, { perSecond, cpuPer1000, inspector: own, heard = 0 }: Turn) =>

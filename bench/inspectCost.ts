@@ -4,9 +4,15 @@ import { type Child, startChild } from './child.ts';
 import { cpuSeconds } from './cpu.ts';
 import type { Place } from './peer.ts';
 
-/** Processes whose CPU time is asked for. */
+/** A `perdure inspect` of its own. */
+export interface Inspector {
+  url: string;
+  pid: number;
+  stop(): Promise<void>;
+}
+
+/** Servers whose CPU time is asked for. */
 export interface Pids {
-  inspector: number;
   postgres: number;
   nats: number;
 }
@@ -33,16 +39,17 @@ async function openPages(url: string, pages: number): Promise<() => Promise<numb
 }
 
 /** CPU of all three for each of so many minutes, as a share of one core; first without a page, then with one open. */
-export async function overviewCost(url: string, pids: Pids, minutes: number) {
+export async function overviewCost({ url, pid }: Inspector, pids: Pids, minutes: number) {
+  const cpu = () => cpuSeconds(pid, ...Object.values(pids));
   const shares = async (ms: number) => {
-    const before = cpuSeconds(...Object.values(pids));
+    const before = cpu();
     await pause(ms);
-    return (cpuSeconds(...Object.values(pids)) - before) / (ms / 1_000);
+    return (cpu() - before) / (ms / 1_000);
   };
-  const idle = await shares(20_000);
-  const before = cpuSeconds(...Object.values(pids));
+  const idle = await shares(30_000);
+  const before = cpu();
   const close = await openPages(url, 1);
-  const opening = cpuSeconds(...Object.values(pids)) - before;
+  const opening = cpu() - before;
   const open: number[] = [];
   for (let minute = 0; minute < minutes; minute++) open.push(await shares(60_000));
   await close();
@@ -59,45 +66,53 @@ export interface Turn {
   heard?: number;
 }
 
-/** Three-step flows, put and done, with so many pages open and with none, turn about. */
+/**
+ * Three-step flows, put and done, with so many pages open and with none, turn about. The inspector goes with its pages: it
+ * would listen for another minute to what nobody hears.
+ */
 export async function watchedCost(
-  options: { url: string; pids: Pids; place: Omit<Place, 'prefix'>; pages: number } & {
+  options: { pids: Pids; place: Omit<Place, 'prefix'>; pages: number } & {
+    inspect: () => Promise<Inspector>;
     rounds: number;
     flows: number;
   },
 ): Promise<{ without: Turn; with: Turn }[]> {
-  const { url, pids, pages, rounds, flows } = options;
+  const { inspect, pids, pages, rounds, flows } = options;
   const place: Place = { ...options.place, prefix: `w${Date.now()}x` };
   const start = (role: 'worker' | 'client', at: Place): Child =>
     startChild({ module: './perdure.ts', peer: 'perdure', role, place: at });
   const worker = start('worker', place);
   await worker.ready;
   let turns = 0;
-  const turn = async (count = flows): Promise<Turn> => {
+  const turn = async (inspector?: Inspector, count = flows): Promise<Turn> => {
     const client = start('client', { ...place, prefix: `${place.prefix}t${turns++}x` });
     await client.ready;
     const cpu = () => cpuSeconds(worker.pid, pids.postgres, pids.nats);
-    const [from, cpuFrom, shown] = [performance.now(), cpu(), cpuSeconds(pids.inspector)];
+    const own = () => (inspector ? cpuSeconds(inspector.pid) : 0);
+    const [from, cpuFrom, ownFrom] = [performance.now(), cpu(), own()];
     await client.call('bulk', count);
     while (!(await client.call<boolean>('finished', count))) await pause(10);
     const seconds = (performance.now() - from) / 1_000;
     const found = {
       perSecond: count / seconds,
       cpuPer1000: ((cpu() - cpuFrom) / count) * 1_000,
-      inspector: (cpuSeconds(pids.inspector) - shown) / seconds,
+      inspector: (own() - ownFrom) / seconds,
     };
     await client.call('close');
     await client.stop();
     return found;
   };
   const watched = async () => {
-    const close = await openPages(url, pages);
-    const found = await turn();
-    return { ...found, heard: await close() };
+    const inspector = await inspect();
+    const close = await openPages(inspector.url, pages);
+    const found = await turn(inspector);
+    const heard = await close();
+    await inspector.stop();
+    return { ...found, heard };
   };
   const found: { without: Turn; with: Turn }[] = [];
   try {
-    await turn(flows / 2);
+    await turn(undefined, flows / 2);
     // Whoever comes second finds the servers as the first has left them: each comes first in every other round.
     for (let round = 0; round < rounds; round++)
       if (round % 2 === 0) {

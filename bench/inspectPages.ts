@@ -18,16 +18,18 @@ async function look(): Promise<void> {
   for (;;) {
     const from = performance.now();
     await (await fetch(`${url}/api/overview`)).arrayBuffer();
+    looked = true;
     const rest = Math.max(EVERY_MS, REST_FACTOR * (performance.now() - from));
     await new Promise((resolve) => setTimeout(resolve, rest));
   }
 }
 
 let bytes = 0;
+let looked = false;
 process.once('disconnect', () => process.exit());
 for (let page = 0; page < Number(pages); page++) {
   void listen().catch(() => process.exit(1));
   void look().catch(() => process.exit(1));
 }
-/** What all have heard so far; above 0 when they are there. */
-setInterval(() => process.send?.(bytes), 50);
+/** What all have heard so far; above 0 when they are there, and every actor has been counted for the first of them. */
+setInterval(() => process.send?.(looked ? bytes : 0), 50);
