@@ -54,7 +54,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
         ${!isPast && html`<${EventForm} actor=${actor} acts=${acts} namespace=${namespace} onSent=${found.again} />`}
       </div>
       <div class="stack">
-        <${History} history=${history} last=${actor.seq} seq=${seq} chosen=${chosen} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
+        <${History} path=${path} history=${history} last=${actor.seq} seq=${seq} chosen=${chosen} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
         <${Panel} title=${isPast ? `Context after #${chosen}` : 'Context'}><${Json} value=${isPast ? step?.context : actor.context} /></${Panel}>
         ${!isPast && html`<${Results} actor=${actor} /><${Running} actor=${actor} /><${Family} actor=${actor} />`}
         ${isPast && step && html`<${Then} step=${step} />`}
