@@ -177,6 +177,13 @@ export class Batch {
     };
   }
 
+  /** How long the oldest of its messages has been in the log by `now`, ms; undefined when it has none. */
+  waitedMs(now: number): number | undefined {
+    const at = this.messages[0]?.publishedAt ?? undefined;
+    // The log's clock is another machine's.
+    return at === undefined ? undefined : Math.max(0, now - at);
+  }
+
   /** It has landed. */
   count(load: NodeLoad): void {
     load.transitions += this.taken.length;

@@ -39,6 +39,8 @@ export interface EngineParts {
   load: NodeLoad;
   /** A statement has landed: how long it took, and what it carried. */
   landed?: ((ms: number, transitions: number) => void) | undefined;
+  /** How long the oldest message of a commit was in the log before it was committed, ms. */
+  waited?: ((ms: number) => void) | undefined;
   witness?: Witness;
   tracing?: Tracing | undefined;
 }
@@ -120,6 +122,7 @@ export function composeEngine(parts: EngineParts): Engine {
     source,
     load,
     tracing: parts.tracing,
+    ...(parts.waited && { waited: parts.waited }),
     ...(parts.witness && { witness: parts.witness }),
     surprise: (shard, reason) => ownership.surprise(shard, reason),
   };

@@ -352,7 +352,9 @@ export class Shard implements CommitSource {
     this.#cursor = Math.max(this.#cursor, batch.cursor);
     for (const message of batch.messages) message.ack();
     if (at !== null) this.#ring.timers.observe(at);
-    perform(this.#ring, this, batch, at);
+    const waitedMs = batch.waitedMs(this.#ring.clock.now());
+    if (waitedMs !== undefined) this.#ring.waited?.(waitedMs);
+    perform(this.#ring, this, batch, at, waitedMs);
     for (const resident of batch.residents) {
       // A turn that waits for Postgres has asked this memory already, and will not ask again.
       if (!this.#pump.pins(resident.rootKey))

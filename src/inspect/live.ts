@@ -37,6 +37,18 @@ interface Rate {
   failed: number;
 }
 
+/** How long messages took from the log to their commit, ms: of half, and of 19 in 20. */
+export interface Latency {
+  p50: number;
+  p95: number;
+}
+
+interface Second {
+  types: Record<string, Rate>;
+  /** Null when no message was committed. */
+  latency: Latency | null;
+}
+
 /**
  * Tells pages what is committed, as it happens. Every message has an id, and a page that comes back with the last one
  * it has got is told what it missed; when that is gone, `reset` says that it has to look for itself.
@@ -51,7 +63,8 @@ export class Live {
   /** Number of the newest. */
   #last = 0;
   #rates = new Map<string, Rate>();
-  #told: Record<string, Rate>[] = [];
+  #waited: number[] = [];
+  #told: Second[] = [];
   #listening: Promise<() => void> | undefined;
   #timers: NodeJS.Timeout[] = [];
   #linger: NodeJS.Timeout | undefined;
@@ -95,7 +108,7 @@ export class Live {
 
   #resume(stream: Stream, lastId: string | string[] | undefined): void {
     stream.response.write('retry: 1000\n\n');
-    if (lastId === undefined) return this.#say(stream, 'hello', { rates: this.#told });
+    if (lastId === undefined) return this.#say(stream, 'hello', { seconds: this.#told });
     const [incarnation, number] = String(lastId).split('-');
     const seen = Number(number);
     const oldest = this.#last - this.#kept.length;
@@ -150,6 +163,7 @@ export class Live {
     if (entry.status === 'done') rate.done++;
     if (entry.status === 'error') rate.failed++;
     this.#rates.set(entry.type, rate);
+    if (entry.waited !== undefined) this.#waited.push(entry.waited);
   }
 
   #flushAll(): void {
@@ -168,10 +182,11 @@ export class Live {
   }
 
   #tellRates(): void {
-    const types = Object.fromEntries(this.#rates);
+    const second = { types: Object.fromEntries(this.#rates), latency: latencyOf(this.#waited) };
     this.#rates = new Map();
-    this.#told = [...this.#told.slice(1 - RATES_KEPT), types];
-    for (const stream of this.#streams) this.#say(stream, 'rates', { types });
+    this.#waited = [];
+    this.#told = [...this.#told.slice(1 - RATES_KEPT), second];
+    for (const stream of this.#streams) this.#say(stream, 'rates', second);
   }
 
   #say(stream: Stream, event: string, data: object): void {
@@ -181,4 +196,12 @@ export class Live {
       `id: ${this.#incarnation}-${stream.sent}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`,
     );
   }
+}
+
+/** Pure; each is one of the values. */
+export function latencyOf(waited: readonly number[]): Latency | null {
+  if (waited.length === 0) return null;
+  const sorted = waited.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.ceil(share * sorted.length) - 1] as number;
+  return { p50: at(0.5), p95: at(0.95) };
 }

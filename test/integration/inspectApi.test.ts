@@ -372,8 +372,16 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     emit({ type: 'order', id: 'a-2', seq: 2, event: 'PAY', status: 'error' });
     expect((await first.next('transitions')).data).toMatchObject({ entries: [{ id: 'a-2' }] });
     expect((await first.next('rates')).data).toHaveProperty('types');
+    // A second may have ended before they were told.
+    for (const waited of [40, 10, 20, 30]) emit({ type: 'order', id: 'a-2', seq: 3, waited });
+    let latency: unknown = null;
+    while (latency === null)
+      latency = ((await first.next('rates')).data as { latency: unknown }).latency;
+    expect(latency).toEqual({ p50: 20, p95: 40 });
     const again = reading(await open(told.id));
-    expect((await again.next('transitions')).data).toMatchObject({ entries: [{ id: 'a-2' }] });
+    expect((await again.next('transitions')).data).toMatchObject({
+      entries: expect.arrayContaining([expect.objectContaining({ id: 'a-2', seq: 2 })]),
+    });
     const stranger = reading(await open('other-1'));
     expect(await stranger.next('reset')).toBeDefined();
     stop.abort();
