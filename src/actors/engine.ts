@@ -8,6 +8,7 @@ import { Invocations } from './invocation.ts';
 import { Lease } from './lease.ts';
 import { Loader } from './loader.ts';
 import { LogSource } from './logSource.ts';
+import { answerMailboxes } from './mailboxes.ts';
 import { Marks } from './marks.ts';
 import { Others } from './others.ts';
 import { Outbox } from './outbox.ts';
@@ -139,6 +140,7 @@ export function composeEngine(parts: EngineParts): Engine {
       );
       await ownership.start();
       started.push(startUpkeep(ring, ownership), answerQueries(ring));
+      started.push(answerMailboxes(ring, ownership.shards, parts.shards));
     },
     async stop() {
       for (let part = started.pop(); part; part = started.pop()) await part();

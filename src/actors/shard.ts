@@ -2,7 +2,7 @@ import type { EventObject } from 'xstate';
 import type { LogReader } from '../bus/bus.ts';
 import { backoff, sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
-import type { OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
+import type { Address, OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import { Batch, type OwnTransaction } from './batch.ts';
 import type { CommitSource } from './committer.ts';
@@ -85,6 +85,11 @@ export class Shard implements CommitSource {
 
   get mailboxSize(): number {
     return this.#pump.mailboxSize;
+  }
+
+  /** Items of the mailbox that are for one actor. */
+  waitingFor(address: Address): number {
+    return this.#pump.waitingFor(address);
   }
 
   get hasCommitInFlight(): boolean {

@@ -6,9 +6,11 @@ import { viewActor } from './actorView.ts';
 import type { Charts } from './charts.ts';
 import { viewNodes, viewShards, withLags } from './clusterView.ts';
 import type { Counts } from './counts.ts';
+import type { Engine } from './engine.ts';
 import { afterIn, FILTER, searchIn } from './filter.ts';
 import { historyRoutes } from './historyRoutes.ts';
 import type { Live } from './live.ts';
+import { viewMailbox } from './mailboxView.ts';
 import { overview } from './overview.ts';
 import { ANSWERED, type Field, get, LIMIT, type Route } from './route.ts';
 import type { ShardReaders } from './shardReaders.ts';
@@ -26,6 +28,7 @@ export interface Sources {
   counts: Counts;
   live: Live;
   readers: () => Promise<ShardReaders | undefined>;
+  mailbox: Engine['mailbox'];
   namespace: string;
   /** Whether callers are asked for a token. */
   locked: boolean;
@@ -174,11 +177,11 @@ const pathIn = (text: string | undefined): string[] =>
   text === undefined ? [] : text.split('/').slice(0, 32);
 
 async function actor(
-  { store, charts }: Sources,
+  { store, charts, mailbox }: Sources,
   { type = '', id = '' }: Readonly<Record<string, string>>,
 ) {
   const found = await viewActor(store, charts, type, id);
-  if (found) return { actor: found };
+  if (found) return { actor: { ...found, mailbox: await viewMailbox(store, mailbox, found) } };
   const parked = await store.parkedFor(type, id);
   const waiting = parked
     ? ` ${parked.messages} messages for it wait for a node that can open it.`

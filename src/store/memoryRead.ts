@@ -169,6 +169,9 @@ export class MemoryReadStore implements ReadStore {
       crashes: row.crashes,
       quarantined_at: row.quarantinedAt === null ? null : iso(row.quarantinedAt),
       parked: await this.parkedFor(type, id),
+      outbox: [...this.tables.outbox.values()].filter(
+        (sent) => sent.kind === 'send' && sent.type === type && sent.id === id,
+      ).length,
       timers: [...this.tables.timers.values()]
         .filter((timer) => timer.type === type && timer.id === id)
         .sort((a, b) => a.fireAt - b.fireAt || byText(a.timerId, b.timerId))

@@ -74,6 +74,9 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         }),
       ],
       timersArmed: [timer('a-1', 'xstate.after.1000.order.open.waiting')],
+      outboxAdded: [
+        { messageId: 'm-1', kind: 'send' as const, type: 'order', id: 'a-1', body: '{}', shard: 1 },
+      ],
       deadLetters: [
         deadLetter(5),
         deadLetter(6, { reason: 'unknown_actor', body: Buffer.from('{}') }),
@@ -145,6 +148,7 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       ],
       children: [{ id: 'a-1.ship-2', status: 'active', state: 'packing' }],
       timers: [{ timer_id: 'xstate.after.1000.order.open.waiting' }],
+      mailbox: { depth: 3, memory: 2, parked: 0, outbox: 1 },
       events: [
         { type: 'HURRY', states: ['order.open.waiting'], guards: [] },
         { type: 'NOTE', states: ['order'], guards: [] },
@@ -157,6 +161,8 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect(child.actor.deaf).toContain('a-1');
     const { body: old } = await get('/api/actors/order/b_1');
     expect(old.actor.events).toBeNull();
+    // Its node does not say what waits in its memory.
+    expect(old.actor.mailbox).toEqual({ depth: null, memory: null, parked: 0, outbox: 0 });
     expect((await get('/api/actors/order/nobody')).status).toBe(404);
   });
 
