@@ -142,7 +142,7 @@ export class MemoryReadStore implements ReadStore {
   }
 
   async population(type?: string): Promise<PopulationRow[]> {
-    return populationOf(this.tables.actors.values(), type);
+    return populationOf(this.tables.actors.values(), this.clock.now(), type);
   }
 
   async machine(type: string, version: string): Promise<MachineRow | undefined> {

@@ -218,6 +218,8 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         count: MANY + 1,
       }),
     );
+    for (const { oldest_at, median_at } of population.rows)
+      expect(Date.parse(median_at)).toBeGreaterThanOrEqual(Date.parse(oldest_at));
     const { body: overview } = await get('/api/overview');
     expect(overview).toMatchObject({
       nodes: { live: 1 },
