@@ -199,7 +199,7 @@ export class Live {
 }
 
 /** Pure; each is one of the values. */
-export function latencyOf(waited: readonly number[]): Latency | null {
+function latencyOf(waited: readonly number[]): Latency | null {
   if (waited.length === 0) return null;
   const sorted = waited.toSorted((a, b) => a - b);
   const at = (share: number) => sorted[Math.ceil(share * sorted.length) - 1] as number;

@@ -166,7 +166,7 @@ const short = (count: number): string =>
 const countWidth = (count: number): number => short(count).length * 7.5 + 14;
 
 /** Since when about half of them have been there: each part counts for as many as it has. */
-export function medianOf({ medians }: Pick<StateCount, 'medians'>): number {
+function medianOf({ medians }: Pick<StateCount, 'medians'>): number {
   const sorted = medians.toSorted(([a], [b]) => b - a);
   const all = sorted.reduce((sum, [, count]) => sum + count, 0);
   let seen = 0;
