@@ -30,6 +30,9 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
   const [chosen, setChosen] = useState<number | undefined>(
     () => Number(place.params.get('seq')) || undefined,
   );
+  const asked = place.params.get('seq');
+  // A link to another moment of an actor that is shown already.
+  useEffect(() => setChosen(Number(asked) || undefined), [asked]);
   const history = useHistory(path, actor?.seq, chosen);
   const seq = chosen ?? actor?.seq;
   const isPast = chosen !== undefined && chosen !== actor?.seq;

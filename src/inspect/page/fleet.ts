@@ -67,7 +67,7 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
     </div>
     <${Failure} error=${error ?? types.error} />
     <div class="grid wide-left">
-      <${Panel} title="Where they are" actions=${html`<small class="legend">half of them there for <i class="heat0"></i>a moment <i class="heat1"></i>minutes <i class="heat2"></i>hours <i class="heat3"></i>days</small>`}>
+      <${Panel} title="Where they are" actions=${html`<small class="legend">half of them there for ${['a moment', 'minutes', 'hours', 'days'].map((word, heat) => html`<span><i class=${`heat${heat}`}></i>${word}</span> `)}</small>`}>
         ${machine && layout && html`<${ChartView} machine=${machine} layout=${layout} name=${type} counts=${counts} chosen=${chosen} onState=${choose} now=${now} />`}
         ${missing && html`<${Empty}>No node has recorded this machine: one that runs this version does when it starts.</${Empty}>`}
         ${types.data && !row && html`<${Empty}>Nobody knows a type ${type}.</${Empty}>`}

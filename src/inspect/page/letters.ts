@@ -63,7 +63,7 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
       ${found.data && shown.length === 0 && html`<${Empty}>No dead letters${all ? '' : ' wait'}.</${Empty}>`}
       ${
         shown.length > 0 &&
-        html`<div class="scroll" tabindex="0" role="region" aria-label="Dead letters"><table>
+        html`<div class="scroll letters" tabindex="0" role="region" aria-label="Dead letters"><table>
         <thead><tr><th>Number</th><th>Reason</th><th>Subject</th><th>Age</th><th>${acts && html`<span class="unseen">Redrive</span>`}</th></tr></thead>
         <tbody>${shown.slice(0, 200).map(
           (

@@ -64,7 +64,7 @@ export function OverviewPage() {
     ${data && html`<${Needs} data=${data} />`}
     <div class="grid charts">
       <${Panel} title="Transitions per second"><${Series} lines=${[sums(rates, 'transitions')]} shown=${SHOWN} kind="transitions" word="transitions in the last second" unit="/s" /></${Panel}>
-      <${Panel} title="Published to committed"><${Series} lines=${latencies(seconds)} names=${['half of them', '19 in 20']} shown=${SHOWN} kind="latency" word="ms until half of the messages were committed" unit=" ms" /></${Panel}>
+      <${Panel} title="Published to committed"><${Series} lines=${latencies(seconds)} names=${['p50', 'p95']} shown=${SHOWN} kind="latency" word="ms until half of the messages were committed" unit=" ms" /></${Panel}>
       <${Panel} title="Failures per second"><${Series} lines=${[sums(rates, 'failed')]} shown=${SHOWN} kind="failed" word="failures in the last second" unit="/s" /></${Panel}>
       ${waiting.length > 0 && html`<${Panel} title="Messages that wait"><${Series} lines=${[waiting]} shown=${LOOKS} kind="waiting" word="messages wait or are being worked on" unit="" /></${Panel}>`}
     </div>
@@ -190,7 +190,7 @@ function Bar({ rows, type }: { rows: PopulationRow[]; type: string }) {
   if (all === 0) return html`<span class="quiet-text">none</span>`;
   return html`<span class="places">${top.map(
     ([state, count], at) =>
-      html`<a class="place p${at}" style=${{ flexGrow: Math.max(count / all, 0.06) }} title=${`${state}: ${numberText(count)}`} href=${hrefOf(['types', type])}>${state} <b>${numberText(count)}</b></a>`,
+      html`<a class="place p${at}" style=${{ flexGrow: Math.max(count / all, 0.06) }} title=${`${state}: ${numberText(count)}`} href=${hrefOf(['types', type])}><b>${numberText(count)}</b> ${state}</a>`,
   )}</span>`;
 }
 

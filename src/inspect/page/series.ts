@@ -27,7 +27,7 @@ export function Series({ lines, names, shown, kind, word, unit }: Props) {
   const length = lines[0]?.length ?? 0;
   return html`<div class="series ${kind}">
     <strong>${text(newest[0])}<small>${unit}</small></strong>
-    ${names && html`<span class="names">${names.map((name, at) => html`<small class=${`line${at}`}><i></i>${name} ${text(newest[at])}</small>`)}</span>`}
+    ${names && html`<span class="names">${names.map((name, at) => html`<small class=${`line${at}`}><i></i>${name}${at > 0 && ` ${text(newest[at])}`}</small>`)}</span>`}
     <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label=${`${text(newest[0])} ${word}, at most ${highest} of the last ${length}`}>
       <line x1="0" x2=${WIDTH} y1=${HEIGHT - 4} y2=${HEIGHT - 4} />
       ${lines.map((line, at) => pathsOf(line, shown, top).map(({ way, area }) => html`${at === 0 && html`<path class="area" d=${area} />`}<path class=${`line line${at}`} d=${way} />`))}
