@@ -202,7 +202,7 @@ function Cluster({ data }: { data: Overview }) {
       .map(
         (node) => html`<li key=${node.node_id} class="node ${node.state === 'ok' ? '' : 'ill'}">
           <b>${node.name}</b><span class="badge ${node.state === 'ok' ? 'done' : 'error'}">${node.state}</span>
-          <small>${node.shards} shards · up ${durationText(now - Date.parse(node.started_at))}</small></li>`,
+          <small>${node.shards} shards · ${node.live ? `up ${durationText(now - Date.parse(node.started_at))}` : 'gone'}</small></li>`,
       )}</ul>
   </${Panel}>`;
 }
