@@ -58,6 +58,8 @@ export interface FeedEntry {
   /** Commit time on the database clock, ms since 1970; null when its answer was lost. */
   at: number | null;
   node: string;
+  /** On one transition of a commit: how long its oldest message was in the log before it was committed, ms. */
+  waited?: number;
   emitted?: unknown[];
 }
 

@@ -174,6 +174,7 @@ export function createNode(options: NodeOptions): PerdureNode {
       log,
       load,
       landed: metrics?.commitLanded,
+      waited: metrics?.messageCommitted,
       tracing: startTracing(nodeId),
     });
     const { ring } = engine;

@@ -1,12 +1,11 @@
 import type { LogMessage } from '../bus/bus.ts';
-import type { LogPosition, ParkedWrite, PausedWrite } from '../store/elsewhere.ts';
+import type { DeadLetterWrite, LogPosition, ParkedWrite, PausedWrite } from '../store/elsewhere.ts';
 import type { SearchableWrite } from '../store/search.ts';
 import {
   type ActorStatus,
   type ActorWrite,
   type Address,
   addressKey,
-  type DeadLetterWrite,
   type OutboxRow,
   type OutboxWrite,
   type ShardCommit,
@@ -198,6 +197,13 @@ export class Batch {
       unparked: this.#unparked,
       searchable: this.#searchable,
     };
+  }
+
+  /** How long the oldest of its messages has been in the log by `now`, ms; undefined when it has none. */
+  waitedMs(now: number): number | undefined {
+    const at = this.messages[0]?.publishedAt ?? undefined;
+    // The log's clock is another machine's.
+    return at === undefined ? undefined : Math.max(0, now - at);
   }
 
   /** It has landed. */

@@ -8,6 +8,7 @@ import { Invocations } from './invocation.ts';
 import { Lease } from './lease.ts';
 import { Loader } from './loader.ts';
 import { LogSource } from './logSource.ts';
+import { answerMailboxes } from './mailboxes.ts';
 import { Marks } from './marks.ts';
 import { Others } from './others.ts';
 import { Outbox } from './outbox.ts';
@@ -39,6 +40,8 @@ export interface EngineParts {
   load: NodeLoad;
   /** A statement has landed: how long it took, and what it carried. */
   landed?: ((ms: number, transitions: number) => void) | undefined;
+  /** How long the oldest message of a commit was in the log before it was committed, ms. */
+  waited?: ((ms: number) => void) | undefined;
   witness?: Witness;
   tracing?: Tracing | undefined;
 }
@@ -120,6 +123,7 @@ export function composeEngine(parts: EngineParts): Engine {
     source,
     load,
     tracing: parts.tracing,
+    ...(parts.waited && { waited: parts.waited }),
     ...(parts.witness && { witness: parts.witness }),
     surprise: (shard, reason) => ownership.surprise(shard, reason),
     resumed: (shard) => ownership.resumed(shard),
@@ -137,6 +141,7 @@ export function composeEngine(parts: EngineParts): Engine {
       );
       await ownership.start();
       started.push(startUpkeep(ring, ownership), answerQueries(ring));
+      started.push(answerMailboxes(ring, ownership.shards, parts.shards));
     },
     async stop() {
       for (let part = started.pop(); part; part = started.pop()) await part();

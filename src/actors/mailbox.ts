@@ -73,6 +73,16 @@ export class Mailbox {
     return this.#log.length;
   }
 
+  /** How much of it is for one actor. */
+  waitingFor({ type, id }: Address): number {
+    let waiting = 0;
+    for (const item of this.#inner)
+      if ('address' in item && item.address.type === type && item.address.id === id) waiting++;
+    const ending = `.${type}.${id}`;
+    for (const { message } of this.#log) if (message.subject.endsWith(ending)) waiting++;
+    return waiting;
+  }
+
   /** Nothing of this node's own waits. */
   get innerIsEmpty(): boolean {
     return this.#inner.length === 0;

@@ -11,6 +11,8 @@ export class ParkedMessage implements LogMessage {
   readonly body: Uint8Array;
   readonly messageId: string | null;
   readonly address: Address;
+  /** How long it has waited for a node is another measure. */
+  readonly publishedAt = null;
   readonly #headers: Record<string, string>;
 
   constructor(row: StoredParked) {

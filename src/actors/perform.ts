@@ -11,9 +11,16 @@ import { systemIds } from './step.ts';
 
 /**
  * Everything a landed batch causes, in the order of its steps (G3). `at` is the commit's time on the database clock;
- * null when the answer was lost, then the deadlines are read back.
+ * null when the answer was lost, then the deadlines are read back. `waitedMs` is told with the first step: one measure for
+ * each commit is enough to see how long messages take.
  */
-export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | null): void {
+export function perform(
+  ring: Ring,
+  shard: Shard,
+  batch: Batch,
+  at: number | null,
+  waitedMs?: number,
+): void {
   if (shard.sealed) return performSealed(ring, batch, at);
   let timersUnknown = false;
   for (const taken of batch.taken) {
@@ -27,7 +34,7 @@ export function perform(ring: Ring, shard: Shard, batch: Batch, at: number | nul
       else if (delayMs <= ring.limits.timerHorizonMs)
         ring.timers.add({ ...timer, shard: shard.number, fireAt: at + delayMs });
     }
-    tell(ring, taken, at);
+    tell(ring, taken, at, taken === batch.taken[0] ? waitedMs : undefined);
   }
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
   for (const run of batch.afterwards) run();
@@ -165,12 +172,13 @@ function begin(
 }
 
 /** The live feed: a hint for watchers, complete only for who listens now. */
-function tell(ring: Ring, taken: Taken, at: number | null): void {
+function tell(ring: Ring, taken: Taken, at: number | null, waitedMs?: number): void {
   const { type, id } = taken.resident.address;
   const emitted: string[] = [];
   for (const effect of taken.effects) if (effect.kind === 'emit') emitted.push(effect.text);
   const from = taken.fromState ?? 'null';
-  const more = emitted.length > 0 ? `,"emitted":[${emitted}]` : '';
+  const waited = waitedMs === undefined ? '' : `,"waited":${Math.round(waitedMs)}`;
+  const more = emitted.length > 0 ? `${waited},"emitted":[${emitted}]` : waited;
   ring.bus.broadcast(
     // A child machine's is heard where its family is.
     subjects.transition(ring.namespace, type, rootOf(taken.resident.address).id),

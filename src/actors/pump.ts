@@ -53,6 +53,10 @@ export class Pump {
     return this.#mailbox.size + this.#pinned.size;
   }
 
+  waitingFor(address: Address): number {
+    return this.#mailbox.waitingFor(address);
+  }
+
   /** All that is left is the log's, which whoever reads it next gets again. */
   get isDrained(): boolean {
     return !this.#turning && this.#mailbox.innerIsEmpty;

@@ -57,6 +57,8 @@ export interface Ring {
   readonly witness?: Witness;
   /** Undefined while nobody wants traces. */
   readonly tracing: Tracing | undefined;
+  /** How long the oldest message of a commit was in the log before it was committed, ms. */
+  readonly waited?: (ms: number) => void;
   /** The shard cannot go on as it is; opens it again. */
   surprise(shard: number, reason: string): void;
   /** Somebody in the shard was resumed; opens it again soon. */

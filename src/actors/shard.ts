@@ -2,7 +2,7 @@ import type { EventObject } from 'xstate';
 import type { LogReader } from '../bus/bus.ts';
 import { backoff, sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
-import type { OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
+import type { Address, OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import { Batch, type OwnTransaction } from './batch.ts';
 import type { CommitSource } from './committer.ts';
@@ -85,6 +85,11 @@ export class Shard implements CommitSource {
 
   get mailboxSize(): number {
     return this.#pump.mailboxSize;
+  }
+
+  /** Items of the mailbox that are for one actor. */
+  waitingFor(address: Address): number {
+    return this.#pump.waitingFor(address);
   }
 
   get hasCommitInFlight(): boolean {
@@ -353,7 +358,9 @@ export class Shard implements CommitSource {
     this.#cursor = Math.max(this.#cursor, batch.cursor);
     for (const message of batch.messages) message.ack();
     if (at !== null) this.#ring.timers.observe(at);
-    perform(this.#ring, this, batch, at);
+    const waitedMs = batch.waitedMs(this.#ring.clock.now());
+    if (waitedMs !== undefined) this.#ring.waited?.(waitedMs);
+    perform(this.#ring, this, batch, at, waitedMs);
     for (const resident of batch.residents) {
       // A turn that waits for Postgres has asked this memory already, and will not ask again.
       if (!this.#pump.pins(resident.rootKey))

@@ -78,6 +78,8 @@ export interface LogMessage {
   body: Uint8Array;
   /** Nats-Msg-Id, or null when the publisher gave none. */
   messageId: string | null;
+  /** When the log took it, on the server's clock, ms since 1970; null when that is not known any more. */
+  publishedAt: number | null;
   header(name: string): string | null;
   /** Every header, for dead letters. */
   headers(): Record<string, string>;

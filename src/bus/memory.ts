@@ -26,6 +26,8 @@ export interface Stored {
   readonly body: Uint8Array;
   readonly messageId: string | null;
   readonly headers: Record<string, string>;
+  /** ms since 1970 */
+  readonly at: number;
 }
 
 /** Creates a log in memory, for simulation and tests. Many buses share one: `log.connect()`. */
@@ -137,7 +139,7 @@ export class MemoryLog {
     if (!isOutcome && this.#held >= (this.#options.messagesMax ?? Number.POSITIVE_INFINITY))
       throw new PerdureError('log_full', 'maximum messages exceeded');
     const seq = isOutcome ? this.outcomes.length + 1 : ++this.#end;
-    const stored: Stored = { seq, subject: inner, body, messageId, headers };
+    const stored: Stored = { seq, subject: inner, body, messageId, headers, at: this.clock.now() };
     if (idKey !== null) {
       this.#ids.delete(idKey);
       this.#ids.set(idKey, { seq, until: now + (this.#options.duplicateWindowMs ?? 120_000) });
@@ -282,6 +284,7 @@ export class MemoryConsumer {
       subject: stored.subject,
       body: stored.body,
       messageId: stored.messageId,
+      publishedAt: stored.at,
       header: (name) => names[name] ?? null,
       headers: () => ({ ...names }),
       ack: () => {

@@ -42,6 +42,12 @@ export class DeliveryParser {
   }
 }
 
+/** Of an acknowledgement's subject; not a number when it is none. ms since 1970. */
+function publishedAt(reply: string): number {
+  const tokens = reply.split('.');
+  return Number(tokens[tokens.length >= 11 ? 9 : 7]) / 1_000_000;
+}
+
 /** A message of a shard. Everything is decoded when it is asked for, since most of it never is. */
 export class JetStreamMessage implements LogMessage {
   readonly shard: number;
@@ -78,6 +84,11 @@ export class JetStreamMessage implements LogMessage {
 
   get messageId(): string | null {
     return this.header('Nats-Msg-Id');
+  }
+
+  get publishedAt(): number | null {
+    const at = publishedAt(this.ackSubject);
+    return Number.isFinite(at) ? at : null;
   }
 
   header(name: string): string | null {

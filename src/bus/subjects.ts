@@ -22,6 +22,8 @@ export const subjects = {
     `${ns.subjectPrefix}transitions.${type}.${id}`,
   /** What nodes tell each other (core NATS): hints that only make them look sooner. */
   nodes: (ns: Namespace) => `${ns.subjectPrefix}nodes`,
+  /** What waits in the memory of one node. */
+  mailbox: (ns: Namespace, nodeId: string) => `${ns.subjectPrefix}mailboxes.${nodeId}`,
   query: (ns: Namespace, type: string, id: string) => `${ns.subjectPrefix}queries.${type}.${id}`,
 };
 

@@ -24,6 +24,8 @@ export interface Engine {
   listen: Listen;
   /** Who reads the log, and how much waits there; undefined when NATS is not to be had in a moment. */
   readers(): Promise<ShardReaders | undefined>;
+  /** What waits for an actor in the memory of the node that owns it; undefined when that does not say in a moment. */
+  mailbox(nodeId: string, type: string, id: string): Promise<number | undefined>;
   close(): Promise<void>;
 }
 
@@ -90,6 +92,17 @@ export function engineOver(
         return undefined;
       }
     },
+    async mailbox(nodeId, type, id) {
+      try {
+        const subject = subjects.mailbox(namespace, nodeId);
+        const talk = await bus(ASIDE_MS);
+        const answer = await talk.request(subject, JSON.stringify({ type, id }), ASIDE_MS);
+        const { waiting } = JSON.parse(Buffer.from(answer).toString()) as { waiting?: unknown };
+        return typeof waiting === 'number' ? waiting : undefined;
+      } catch {
+        return undefined;
+      }
+    },
     async close() {
       closing.abort();
       await client.close();
@@ -111,6 +124,7 @@ export function noEngine(): Engine {
     redrive: refuse,
     listen: refuse,
     readers: async () => undefined,
+    mailbox: async () => undefined,
     close: async () => {},
   };
 }

@@ -39,6 +39,18 @@ interface Rate {
   failed: number;
 }
 
+/** How long messages took from the log to their commit, ms: of half, and of 19 in 20. */
+export interface Latency {
+  p50: number;
+  p95: number;
+}
+
+interface Second {
+  types: Record<string, Rate>;
+  /** Null when no message was committed. */
+  latency: Latency | null;
+}
+
 /**
  * Tells pages what is committed, as it happens. Every message has an id, and a page that comes back with the last one
  * it has got is told what it missed; when that is gone, `reset` says that it has to look for itself.
@@ -53,7 +65,8 @@ export class Live {
   /** Number of the newest. */
   #last = 0;
   #rates = new Map<string, Rate>();
-  #told: Record<string, Rate>[] = [];
+  #waited: number[] = [];
+  #told: Second[] = [];
   #listening: Promise<() => void> | undefined;
   #timers: NodeJS.Timeout[] = [];
   #linger: NodeJS.Timeout | undefined;
@@ -98,7 +111,7 @@ export class Live {
 
   #resume(stream: Stream, lastId: string | string[] | undefined): void {
     stream.response.write('retry: 1000\n\n');
-    if (lastId === undefined) return this.#say(stream, 'hello', { rates: this.#told });
+    if (lastId === undefined) return this.#say(stream, 'hello', { seconds: this.#told });
     const [incarnation, number] = String(lastId).split('-');
     const seen = Number(number);
     const oldest = this.#last - this.#kept.length;
@@ -153,6 +166,7 @@ export class Live {
     if (entry.status === 'done') rate.done++;
     if (entry.status === 'error') rate.failed++;
     this.#rates.set(entry.type, rate);
+    if (entry.waited !== undefined) this.#waited.push(entry.waited);
   }
 
   #flushAll(): void {
@@ -190,11 +204,12 @@ export class Live {
   }
 
   #tellRates(): void {
-    const types = Object.fromEntries(this.#rates);
+    const second = { types: Object.fromEntries(this.#rates), latency: latencyOf(this.#waited) };
     this.#rates = new Map();
-    this.#told = [...this.#told.slice(1 - RATES_KEPT), types];
+    this.#waited = [];
+    this.#told = [...this.#told.slice(1 - RATES_KEPT), second];
     this.#flushAll();
-    const message = this.#message('rates', { types });
+    const message = this.#message('rates', second);
     for (const stream of this.#streams) this.#write(stream, message);
   }
 
@@ -211,4 +226,12 @@ export class Live {
     if (response.writableLength > BEHIND_MAX) return void response.destroy();
     response.write(message);
   }
+}
+
+/** Pure; each is one of the values. */
+function latencyOf(waited: readonly number[]): Latency | null {
+  if (waited.length === 0) return null;
+  const sorted = waited.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.ceil(share * sorted.length) - 1] as number;
+  return { p50: at(0.5), p95: at(0.95) };
 }

@@ -30,6 +30,8 @@ export interface Metrics {
   readonly registry: Registry;
   /** A commit statement has landed. */
   commitLanded(ms: number, transitions: number): void;
+  /** How long the oldest message of a shard's part of it was in the log, ms. */
+  messageCommitted(ms: number): void;
 }
 
 /** One value for each set of labels. */
@@ -262,8 +264,15 @@ export function createMetrics(source: MetricsSource): Metrics {
     buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000],
     registers: [registry],
   });
+  const latency = new Histogram({
+    name: 'perdure_message_latency_seconds',
+    help: 'From publishing the oldest message of a commit to that commit.',
+    buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+    registers: [registry],
+  });
   return {
     registry,
+    messageCommitted: (ms) => latency.observe(ms / 1_000),
     commitLanded(ms, transitions) {
       duration.observe(ms / 1_000);
       size.observe(transitions);

@@ -1,23 +1,21 @@
 import { machineAt } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
-import { contextOf } from '../store/inspect.ts';
-import type { HistoryRow, ReadStore } from '../store/read.ts';
-import { isWrapped } from '../textCodec.ts';
+import type { ReadStore } from '../store/read.ts';
 import { VERSION } from '../version.ts';
 import { viewActor } from './actorView.ts';
 import type { Charts } from './charts.ts';
 import { viewNodes, viewShards, withLags } from './clusterView.ts';
 import type { Counts } from './counts.ts';
-import { diffOf } from './diff.ts';
+import type { Engine } from './engine.ts';
 import { afterIn, FILTER, reachOf, searchIn } from './filter.ts';
+import { historyRoutes } from './historyRoutes.ts';
 import type { Live } from './live.ts';
+import { viewMailbox } from './mailboxView.ts';
 import { overview } from './overview.ts';
-import { ANSWERED, type Asked, type Field, type Route } from './route.ts';
+import { ANSWERED, type Field, get, LIMIT, type Route } from './route.ts';
 import type { ShardReaders } from './shardReaders.ts';
 
-const LIMIT_MAX = 1_000;
 const COUNT_MAX = 10_000;
-const LIMIT: Field = { kind: 'whole', about: 'At most so many; default 50.', max: LIMIT_MAX };
 const AFTER: Field = { kind: 'text', about: 'What next was.' };
 const PATH: Field = {
   kind: 'text',
@@ -31,6 +29,7 @@ export interface Sources {
   counts: Counts;
   live: Live;
   readers: () => Promise<ShardReaders | undefined>;
+  mailbox: Engine['mailbox'];
   namespace: string;
   /** Whether callers are asked for a token. */
   locked: boolean;
@@ -39,13 +38,6 @@ export interface Sources {
 /** Everything that can be asked without changing anything. */
 export function readRoutes(sources: Sources): Route[] {
   const { store, charts, counts, live } = sources;
-  const get = (
-    path: string,
-    about: string,
-    answer: (asked: Asked) => Promise<unknown>,
-    query: Readonly<Record<string, Field>> = {},
-  ): Route => ({ method: 'GET', path, role: 'read', about, query, answer });
-
   return [
     get('/api/me', 'Who asks, and whom.', async ({ role }) => ({
       role,
@@ -84,36 +76,7 @@ export function readRoutes(sources: Sources): Route[] {
       'One actor: state, context, timers, what runs, its family.',
       ({ path }) => actor(sources, path),
     ),
-    get(
-      '/api/actors/{type}/{id}/history',
-      'Its transitions, the first one first, without snapshots.',
-      ({ path, query }) => history(store, path, query.whole('from'), query.whole('limit')),
-      { from: { kind: 'whole', about: 'Start with this transition.' }, limit: LIMIT },
-    ),
-    get(
-      '/api/actors/{type}/{id}/history/{seq}',
-      'One transition with the snapshot after it.',
-      async ({ path }) => ({
-        transition: withSnapshot(await step(store, path, Number(path.seq))),
-      }),
-    ),
-    get(
-      '/api/actors/{type}/{id}/diff',
-      'What changed in context and state between two transitions.',
-      async ({ path, query }) => {
-        const to = query.whole('to') ?? 1;
-        const from = query.whole('from') ?? to - 1;
-        const [before, after] = await Promise.all([
-          from === 0 ? undefined : step(store, path, from),
-          step(store, path, to),
-        ]);
-        return { from, to, changes: diffOf(before && shown(before), shown(after)) };
-      },
-      {
-        from: { kind: 'whole', about: 'Default: the one before to.' },
-        to: { kind: 'whole', about: 'Default 1.' },
-      },
-    ),
+    ...historyRoutes(store),
     get(
       '/api/types',
       'Actor types: versions that are recorded, and how many actors there are.',
@@ -215,61 +178,16 @@ const pathIn = (text: string | undefined): string[] =>
   text === undefined ? [] : text.split('/').slice(0, 32);
 
 async function actor(
-  { store, charts }: Sources,
+  { store, charts, mailbox }: Sources,
   { type = '', id = '' }: Readonly<Record<string, string>>,
 ) {
   const found = await viewActor(store, charts, type, id);
-  if (found) return { actor: found };
+  if (found) return { actor: { ...found, mailbox: await viewMailbox(store, mailbox, found) } };
   const parked = await store.parkedFor(type, id);
   const waiting = parked
     ? ` ${parked.messages} messages for it wait for a node that can open it.`
     : '';
   throw new PerdureError('not_found', `There is no ${type}/${id}.${waiting}`);
-}
-
-async function history(
-  store: ReadStore,
-  { type = '', id = '' }: Readonly<Record<string, string>>,
-  fromSeq = 1,
-  limit = 50,
-) {
-  const rows = await store.history(type, id, { fromSeq, limit });
-  if (rows.length === 0 && !(await store.actor(type, id)))
-    throw new PerdureError('not_found', `There is no ${type}/${id}.`);
-  return {
-    transitions: rows.map(({ snapshot: _snapshot, ...row }) => row),
-    next: rows.length === limit ? (rows.at(-1)?.seq ?? 0) + 1 : null,
-  };
-}
-
-/** @throws PerdureError `not_found` */
-async function step(
-  store: ReadStore,
-  { type = '', id = '' }: Readonly<Record<string, string>>,
-  seq: number,
-): Promise<HistoryRow> {
-  const [row] = await store.history(type, id, { fromSeq: Math.max(1, seq), limit: 1 });
-  if (row?.seq === seq) return row;
-  throw new PerdureError('not_found', `There is no transition ${seq} of ${type}/${id}.`);
-}
-
-function withSnapshot({ snapshot, ...row }: HistoryRow) {
-  const envelope = JSON.parse(snapshot) as { started?: object; timers?: object; version?: string };
-  const { started = {}, timers = {}, version } = envelope;
-  return {
-    ...row,
-    version,
-    context: isWrapped(snapshot) ? envelope : contextOf(snapshot),
-    /** Invokes that ran then, by the transition that had started each; timers likewise. */
-    started,
-    timers,
-  };
-}
-
-/** What a diff looks at. */
-function shown(row: HistoryRow) {
-  const { to_state, context, started, timers } = withSnapshot(row);
-  return { state: to_state, context, started, timers };
 }
 
 async function types({ store, charts, counts }: Sources) {

@@ -54,6 +54,7 @@ function assertReadable(letter: DeadLetterDetail, messageId: string): void {
       subject,
       body,
       messageId,
+      publishedAt: null,
       header: (name) => headers[name] ?? null,
       headers: () => headers,
       ack: () => {},

@@ -26,6 +26,16 @@ export interface Route {
   answer(asked: Asked): Promise<unknown>;
 }
 
+/** A route that looks and changes nothing. */
+export const get = (
+  path: string,
+  about: string,
+  answer: Route['answer'],
+  query: Readonly<Record<string, Field>> = {},
+): Route => ({ method: 'GET', path, role: 'read', about, query, answer });
+
+export const LIMIT: Field = { kind: 'whole', about: 'At most so many; default 50.', max: 1_000 };
+
 /** A question that has been let in. */
 export interface Asked {
   path: Readonly<Record<string, string>>;

@@ -116,6 +116,7 @@ export class Site {
     const sources = {
       ...{ store, charts, counts: new Counts(store), live: this.#live },
       readers: () => readers.get(),
+      mailbox: engine.mailbox,
     };
     this.#routes = [
       ...readRoutes({ ...sources, namespace: name, locked: guard.locked }),

@@ -69,3 +69,15 @@ export interface ParkedActor extends Address {
   /** When the oldest of them was parked, on the database clock, ms since 1970. */
   since: number;
 }
+
+/** One for each position in the log. */
+export interface DeadLetterWrite extends LogPosition {
+  /** Error code (`src/errors.ts`). */
+  reason: string;
+  detail: string;
+  subject: string;
+  /** JSON object of the message's headers. */
+  headers: string;
+  body: Uint8Array;
+  messageId: string | null;
+}

@@ -163,6 +163,10 @@ export class PostgresReadStore implements ReadStore {
       text: `SELECT timer_id, fire_at, event FROM timer WHERE type = $1 AND id = $2 ORDER BY fire_at, timer_id`,
       values: [type, id],
     });
+    const [sent] = await this.#ask<{ count: number }>({
+      text: `SELECT count(*) AS count FROM outbox WHERE type = $1 AND id = $2 AND kind = 'send'`,
+      values: [type, id],
+    });
     const { snapshot, retries, crashes, quarantined_at, ...rest } = row;
     return {
       ...summary(rest),
@@ -172,6 +176,7 @@ export class PostgresReadStore implements ReadStore {
       crashes,
       quarantined_at: quarantined_at?.toISOString() ?? null,
       parked: await this.parkedFor(type, id),
+      outbox: sent?.count ?? 0,
       timers: timers.map((timer) => ({
         timer_id: timer.timer_id,
         fire_at: timer.fire_at.toISOString(),

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
-import type { MachineRecord, StoredParked } from './elsewhere.ts';
+import type { DeadLetterWrite, MachineRecord, StoredParked } from './elsewhere.ts';
 import { contextOf, listLimit, parsed } from './inspect.ts';
 import { parkedRows } from './memoryParked.ts';
 import { foundIn, isIn, isListed, machineRows, populationOf } from './memorySearch.ts';
@@ -30,7 +30,6 @@ import {
   type ActorWrite,
   type Address,
   addressKey,
-  type DeadLetterWrite,
   type NodeInfo,
   type OutboxRow,
   type StoredTimer,
@@ -161,7 +160,7 @@ export class MemoryReadStore implements ReadStore {
   }
 
   async population(type?: string): Promise<PopulationRow[]> {
-    return populationOf(this.tables.actors.values(), type);
+    return populationOf(this.tables.actors.values(), this.clock.now(), type);
   }
 
   async machine(type: string, version: string): Promise<MachineRow | undefined> {
@@ -189,6 +188,9 @@ export class MemoryReadStore implements ReadStore {
       crashes: row.crashes,
       quarantined_at: row.quarantinedAt === null ? null : iso(row.quarantinedAt),
       parked: await this.parkedFor(type, id),
+      outbox: [...this.tables.outbox.values()].filter(
+        (sent) => sent.kind === 'send' && sent.type === type && sent.id === id,
+      ).length,
       timers: [...this.tables.timers.values()]
         .filter((timer) => timer.type === type && timer.id === id)
         .sort((a, b) => a.fireAt - b.fireAt || byText(a.timerId, b.timerId))

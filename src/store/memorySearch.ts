@@ -1,3 +1,4 @@
+import { AGES, medianAge } from './dwell.ts';
 import type { ActorState, Tables } from './memoryRead.ts';
 import type { ActorSearch, MachineRow, PopulationRow, Reach, SearchPage } from './search.ts';
 import { type Address, addressKey } from './store.ts';
@@ -83,28 +84,39 @@ export function isListed(id: string, children: ActorSearch['children']): boolean
   return children ? id.startsWith(`${children.of}.`) : !id.includes('.');
 }
 
-export function populationOf(rows: Iterable<ActorState>, type?: string): PopulationRow[] {
-  const groups = new Map<string, { row: ActorState; count: number; oldest: number }>();
+export function populationOf(
+  rows: Iterable<ActorState>,
+  now: number,
+  type?: string,
+): PopulationRow[] {
+  const groups = new Map<string, { row: ActorState; at: number[] }>();
   for (const row of rows) {
     if (type !== undefined && row.type !== type) continue;
     const key = [row.type, row.version, row.path ?? '', row.status, row.state].join('\u0000');
-    const group = groups.get(key) ?? { row, count: 0, oldest: row.updatedAt };
-    group.count++;
-    group.oldest = Math.min(group.oldest, row.updatedAt);
+    const group = groups.get(key) ?? { row, at: [] };
+    group.at.push(row.updatedAt);
     groups.set(key, group);
   }
   return [...groups]
     .sort(([a], [b]) => byText(a, b))
-    .map(([, { row, count, oldest }]) => ({
+    .map(([, { row, at }]) => ({
       type: row.type,
       version: row.version,
       status: row.status,
       state: JSON.parse(row.state),
       path: JSON.parse(row.path ?? '[]') as string[],
-      count,
-      oldest_at: iso(oldest),
+      count: at.length,
+      oldest_at: iso(Math.min(...at)),
+      median_at: iso(now - medianAge(agesOf(at, now))),
     }));
 }
+
+const agesOf = (at: readonly number[], now: number) => ({
+  count: at.length,
+  younger: AGES.map((age) => at.filter((one) => one >= now - age).length),
+  newest: now - Math.max(...at),
+  oldest: now - Math.min(...at),
+});
 
 export const machineRows = ({ machines }: Tables): MachineRow[] =>
   [...machines.values()]

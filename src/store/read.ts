@@ -79,6 +79,8 @@ export interface ActorDetail extends ActorSummary {
   /** Since when nothing runs for it; null: it is in no quarantine. */
   quarantined_at: string | null;
   parked: ParkedFor | null;
+  /** Messages of other actors that are on their way to it. */
+  outbox: number;
   timers: { timer_id: string; fire_at: string; event: unknown }[];
 }
 

@@ -83,6 +83,8 @@ export interface PopulationRow {
   count: number;
   /** When the one that has not moved for the longest time did. */
   oldest_at: string;
+  /** Since about when half of them have not moved. */
+  median_at: string;
 }
 
 export interface MachineRow {

@@ -1,4 +1,5 @@
 import type {
+  DeadLetterWrite,
   LogPosition,
   MachineRecord,
   OtherNodes,
@@ -347,18 +348,6 @@ export interface OutboxRow extends OutboxWrite {
   shard: number;
   /** Id of the row it is in together with others; in memory only. */
   bundle?: string;
-}
-
-/** One for each position in the log. */
-export interface DeadLetterWrite extends LogPosition {
-  /** Error code (`src/errors.ts`). */
-  reason: string;
-  detail: string;
-  subject: string;
-  /** JSON object of the message's headers. */
-  headers: string;
-  body: Uint8Array;
-  messageId: string | null;
 }
 
 export interface ShardCommit {

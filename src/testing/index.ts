@@ -4,6 +4,12 @@ export type { EffectEntry } from './effectLog.ts';
 export { forEachCrash, type Scenario } from './forEachCrash.ts';
 export { type ActorPath, type PathOptions, pathsOf } from './pathsOf.ts';
 export type { DeadLetter, HistoryEntry, TimerEntry } from './record.ts';
+export {
+  type RecordedEvent,
+  type ReplayedActor,
+  type ReplayOptions,
+  replayEvents,
+} from './replayEvents.ts';
 export type { EmittedEntry, TestActor } from './testActor.ts';
 export {
   type OutcomeEntry,

@@ -124,6 +124,8 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
       expect(first?.subject).toBe(`jobs.order.${id}`);
       expect(Uint8Array.from(first?.body ?? [])).toEqual(binary);
       expect(first?.messageId).toBe('m 1/ü');
+      // The clocks of both are this machine's.
+      expect(Math.abs((first?.publishedAt ?? 0) - Date.now())).toBeLessThan(60_000);
       expect(first?.header('Perdure-Reply')).toBe('_INBOX.x');
       expect(first?.header('nope')).toBeNull();
       expect(first?.headers()).toEqual({

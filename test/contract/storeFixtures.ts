@@ -1,10 +1,9 @@
 import { expect } from 'vitest';
-import type { ParkedWrite } from '../../src/store/elsewhere.ts';
+import type { DeadLetterWrite, ParkedWrite } from '../../src/store/elsewhere.ts';
 import type { ParkedRow, ReadStore } from '../../src/store/read.ts';
 import type {
   ActorWrite,
   Address,
-  DeadLetterWrite,
   NodeInfo,
   OpenedShard,
   OpenedVersion,

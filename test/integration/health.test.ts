@@ -253,6 +253,10 @@ test('the metrics count what was done', async () => {
   expect(seen.get('perdure_shards_stalled')).toBe(0);
   expect(seen.get('perdure_commit_duration_seconds_count')).toBe(seen.get('perdure_commits_total'));
   expect(seen.get('perdure_commit_transitions_sum')).toBe(40);
+  // One for each part of a commit that had messages in it.
+  expect(seen.get('perdure_message_latency_seconds_count')).toBeGreaterThan(0);
+  expect(seen.get('perdure_message_latency_seconds_count')).toBeLessThanOrEqual(41);
+  expect(seen.get('perdure_message_latency_seconds_sum')).toBeGreaterThan(0);
   expect(seen.get('perdure_lease_age_seconds')).toBeLessThan(8);
   expect(seen.get('nodejs_eventloop_lag_p99_seconds')).toBeDefined();
 });

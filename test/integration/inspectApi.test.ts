@@ -85,6 +85,9 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         { type: 'order', id: 'a-2', field: 'region', value: 'e u' },
       ],
       timersArmed: [timer('a-1', 'xstate.after.1000.order.open.waiting')],
+      outboxAdded: [
+        { messageId: 'm-1', kind: 'send' as const, type: 'order', id: 'a-1', body: '{}', shard: 1 },
+      ],
       deadLetters: [
         deadLetter(5),
         deadLetter(6, { reason: 'unknown_actor', body: Buffer.from('{}') }),
@@ -211,6 +214,7 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       ],
       children: [{ id: 'a-1.ship-2', status: 'active', state: 'packing' }],
       timers: [{ timer_id: 'xstate.after.1000.order.open.waiting' }],
+      mailbox: { depth: 3, memory: 2, parked: 0, outbox: 1 },
       events: [
         { type: 'HURRY', states: ['order.open.waiting'], guards: [] },
         { type: 'NOTE', states: ['order'], guards: [] },
@@ -223,6 +227,8 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect(child.actor.deaf).toContain('a-1');
     const { body: old } = await get('/api/actors/order/b_1');
     expect(old.actor.events).toBeNull();
+    // Its node does not say what waits in its memory.
+    expect(old.actor.mailbox).toEqual({ depth: null, memory: null, parked: 0, outbox: 0 });
     expect((await get('/api/actors/order/nobody')).status).toBe(404);
   });
 
@@ -278,6 +284,8 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         count: MANY + 1,
       }),
     );
+    for (const { oldest_at, median_at } of population.rows)
+      expect(Date.parse(median_at)).toBeGreaterThanOrEqual(Date.parse(oldest_at));
     const { body: overview } = await get('/api/overview');
     expect(overview).toMatchObject({
       nodes: { live: 1 },
@@ -481,8 +489,16 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     emit({ type: 'order', id: 'a-2', seq: 2, event: 'PAY', status: 'error' });
     expect((await first.next('transitions')).data).toMatchObject({ entries: [{ id: 'a-2' }] });
     expect((await first.next('rates')).data).toHaveProperty('types');
+    // A second may have ended before they were told.
+    for (const waited of [40, 10, 20, 30]) emit({ type: 'order', id: 'a-2', seq: 3, waited });
+    let latency: unknown = null;
+    while (latency === null)
+      latency = ((await first.next('rates')).data as { latency: unknown }).latency;
+    expect(latency).toEqual({ p50: 20, p95: 40 });
     const again = reading(await open(told.id));
-    expect((await again.next('transitions')).data).toMatchObject({ entries: [{ id: 'a-2' }] });
+    expect((await again.next('transitions')).data).toMatchObject({
+      entries: expect.arrayContaining([expect.objectContaining({ id: 'a-2', seq: 2 })]),
+    });
     const stranger = reading(await open('other-1'));
     expect(await stranger.next('reset')).toBeDefined();
     stop.abort();

@@ -35,6 +35,8 @@ test('what is published is seen to move', async () => {
   await show('actors/order/o-7');
   await lit('fulfilling.payment.due').waitFor();
   await lit('fulfilling.delivery.shipping').waitFor();
+  // Its node has said so.
+  await page.locator('.facts dd[title^="0 in memory"]', { hasText: '0' }).waitFor();
   await page.getByText('live', { exact: true }).waitFor();
   const from = performance.now();
   await stage.client.send('order', 'o-7', { type: 'PAY' });
@@ -63,6 +65,20 @@ test('any past moment is shown with its context and what changed, and back', asy
   expect(await page.getByText('What it handles now').count()).toBe(0);
   await page.getByRole('button', { name: 'now' }).click();
   await lit('fulfilling.payment.paid').waitFor();
+});
+
+test('what happened is copied as a test, up to the moment that is shown', async () => {
+  await page
+    .context()
+    .grantPermissions(['clipboard-read', 'clipboard-write'], { origin: stage.line.inspectUrl });
+  await show('actors/order/o-7?seq=4');
+  await page.getByText('As it was after #4').waitFor();
+  await page.getByRole('button', { name: 'copy as test case' }).click();
+  await page.getByRole('button', { name: 'copied' }).waitFor();
+  const text = await page.evaluate<string>('navigator.clipboard.readText()');
+  expect(text).toContain(`test("order/o-7 as recorded up to #4"`);
+  expect(text).toContain('"item":"desk"');
+  expect(text).not.toContain('HOLD');
 });
 
 test('a legal event is sent with its fields, an illegal one refused with what is legal', async () => {

@@ -53,6 +53,7 @@ export function recordingEngine() {
       return () => {};
     },
     readers: async () => new Map([[1, { epoch: 1, lag: 3 }]]),
+    mailbox: async (_node, _type, id) => (id === 'a-1' ? 2 : undefined),
     close: async () => {},
   };
   return { engine, told, emit: (entry: Partial<FeedEntry>) => hear(entry as FeedEntry) };

@@ -17,6 +17,7 @@ function read(
     subject,
     body: typeof body === 'string' ? Buffer.from(body) : body,
     messageId: given.messageId ?? null,
+    publishedAt: null,
     header: (name) => headers[name] ?? null,
     headers: () => headers,
     ack() {},

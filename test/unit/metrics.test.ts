@@ -81,6 +81,7 @@ describe('metrics', () => {
       failedAttempts: 2,
     });
     metrics.commitLanded(4, 12);
+    metrics.messageCommitted(7);
     for (let scrape = 0; scrape < 2; scrape++) {
       const seen = await read();
       expect(seen.get('perdure_transitions_total')).toBe(12);
@@ -103,6 +104,8 @@ describe('metrics', () => {
       expect(seen.get('perdure_commit_duration_seconds_bucket{le="0.005"}')).toBe(1);
       expect(seen.get('perdure_commit_duration_seconds_bucket{le="0.002"}')).toBe(0);
       expect(seen.get('perdure_commit_transitions_sum')).toBe(12);
+      expect(seen.get('perdure_message_latency_seconds_bucket{le="0.01"}')).toBe(1);
+      expect(seen.get('perdure_message_latency_seconds_bucket{le="0.005"}')).toBe(0);
     }
     load.transitions = 13;
     expect((await read()).get('perdure_transitions_total')).toBe(13);

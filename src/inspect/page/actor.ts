@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { activeStates, type ChartMachine, causeText } from '../../actors/chart.ts';
 import type { ActorView } from '../actorView.ts';
+import type { MailboxView } from '../mailboxView.ts';
 import { useFetch } from './api.ts';
 import { ChartView } from './chartView.ts';
 import { EventForm } from './eventForm.ts';
@@ -22,13 +23,16 @@ interface Props {
 /** One actor: as it is, and as it was after any of its transitions. */
 export function ActorPage({ type, id, place, acts, namespace }: Props) {
   const path = `/api/actors/${encodeURIComponent(type)}/${encodeURIComponent(id)}`;
-  const found = useFetch<{ actor: ActorView }>(path, 10_000);
+  const found = useFetch<{ actor: ActorView & { mailbox: MailboxView } }>(path, 10_000);
   const actor = found.data?.actor;
   const on = useFollow(type, id, found.again);
   const { machine, layout, missing } = useMachine(type, actor?.version, actor?.path);
   const [chosen, setChosen] = useState<number | undefined>(
     () => Number(place.params.get('seq')) || undefined,
   );
+  const asked = place.params.get('seq');
+  // A link to another moment of an actor that is shown already.
+  useEffect(() => setChosen(Number(asked) || undefined), [asked]);
   const history = useHistory(path, actor?.seq, chosen);
   const seq = chosen ?? actor?.seq;
   const isPast = chosen !== undefined && chosen !== actor?.seq;
@@ -54,7 +58,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
         ${!isPast && html`<${EventForm} actor=${actor} acts=${acts} namespace=${namespace} onSent=${found.again} />`}
       </div>
       <div class="stack">
-        <${History} history=${history} last=${actor.seq} seq=${seq} chosen=${chosen} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
+        <${History} path=${path} history=${history} last=${actor.seq} seq=${seq} chosen=${chosen} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
         <${Panel} title=${isPast ? `Context after #${chosen}` : 'Context'}><${Json} value=${isPast ? step?.context : actor.context} /></${Panel}>
         ${!isPast && html`<${Results} actor=${actor} /><${Running} actor=${actor} /><${Family} actor=${actor} />`}
         ${isPast && step && html`<${Then} step=${step} />`}
@@ -98,11 +102,22 @@ function nameOf(
   return (machine && search(machine.root)) ?? event.replace(/^xstate\./, '');
 }
 
-function Facts({ actor }: { actor: ActorView }) {
+/** What of it waits where; a part nobody knows is said to be unknown. */
+function mailboxText({ memory, parked, outbox }: MailboxView): string {
+  const known = [
+    memory === null ? 'its node does not say' : `${memory} in memory`,
+    `${parked} parked`,
+    `${outbox} from other actors on the way`,
+  ];
+  return known.join(', ');
+}
+
+function Facts({ actor }: { actor: ActorView & { mailbox: MailboxView } }) {
   return html`<dl class="facts">
     <div><dt>version</dt><dd>${actor.version}</dd></div>
     <div><dt>seq</dt><dd>${actor.seq}</dd></div>
     <div><dt>shard</dt><dd>${actor.shard} <span class="quiet-text">epoch ${actor.epoch}</span></dd></div>
+    <div><dt>mailbox</dt><dd title=${mailboxText(actor.mailbox)}>${actor.mailbox.depth ?? 'unknown'}</dd></div>
     <div><dt>started</dt><dd><${Ago} at=${actor.created_at} /></dd></div>
     <div><dt>moved</dt><dd><${Ago} at=${actor.updated_at} /></dd></div>
     ${actor.tags.length > 0 && html`<div><dt>tags</dt><dd>${actor.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</dd></div>`}

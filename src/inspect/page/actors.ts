@@ -135,13 +135,13 @@ export function ActorTable({
   if (!actors) return html`<${Empty}>…</${Empty}>`;
   if (actors.length === 0) return html`<${Empty}>No actor matches.</${Empty}>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Actors"><table>
-    <thead><tr><th>Actor</th><th>Status</th><th>State</th>${!brief && html`<th>Tags</th><th class="number">Seq</th><th class="number">Shard</th>`}<th>Moved</th></tr></thead>
+    <thead><tr><th>Actor</th><th>Status</th><th>State</th>${!brief && html`<th class="aside">Tags</th><th class="number aside">Seq</th><th class="number aside">Shard</th>`}<th>Moved</th></tr></thead>
     <tbody>${actors.map(
       (one) => html`<tr key=${`${one.type}/${one.id}`}>
         <td class="id"><a href=${hrefOf(['actors', one.type, one.id])}>${!brief && html`<span class="quiet-text">${one.type}/</span>`}${one.id}</a></td>
         <td><${Status} of=${one.paused_at ? 'paused' : one.status} /></td>
         <td><code>${stateText(one.state)}</code></td>
-        ${!brief && html`<td>${one.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</td><td class="number">${one.seq}</td><td class="number">${one.shard}</td>`}
+        ${!brief && html`<td class="aside">${one.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</td><td class="number aside">${one.seq}</td><td class="number aside">${one.shard}</td>`}
         <td><${Ago} at=${one.updated_at} /></td></tr>`,
     )}</tbody></table></div>`;
 }

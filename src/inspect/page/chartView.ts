@@ -22,6 +22,8 @@ export interface StateCount {
   failed: number;
   /** When the one that has been there for the longest time came, ms since 1970. */
   oldest: number;
+  /** Since when half of each part of them have been there, ms since 1970, and how many that part are. */
+  medians: [at: number, count: number][];
 }
 
 interface Props {
@@ -123,7 +125,7 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
     stateNames(state),
     isActive ? 'active' : '',
     chosen === state.id ? 'chosen' : '',
-    count ? `heat${heatOf(now - count.oldest)}` : '',
+    count ? `heat${heatOf(now - medianOf(count))}` : '',
     onState ? 'choosable' : '',
   ].join(' ');
   const choose = () => onState?.(state);
@@ -149,7 +151,7 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
       count.count > 0 &&
       html`<g class="count"><rect x=${x + width - countWidth(count.count) - 6} y=${y + 7} width=${countWidth(count.count)} height="20" rx="10" />
       <text x=${x + width - countWidth(count.count) / 2 - 6} y=${y + 21} text-anchor="middle">${short(count.count)}</text>
-      <title>${numberText(count.count)} actors, the oldest for ${durationText(now - count.oldest)}</title></g>`
+      <title>${numberText(count.count)} actors, half of them for about ${durationText(now - medianOf(count))}, the oldest for ${durationText(now - count.oldest)}</title></g>`
     }
   </g>`;
 }
@@ -163,7 +165,19 @@ const short = (count: number): string =>
   count < 10_000 ? numberText(count) : `${(count / 1000).toFixed(count < 100_000 ? 1 : 0)}k`;
 const countWidth = (count: number): number => short(count).length * 7.5 + 14;
 
-/** Warmer the longer somebody has been there. */
+/** Since when about half of them have been there: each part counts for as many as it has. */
+function medianOf({ medians }: Pick<StateCount, 'medians'>): number {
+  const sorted = medians.toSorted(([a], [b]) => b - a);
+  const all = sorted.reduce((sum, [, count]) => sum + count, 0);
+  let seen = 0;
+  for (const [at, count] of sorted) {
+    seen += count;
+    if (seen * 2 >= all) return at;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+/** Warmer the longer half of them have been there. */
 function heatOf(ms: number): number {
   const steps = [60_000, 3_600_000, 86_400_000];
   return steps.filter((step) => ms > step).length;

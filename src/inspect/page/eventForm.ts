@@ -2,6 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { Receipt } from '../../client.ts';
 import type { ActorView } from '../actorView.ts';
 import { type ApiError, post } from './api.ts';
+import { Copy } from './copy.ts';
 import { Failure, html, Panel, stateText } from './ui.ts';
 
 interface Props {
@@ -103,16 +104,6 @@ export function EventForm({ actor, acts, namespace, onSent }: Props) {
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
-
-function Copy({ word, text }: { word: string; text: () => string }) {
-  const [done, setDone] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(text());
-    setDone(true);
-    setTimeout(() => setDone(false), 1_500);
-  };
-  return html`<button type="button" class="quiet" onClick=${copy}>${done ? 'copied' : `copy ${word}`}</button>`;
-}
 
 /** Asks once more; what it does cannot be undone. */
 function Sure({ word, disabled, onSure }: { word: string; disabled: boolean; onSure: () => void }) {

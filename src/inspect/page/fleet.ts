@@ -31,14 +31,18 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
   const counts = useMemo(() => {
     const found = new Map<string, StateCount>();
     if (!machine) return found;
-    for (const { status, state, count, oldest_at } of ours) {
+    for (const { status, state, count, oldest_at, median_at } of ours) {
       // Where a stopped one was stopped says nothing of who is there.
       if (count <= 0 || status === 'stopped') continue;
       for (const { id } of activeStates(machine.root, state)) {
-        const known = found.get(id) ?? { count: 0, failed: 0, oldest: Number.POSITIVE_INFINITY };
+        const known = found.get(id) ?? {
+          ...{ count: 0, failed: 0, oldest: Number.POSITIVE_INFINITY },
+          medians: [],
+        };
         if (status === 'error') known.failed += count;
         else known.count += count;
         known.oldest = Math.min(known.oldest, Date.parse(oldest_at));
+        known.medians.push([Date.parse(median_at), count]);
         found.set(id, known);
       }
     }
@@ -63,7 +67,7 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
     </div>
     <${Failure} error=${error ?? types.error} />
     <div class="grid wide-left">
-      <${Panel} title="Where they are" actions=${html`<small class="legend">in a state for <i class="heat0"></i>a moment <i class="heat1"></i>minutes <i class="heat2"></i>hours <i class="heat3"></i>days</small>`}>
+      <${Panel} title="Where they are" actions=${html`<small class="legend">half of them there for ${['a moment', 'minutes', 'hours', 'days'].map((word, heat) => html`<span><i class=${`heat${heat}`}></i>${word}</span> `)}</small>`}>
         ${machine && layout && html`<${ChartView} machine=${machine} layout=${layout} name=${type} counts=${counts} chosen=${chosen} onState=${choose} now=${now} />`}
         ${missing && html`<${Empty}>No node has recorded this machine: one that runs this version does when it starts.</${Empty}>`}
         ${types.data && !row && html`<${Empty}>Nobody knows a type ${type}.</${Empty}>`}
@@ -165,7 +169,7 @@ function move(rows: PopulationRow[], from: unknown, to: unknown, status: string,
   if (before && before.count > 0) before.count--;
   const after = find(to, status);
   if (after) {
-    if (after.count === 0) after.oldest_at = new Date(at).toISOString();
+    if (after.count === 0) after.oldest_at = after.median_at = new Date(at).toISOString();
     after.count++;
   } else if (rows[0])
     rows.push({
@@ -175,5 +179,6 @@ function move(rows: PopulationRow[], from: unknown, to: unknown, status: string,
       path: [],
       count: 1,
       oldest_at: new Date(at).toISOString(),
+      median_at: new Date(at).toISOString(),
     });
 }

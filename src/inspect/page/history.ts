@@ -1,7 +1,9 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { HistoryRow } from '../../store/read.ts';
 import { diffOf } from '../diff.ts';
-import { get, useFetch } from './api.ts';
+import type { TestCase } from '../testCase.ts';
+import { get, queryOf, useFetch } from './api.ts';
+import { Copy } from './copy.ts';
 import { Ago, html, Panel, stateText } from './ui.ts';
 
 export type Row = Omit<HistoryRow, 'snapshot'>;
@@ -66,6 +68,8 @@ export function useHistory(
 }
 
 interface Props {
+  /** Of the actor in the API. */
+  path: string;
   history: Recorded;
   last: number;
   seq: number | undefined;
@@ -75,15 +79,17 @@ interface Props {
 }
 
 /** The past, one transition at a time. */
-export function History({ history, last, seq = 1, chosen, onChoose, nameOf }: Props) {
+export function History({ path, history, last, seq = 1, chosen, onChoose, nameOf }: Props) {
   const { rows, step } = history;
   const list = useRef<HTMLOListElement>(null);
   const goTo = (to: number) => onChoose(to >= last ? undefined : Math.max(1, to));
+  const testCase = async () =>
+    (await get<{ test_case: TestCase }>(`${path}/test-case${queryOf({ seq })}`)).test_case.text;
   useEffect(() => {
     const item = list.current?.querySelector<HTMLElement>('[aria-current]');
     if (item && list.current) list.current.scrollTop = item.offsetTop - list.current.offsetTop - 80;
   }, [seq, rows]);
-  return html`<${Panel} title="History" actions=${html`<small>#${seq} of ${last}</small>`}>
+  return html`<${Panel} title="History" actions=${html`<span class="row"><small>#${seq} of ${last}</small> <${Copy} word="as test case" text=${testCase} /></span>`}>
     <div class="scrubber">
       <button class="quiet" aria-label="One back" disabled=${seq <= 1} onClick=${() => goTo(seq - 1)}>‹</button>
       <input type="range" min="1" max=${last} value=${seq} aria-label="Transition" aria-valuetext=${`${seq} of ${last}`}

@@ -64,14 +64,14 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
       ${
         shown.length > 0 &&
         html`<div class="scroll" tabindex="0" role="region" aria-label="Dead letters"><table>
-        <thead><tr><th>Number</th><th>Reason</th><th>Subject</th><th>Age</th><th>${acts && html`<span class="unseen">Redrive</span>`}</th></tr></thead>
+        <thead><tr><th>Number</th><th>Reason</th><th>Subject</th><th>Age</th><th class="aside">${acts && html`<span class="unseen">Redrive</span>`}</th></tr></thead>
         <tbody>${shown.slice(0, 200).map(
           (
             letter,
           ) => html`<tr key=${letter.dead_letter_id} aria-current=${open === letter.dead_letter_id ? 'true' : undefined}>
             <td><a href=${hrefOf(['dead-letters', letter.dead_letter_id], { reason, all: all ? 'true' : undefined })}>${letter.dead_letter_id}</a></td>
             <td><code>${letter.reason}</code></td><td class="id">${letter.subject.slice(0, 80)}</td><td><${Ago} at=${letter.at} /></td>
-            <td>${acts && letter.redriven_at === null && html`<button class="quiet" onClick=${() => redrive(letter.dead_letter_id)} aria-label=${`Redrive ${letter.dead_letter_id}`}>Redrive</button>`}
+            <td class="aside">${acts && letter.redriven_at === null && html`<button class="quiet" onClick=${() => redrive(letter.dead_letter_id)} aria-label=${`Redrive ${letter.dead_letter_id}`}>Redrive</button>`}
               ${letter.redriven_at && html`<span class="quiet-text">redriven</span>`}</td></tr>`,
         )}</tbody></table></div>`
       }

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { FeedEntry } from '../../client.ts';
+import type { Latency } from '../live.ts';
 import { queryOf } from './api.ts';
 
 export interface Rate {
@@ -9,13 +10,18 @@ export interface Rate {
   failed: number;
 }
 
+export interface Second {
+  types: Record<string, Rate>;
+  latency: Latency | null;
+}
+
 export interface LiveHandlers {
   transitions?: (entries: FeedEntry[], skipped: number) => void;
   /** What was missed cannot be told: look again. */
   reset?: () => void;
   /** Rates of the seconds before, as far as somebody listened. */
-  past?: (rates: Record<string, Rate>[]) => void;
-  rates?: (types: Record<string, Rate>) => void;
+  past?: (seconds: Second[]) => void;
+  rates?: (second: Second) => void;
 }
 
 /** Hears what is committed for as long as it is shown; the browser comes back by itself and is told what it missed. */
@@ -28,7 +34,7 @@ export function useLive(filter: { type?: string; id?: string }, handlers: LiveHa
     const source = new EventSource(`/api/live${queryOf({ type, id })}`);
     const read = (event: Event) => JSON.parse((event as MessageEvent<string>).data);
     source.addEventListener('hello', (event) => {
-      newest.current.past?.(read(event).rates);
+      newest.current.past?.(read(event).seconds);
       setOn(true);
       // What happened between what is shown and this moment is not told.
       newest.current.reset?.();
@@ -40,7 +46,7 @@ export function useLive(filter: { type?: string; id?: string }, handlers: LiveHa
       const { entries, skipped } = read(event);
       newest.current.transitions?.(entries, skipped);
     });
-    source.addEventListener('rates', (event) => newest.current.rates?.(read(event).types));
+    source.addEventListener('rates', (event) => newest.current.rates?.(read(event)));
     return () => source.close();
   }, [type, id]);
   return on;

@@ -1,10 +1,11 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { FeedEntry } from '../../client.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import type { NodeView } from '../clusterView.ts';
 import { useFetch } from './api.ts';
-import { type Rate, useLive } from './live.ts';
+import { type Rate, type Second, useLive } from './live.ts';
 import { hrefOf } from './router.ts';
+import { Series } from './series.ts';
 import {
   Ago,
   durationText,
@@ -39,7 +40,8 @@ const LOOKS = 100;
 /** What needs a human first; then how much goes on, and where everything is. */
 export function OverviewPage() {
   const { data, error, again } = useFetch<Overview>('/api/overview', 3_000);
-  const [rates, setRates] = useState<Record<string, Rate>[]>([]);
+  const [seconds, setSeconds] = useState<Second[]>([]);
+  const rates = useMemo(() => seconds.map(({ types }) => types), [seconds]);
   const [waiting, setWaiting] = useState<number[]>([]);
   useEffect(() => {
     const now = data?.waiting;
@@ -51,8 +53,8 @@ export function OverviewPage() {
     {
       transitions: (entries) =>
         setRecent((old) => [...entries.slice(-FEED).toReversed(), ...old].slice(0, FEED)),
-      rates: (types) => setRates((old) => [...old.slice(1 - SHOWN), types]),
-      past: setRates,
+      rates: (second) => setSeconds((old) => [...old.slice(1 - SHOWN), second]),
+      past: setSeconds,
       reset: again,
     },
   );
@@ -60,10 +62,11 @@ export function OverviewPage() {
     <h1>Overview <${Pulse} on=${on} /></h1>
     <${Failure} error=${error} />
     ${data && html`<${Needs} data=${data} />`}
-    <div class="grid thirds">
-      <${Panel} title="Transitions per second"><${Series} values=${sums(rates, 'transitions')} shown=${SHOWN} kind="transitions" word="transitions in the last second" unit="/s" /></${Panel}>
-      <${Panel} title="Failures per second"><${Series} values=${sums(rates, 'failed')} shown=${SHOWN} kind="failed" word="failures in the last second" unit="/s" /></${Panel}>
-      ${waiting.length > 0 && html`<${Panel} title="Messages that wait"><${Series} values=${waiting} shown=${LOOKS} kind="waiting" word="messages wait or are being worked on" unit="" /></${Panel}>`}
+    <div class="grid charts">
+      <${Panel} title="Transitions per second"><${Series} lines=${[sums(rates, 'transitions')]} shown=${SHOWN} kind="transitions" word="transitions in the last second" unit="/s" /></${Panel}>
+      <${Panel} title="Published to committed"><${Series} lines=${latencies(seconds)} names=${['p50', 'p95']} shown=${SHOWN} kind="latency" word="ms until half of the messages were committed" unit=" ms" /></${Panel}>
+      <${Panel} title="Failures per second"><${Series} lines=${[sums(rates, 'failed')]} shown=${SHOWN} kind="failed" word="failures in the last second" unit="/s" /></${Panel}>
+      ${waiting.length > 0 && html`<${Panel} title="Messages that wait"><${Series} lines=${[waiting]} shown=${LOOKS} kind="waiting" word="messages wait or are being worked on" unit="" /></${Panel}>`}
     </div>
     ${data && html`<${Types} data=${data} rates=${rates} />`}
     <div class="grid halves">
@@ -145,34 +148,11 @@ const sum = (rows: readonly { count: number }[]): number =>
 const sums = (rates: Record<string, Rate>[], of: keyof Rate): number[] =>
   rates.map((types) => Object.values(types).reduce((all, rate) => all + rate[of], 0));
 
-interface SeriesProps {
-  values: number[];
-  /** Values there is room for. */
-  shown: number;
-  kind: string;
-  word: string;
-  unit: string;
-}
-
-function Series({ values, shown, kind, word, unit }: SeriesProps) {
-  const width = 600;
-  const height = 110;
-  const top = Math.max(4, ...values);
-  const x = (at: number) => width - (values.length - 1 - at) * (width / (shown - 1));
-  const y = (value: number) => height - 4 - (value / top) * (height - 16);
-  const line = values
-    .map((value, at) => `${at === 0 ? 'M' : 'L'}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)
-    .join(' ');
-  const last = values.at(-1) ?? 0;
-  return html`<div class="series ${kind}">
-    <strong>${numberText(last)}<small>${unit}</small></strong>
-    <svg viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img" aria-label=${`${last} ${word}, at most ${Math.max(0, ...values)} of the last ${values.length}`}>
-      <line x1="0" x2=${width} y1=${height - 4} y2=${height - 4} />
-      ${values.length > 1 && html`<path class="area" d=${`${line} L${width} ${height - 4} L${x(0)} ${height - 4} Z`} /><path class="line" d=${line} />`}
-    </svg>
-    <small class="top-value">${numberText(top)}</small>
-  </div>`;
-}
+/** Seconds in which nothing was committed say nothing. */
+const latencies = (seconds: Second[]): (number | null)[][] => [
+  seconds.map(({ latency }) => latency?.p50 ?? null),
+  seconds.map(({ latency }) => latency?.p95 ?? null),
+];
 
 const STATUSES = ['active', 'done', 'error', 'stopped'] as const;
 
@@ -210,7 +190,7 @@ function Bar({ rows, type }: { rows: PopulationRow[]; type: string }) {
   if (all === 0) return html`<span class="quiet-text">none</span>`;
   return html`<span class="places">${top.map(
     ([state, count], at) =>
-      html`<a class="place p${at}" style=${{ flexGrow: Math.max(count / all, 0.06) }} title=${`${state}: ${numberText(count)}`} href=${hrefOf(['types', type])}>${state} <b>${numberText(count)}</b></a>`,
+      html`<a class="place p${at}" style=${{ flexGrow: Math.max(count / all, 0.06) }} title=${`${state}: ${numberText(count)}`} href=${hrefOf(['types', type])}><b>${numberText(count)}</b> ${state}</a>`,
   )}</span>`;
 }
 
@@ -222,7 +202,7 @@ function Cluster({ data }: { data: Overview }) {
       .map(
         (node) => html`<li key=${node.node_id} class="node ${node.state === 'ok' ? '' : 'ill'}">
           <b>${node.name}</b><span class="badge ${node.state === 'ok' ? 'done' : 'error'}">${node.state}</span>
-          <small>${node.shards} shards · up ${durationText(now - Date.parse(node.started_at))}</small></li>`,
+          <small>${node.shards} shards · ${node.live ? `up ${durationText(now - Date.parse(node.started_at))}` : 'gone'}</small></li>`,
       )}</ul>
   </${Panel}>`;
 }

@@ -23,7 +23,8 @@ export function durationText(ms: number): string {
   const [unit, size] = UNITS[at] as [string, number];
   const next = UNITS[at + 1];
   const rest = next && ms < 10 * size ? Math.floor((ms % size) / next[1]) : 0;
-  return `${Math.floor(ms / size)} ${unit}${rest > 0 && next ? ` ${rest} ${next[0]}` : ''}`;
+  // A number and its unit stay on one line.
+  return `${Math.floor(ms / size)}\u00a0${unit}${rest > 0 && next ? ` ${rest}\u00a0${next[0]}` : ''}`;
 }
 
 export const numberText = (value: number): string => value.toLocaleString('en-US');

@@ -1,0 +1,3 @@
+import { tripGoingTo } from './actorsTestCase.ts';
+
+export const trip = tripGoingTo('cancelled');
