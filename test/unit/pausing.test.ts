@@ -230,6 +230,18 @@ describe('what runs for an actor that is paused', () => {
     await cluster.stop();
   });
 
+  test('does not even begin when it is asked for in the commit that pauses the actor', async () => {
+    const cluster = await testCluster({ actors: [clerk] });
+    const actor = await cluster.start(clerk, { id: 'c' });
+    await Promise.all([actor.send({ type: 'WORK' }), actor.pause()]);
+    expect(actor.state).toBe('working');
+    expect(actor.effects).toEqual([]);
+    await actor.resume();
+    expect(actor.context.seen).toEqual(['worked']);
+    expect(actor.effects).toHaveLength(1);
+    await cluster.stop();
+  });
+
   test('begins no new attempt before it is resumed', async () => {
     let fails = 0;
     const type = defineActor('failing', {
