@@ -1,4 +1,5 @@
 import { machineAt } from '../actors/chart.ts';
+import { systemClock } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import type { ReadStore } from '../store/read.ts';
 import { VERSION } from '../version.ts';
@@ -12,6 +13,7 @@ import { historyRoutes } from './historyRoutes.ts';
 import type { Live } from './live.ts';
 import { viewMailbox } from './mailboxView.ts';
 import { overview } from './overview.ts';
+import { CHEAP, Rested } from './rested.ts';
 import { ANSWERED, type Field, get, LIMIT, type Route } from './route.ts';
 import type { ShardReaders } from './shardReaders.ts';
 
@@ -38,6 +40,10 @@ export interface Sources {
 /** Everything that can be asked without changing anything. */
 export function readRoutes(sources: Sources): Route[] {
   const { store, charts, counts, live } = sources;
+  // Pages ask for these every few seconds, and many may be open: a second old is new enough.
+  const told = new Rested(() => overview(store, counts, sources.readers), systemClock, CHEAP);
+  const nodes = new Rested(() => store.nodes(), systemClock, CHEAP);
+  const shards = new Rested(() => store.shards(), systemClock, CHEAP);
   return [
     get('/api/me', 'Who asks, and whom.', async ({ role }) => ({
       role,
@@ -45,9 +51,7 @@ export function readRoutes(sources: Sources): Route[] {
       version: VERSION,
       locked: sources.locked,
     })),
-    get('/api/overview', 'What there is, and what needs a human first.', () =>
-      overview(store, counts, sources.readers),
-    ),
+    get('/api/overview', 'What there is, and what needs a human first.', () => told.get()),
     get(
       '/api/actors',
       'Actors in the order of type and id, as far as it gets in its time; ask again with next until complete.',
@@ -145,18 +149,18 @@ export function readRoutes(sources: Sources): Route[] {
       parked: await counts.parked(),
     })),
     get('/api/nodes', 'The nodes, and how each is.', async () => ({
-      nodes: viewNodes(await store.nodes()),
+      nodes: viewNodes(await nodes.get()),
     })),
     get(
       '/api/shards',
       'The shards: owner, epoch, since when, what waits (lag), how each is.',
       async () => {
-        const [rows, nodes, readers] = await Promise.all([
-          store.shards(),
-          store.nodes(),
+        const [rows, nodeRows, readers] = await Promise.all([
+          shards.get(),
+          nodes.get(),
           sources.readers(),
         ]);
-        return { shards: withLags(viewShards(rows, nodes), readers) };
+        return { shards: withLags(viewShards(rows, nodeRows), readers) };
       },
     ),
     get(

@@ -1,11 +1,17 @@
 import { type Clock, systemClock } from '../clock.ts';
 
-/**
- * A read that took so long is not repeated before this many times as long has passed. There are two that look at every
- * actor: together they take less than 2 % of a core.
- */
-const REST_FACTOR = 150;
-/** Who asks while it is read again waits so long, ms, and gets what was read before then. */
+interface Rest {
+  /** A read that took so long is not repeated before this many times as long has passed. */
+  factor: number;
+  /** Who asks while it is read again soon gets what was read before. */
+  givesOld: boolean;
+}
+
+/** What looks at every actor; the two there are together take less than 2 % of a core. It says itself how old it is. */
+const DEAR: Rest = { factor: 150, givesOld: true };
+/** What is asked for every few seconds by each page that is open. When Postgres is away that has to be told. */
+export const CHEAP: Rest = { factor: 20, givesOld: false };
+/** Who may get what was read before waits so long for what is read now, ms. */
 const WAIT_MS = 100;
 const REST_MIN_MS = 1_000;
 
@@ -16,11 +22,13 @@ const REST_MIN_MS = 1_000;
 export class Rested<T> {
   readonly #read: () => Promise<T>;
   readonly #clock: Clock;
+  readonly #rest: Rest;
   /** `staleAt` is monotonic time. */
   #known: { value: T; staleAt: number } | undefined;
   #reading: Promise<T> | undefined;
 
-  constructor(read: () => Promise<T>, clock: Clock = systemClock) {
+  constructor(read: () => Promise<T>, clock: Clock = systemClock, rest: Rest = DEAR) {
+    this.#rest = rest;
     this.#read = read;
     this.#clock = clock;
   }
@@ -30,7 +38,7 @@ export class Rested<T> {
     this.#reading ??= this.#again().finally(() => {
       this.#reading = undefined;
     });
-    if (!this.#known) return this.#reading;
+    if (!this.#known || !this.#rest.givesOld) return this.#reading;
     const { value } = this.#known;
     // Nobody may be there any more to hear that it has failed.
     this.#reading.catch(() => {});
@@ -45,7 +53,7 @@ export class Rested<T> {
     const from = this.#clock.monotonic();
     const value = await this.#read();
     const now = this.#clock.monotonic();
-    this.#known = { value, staleAt: now + Math.max(REST_MIN_MS, (now - from) * REST_FACTOR) };
+    this.#known = { value, staleAt: now + Math.max(REST_MIN_MS, (now - from) * this.#rest.factor) };
     return value;
   }
 }

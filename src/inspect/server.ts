@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { systemClock } from '../clock.ts';
 import { namespace } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import { createLogger, type Logger } from '../log.ts';
@@ -20,7 +21,7 @@ import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
 import { readRoutes } from './readRoutes.ts';
 import { redactingReadStore, redactionsOf } from './redaction.ts';
-import { Rested } from './rested.ts';
+import { CHEAP, Rested } from './rested.ts';
 import { ANSWERED, checkBody, find, Query, type Route, readPath } from './route.ts';
 import { SharedReads } from './sharedReads.ts';
 
@@ -112,7 +113,7 @@ export class Site {
     this.#store = store;
     this.#live = new Live(engine.listen, log);
     const charts = new Charts(store);
-    const readers = new Rested(() => engine.readers());
+    const readers = new Rested(() => engine.readers(), systemClock, CHEAP);
     const sources = {
       ...{ store, charts, counts: new Counts(store), live: this.#live },
       readers: () => readers.get(),

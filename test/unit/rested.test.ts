@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import type { Clock } from '../../src/clock.ts';
-import { Rested } from '../../src/inspect/rested.ts';
+import { CHEAP, Rested } from '../../src/inspect/rested.ts';
 
 /** A read that is done, or fails, when it is told to, on a clock that is moved by hand. */
-function stage() {
+function stage(rest?: typeof CHEAP) {
   let now = 0;
   let timers: { at: number; run: () => void }[] = [];
   const clock = {
@@ -20,6 +20,7 @@ function stage() {
   const rested = new Rested(
     () => new Promise<number>((done, fail) => reads.push({ done, fail })),
     clock,
+    rest,
   );
   const pass = (ms: number) => {
     now += ms;
@@ -76,4 +77,18 @@ test('a read that fails is told to who waits, and tried again by the next one', 
   const next = rested.get();
   reads[3]?.done(4);
   expect(await next).toBe(4);
+});
+
+test('of what is cheap nobody gets what was read before', async () => {
+  const { rested, reads, pass, waiting } = stage(CHEAP);
+  const first = rested.get();
+  reads[0]?.done(1);
+  expect(await first).toBe(1);
+  pass(999);
+  expect(await rested.get()).toBe(1);
+  pass(1);
+  const again = rested.get();
+  expect(waiting()).toBe(0);
+  reads[1]?.fail(new Error('away'));
+  await expect(again).rejects.toThrow('away');
 });
