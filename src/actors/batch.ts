@@ -1,6 +1,11 @@
 import type { LogMessage } from '../bus/bus.ts';
-import type { DeadLetterWrite, LogPosition, ParkedWrite, PausedWrite } from '../store/elsewhere.ts';
-import type { SearchableWrite } from '../store/search.ts';
+import type {
+  DeadLetterWrite,
+  LogPosition,
+  ParkedWrite,
+  PausedWrite,
+  SearchableWrite,
+} from '../store/elsewhere.ts';
 import {
   type ActorStatus,
   type ActorWrite,

@@ -1,5 +1,5 @@
 import type { AnyStateMachine, InputFrom } from 'xstate';
-import type { SearchableWrite } from '../store/search.ts';
+import type { SearchableWrite } from '../store/elsewhere.ts';
 import type { Address } from '../store/store.ts';
 import { refuse } from './refusals.ts';
 

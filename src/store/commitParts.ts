@@ -1,5 +1,5 @@
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
-import type { SearchableWrite } from './search.ts';
+import type { SearchableWrite } from './elsewhere.ts';
 import type { ActorWrite, ShardCommit } from './store.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */

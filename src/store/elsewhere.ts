@@ -81,3 +81,9 @@ export interface DeadLetterWrite extends LogPosition {
   body: Uint8Array;
   messageId: string | null;
 }
+
+/** A field of its input that an actor can be found by; written once, by the commit that creates it. */
+export interface SearchableWrite extends Address {
+  field: string;
+  value: string;
+}

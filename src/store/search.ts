@@ -94,9 +94,3 @@ export interface MachineRow {
   /** JSON text (`actors/chart`). */
   definition: string;
 }
-
-/** A field of its input that an actor can be found by; written once, by the commit that creates it. */
-export interface SearchableWrite extends Address {
-  field: string;
-  value: string;
-}

@@ -7,10 +7,10 @@ import type {
   ParkedPosition,
   ParkedWrite,
   PausedWrite,
+  SearchableWrite,
   ShardNeeds,
   StoredParked,
 } from './elsewhere.ts';
-import type { SearchableWrite } from './search.ts';
 import type { StoreTransaction } from './userTransaction.ts';
 
 /**

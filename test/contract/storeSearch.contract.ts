@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import type { ActorSearch, SearchableWrite, SearchPage } from '../../src/store/search.ts';
+import type { SearchableWrite } from '../../src/store/elsewhere.ts';
+import type { ActorSearch, SearchPage } from '../../src/store/search.ts';
 import type { Address, OpenedShard } from '../../src/store/store.ts';
 import { CONTRACT_SHARDS } from './store.contract.ts';
 import { actor, part, type StoreCluster, transition } from './storeFixtures.ts';
