@@ -84,7 +84,8 @@ export function createNode(options: NodeOptions): PerdureNode {
     for (const warning of warnings) log.warn(warning);
     if (options.codec && searchable.length > 0)
       log.warn(
-        `Actor type ${name}: what its searchable fields (${searchable.join(', ')}) hold is recorded as it is, beside the codec.`,
+        { type: name, fields: searchable },
+        'codec: searchable fields are recorded as they are',
       );
   }
   const vitals = new Vitals(clock, nodeId, limits.leaseMs, load);
