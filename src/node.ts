@@ -84,8 +84,8 @@ export function createNode(options: NodeOptions): PerdureNode {
     for (const warning of warnings) log.warn(warning);
     if (options.codec && searchable.length > 0)
       log.warn(
-        { type: name, searchable },
-        'searchable fields are recorded as they are, beside the codec',
+        { type: name, fields: searchable },
+        'codec: searchable fields are recorded as they are',
       );
   }
   const vitals = new Vitals(clock, nodeId, limits.leaseMs, load);
