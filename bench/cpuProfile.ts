@@ -109,7 +109,9 @@ export function addProfile(
     const node = nodes.get(id);
     if (node === undefined) return 0;
     const { functionName, url, lineNumber } = node.callFrame;
-    const name = functionName === '' ? '(anonymous)' : functionName;
+    // Functions of V8 and Node that are written in C++ have neither, some of them.
+    const unnamed = url === '' ? '(native, without a name)' : '(anonymous)';
+    const name = functionName === '' ? unnamed : functionName;
     const key = `${name} ${url}:${lineNumber}`;
     const { file, origin } = placeOf(name, url, lineNumber + 1);
     const frame = parent.children.get(key) ?? frameOf(name, file, origin);

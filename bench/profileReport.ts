@@ -7,7 +7,7 @@ import type { Statement } from './statements.ts';
 
 const FUNCTIONS = 15;
 const STATEMENTS = 10;
-const STATEMENT_LENGTH = 160;
+const STATEMENT_LENGTH = 90;
 
 /** The page of one workload: where its time goes, in each of the processes. */
 export function profileReport(name: string, seen: Seen, setting: Setting): string {
@@ -86,6 +86,7 @@ function functionTable(costs: readonly FunctionCost[]): string {
   return table(
     ['function', 'where', 'itself', 'with what it calls'],
     costs
+      .filter(({ self }) => self > 0)
       .slice(0, FUNCTIONS)
       .map(({ name, file, self, total }) => [
         `\`${name}\``,
@@ -96,6 +97,14 @@ function functionTable(costs: readonly FunctionCost[]): string {
   );
 }
 
+/** How it begins and what it changes: statements of one kind are put together of parts, and begin alike. */
+function statementWords(text: string): string {
+  const begin = text.length > STATEMENT_LENGTH ? `${text.slice(0, STATEMENT_LENGTH - 1)}…` : text;
+  const changes = [...text.matchAll(/\b(INSERT|UPDATE|DELETE)(?: INTO| FROM)? ([a-z_]+)/g)];
+  const words = [...new Set(changes.map(([, verb, name]) => `${verb?.toLowerCase()} ${name}`))];
+  return `\`${begin}\`${words.length > 0 ? `; ${words.join(', ')}` : ''}`;
+}
+
 /** The statements that took longest together. */
 export function statementTable(statements: readonly Statement[]): string {
   const all = statements.reduce((sum, { totalMs }) => sum + totalMs, 0);
@@ -103,7 +112,7 @@ export function statementTable(statements: readonly Statement[]): string {
   return table(
     ['statement', 'calls', 'mean ms', 'total ms', 'share', 'rows', 'WAL kB', 'blocks'],
     most.map(({ text, calls, totalMs, rows, walBytes, hit, read, dirtied }) => [
-      `\`${text.length > STATEMENT_LENGTH ? `${text.slice(0, STATEMENT_LENGTH - 1)}…` : text}\``,
+      statementWords(text),
       count(calls),
       short(totalMs / calls),
       short(totalMs),
