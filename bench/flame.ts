@@ -16,6 +16,7 @@ const TEXT = '#707887';
 const [WIDTH, ROW, TOP, IDLE, CHARACTER] = [1200, 17, 52, 96, 6.1];
 const MIN_SHARE = 0.003;
 const MAX_BYTES = 150_000;
+const MAX_LEFT_OUT = 0.05;
 
 /**
  * A flame graph that needs no script: callers above what they called, as wide as their share of the time in which the
@@ -25,8 +26,8 @@ const MAX_BYTES = 150_000;
 export function flameGraph(root: Frame, title: string): string {
   let share = MIN_SHARE;
   let text = drawn(root, title, share);
-  // What is left out first is the least to be seen.
-  while (text.length > MAX_BYTES) {
+  // What is left out first is the least to be seen. A stack of thousands would leave nothing in the end.
+  while (text.length > MAX_BYTES && share < MAX_LEFT_OUT) {
     share *= 1.3;
     text = drawn(root, title, share);
   }

@@ -116,22 +116,17 @@ describe('a flame graph', () => {
   test('leaves out what is too small to be seen, and stays small', () => {
     const rare = sampled(...Array.from({ length: 999 }, () => 3), 9, 9);
     expect(flameGraph(seen(rare), 'x')).not.toContain('query');
-    const many = sampled(...PROFILE.samples);
+    const ids = Array.from({ length: 300 }, (_, i) => i + 2);
+    const many = sampled(...ids, 2);
     many.nodes = [
-      node(1, '(root)', '', [2]),
-      ...Array.from({ length: 3_000 }, (_, i) =>
-        node(i + 2, `function${i}`, `${ROOT}src/a.ts`, i < 2_999 ? [i + 3] : []),
-      ),
+      node(1, '(root)', '', ids),
+      ...ids.map((id) => node(id, `f${id}${'o'.repeat(600)}`, `${ROOT}src/a.ts`)),
     ];
-    many.samples = many.samples.map(() => 3_001);
-    // A stack that deep cannot be made smaller; what is drawn of it ends somewhere all the same.
-    many.nodes = many.nodes.slice(0, 400);
-    many.samples = many.samples.map(() => 400);
     expect(flameGraph(seen(many), 'x').length).toBeLessThan(150_000);
   });
 
   test('of nothing is a graph, too', () => {
-    expect(flameGraph(newRoot(), 'x')).toMatch(/^<svg [^]*<\/svg>\n$/);
+    expect(flameGraph(newRoot(), 'x')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
   });
 });
 
