@@ -69,7 +69,7 @@ const WORKLOADS: Record<string, { title: string; run(place: object): Promise<Sam
     run: async (place) => flat(await eventsBacklog({ ...base, ...place, count: jobs * 2 })),
   },
   live: {
-    title: 'the same, as they are sent',
+    title: 'events to 1,000 actors, as they are sent',
     run: async (place) => flat(await events({ ...base, ...place, count: jobs })),
   },
   latency: {
