@@ -1,7 +1,9 @@
+import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type History, makeHistory, TEMPLATES } from './history.ts';
 import { settingOf } from './machine.ts';
 import { peers } from './perdure.ts';
+import { Profiler } from './profiler.ts';
 import { type Cell, short, spread } from './results.ts';
 import { Servers } from './servers.ts';
 import { type Contender, Stage } from './stage.ts';
@@ -22,6 +24,7 @@ const { values: flags } = parseArgs({
     history: { type: 'string' },
     json: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
+    out: { type: 'string', default: join(import.meta.dirname, 'results', 'profiles') },
     help: { type: 'boolean', default: false },
   },
 });
@@ -32,7 +35,8 @@ if (flags.help) {
   --only NAME    noop, flow, events (from the log), live (events as they are sent), latency or step
   --codec NAME   encrypting or compressing, of examples/codec.ts
   --history N    all of it twice, in turn: in an empty database, and in one with N finished flows and their 4 N transitions
-  --profile      write a .cpuprofile of each node
+  --profile      look into node, Postgres and NATS as they work: a flame graph and a page of tables for each workload
+  --out DIR      where --profile writes them (default bench/results/profiles)
   --json         one JSON object
 Beside others: npm run bench:peers -- --help`);
   process.exit(0);
@@ -41,12 +45,10 @@ const rounds = Number(flags.rounds);
 const jobs = Number(flags.jobs);
 process.env.BENCH_CODEC = flags.codec ?? '';
 
-const servers = new Servers();
+const servers = new Servers({ profiled: flags.profile });
+const profiler = flags.profile ? new Profiler(servers.dir) : undefined;
 const contender: Contender = { module: './perdure.ts', peer: peers[0] as Contender['peer'] };
-const execArgv = [
-  ...(process.env.BENCH_ARGV?.split(' ') ?? []),
-  ...(flags.profile ? ['--cpu-prof', '--cpu-prof-interval', '500'] : []),
-];
+const execArgv = process.env.BENCH_ARGV?.split(' ') ?? [];
 
 const flat = ({ perSecond, cpuPer1000, peakMiB }: Throughput): Sample => ({
   perSecond,
@@ -67,7 +69,7 @@ const WORKLOADS: Record<string, { title: string; run(place: object): Promise<Sam
     run: async (place) => flat(await eventsBacklog({ ...base, ...place, count: jobs * 2 })),
   },
   live: {
-    title: 'the same, as they are sent',
+    title: 'events to 1,000 actors, as they are sent',
     run: async (place) => flat(await events({ ...base, ...place, count: jobs })),
   },
   latency: {
@@ -75,7 +77,7 @@ const WORKLOADS: Record<string, { title: string; run(place: object): Promise<Sam
     run: async (place) => ({ ...(await latency({ ...base, ...place, count: 300 })) }),
   },
 };
-const base = { contender, servers, execArgv };
+const base = { contender, servers, execArgv, profiler };
 
 const cells: Cell[] = [];
 let steps: StepCost[] = [];
@@ -92,6 +94,10 @@ try {
         if (flags.only !== undefined && flags.only !== name) continue;
         const sample = await workload.run(place);
         note(`${workload.title}${where}`, sample);
+        await profiler?.collect(
+          `${name}${where.replaceAll(' ', '-')}`,
+          `${workload.title}${where}`,
+        );
       }
   if (flags.only === undefined || flags.only === 'step') steps = stepCosts();
   await report();
@@ -129,6 +135,8 @@ function note(workload: string, sample: Sample): void {
 
 async function report(): Promise<void> {
   const setting = await settingOf(servers);
+  for (const file of profiler?.write(flags.out, setting) ?? [])
+    console.error(`wrote ${relative('.', file)}`);
   if (flags.json) {
     console.log(JSON.stringify({ setting, rounds, jobs, history, cells, steps }));
     return;

@@ -9,6 +9,7 @@ import { startPostgres } from '../src/dev/postgres.ts';
 import { freePort, pause } from '../src/dev/process.ts';
 import { unpacked } from './debian.ts';
 import type { ServerName } from './peer.ts';
+import { countStatements, preload } from './statements.ts';
 
 /** One server of one measurement or of all of them; listens on 127.0.0.1 only. */
 export interface Server {
@@ -16,6 +17,8 @@ export interface Server {
   /** How a client reaches it: a URL, or a port. */
   readonly url: string;
   readonly adminUrl?: string;
+  /** Where it tells what it spends its time on, when it was started to. */
+  readonly profileUrl?: string;
   /** Where its data is. */
   readonly dir: string;
   readonly versions: Readonly<Record<string, string>>;
@@ -38,8 +41,11 @@ export const SERVER_SETTINGS: Record<ServerName, string> = {
 export class Servers {
   readonly dir = mkdtempSync(join(tmpdir(), 'perdure-bench-'));
   readonly #running = new Map<ServerName, Promise<Server>>();
+  readonly #profiled: boolean;
 
-  constructor() {
+  /** @param options.profiled Postgres and NATS account for their time, which costs them some. */
+  constructor({ profiled = false }: { profiled?: boolean } = {}) {
+    this.#profiled = profiled;
     // Postgres may run as another user.
     chmodSync(this.dir, 0o755);
   }
@@ -47,7 +53,7 @@ export class Servers {
   get(name: ServerName): Promise<Server> {
     const known = this.#running.get(name);
     if (known !== undefined) return known;
-    const started = START[name](join(this.dir, name));
+    const started = START[name](join(this.dir, name), this.#profiled);
     this.#running.set(name, started);
     // One that has failed to start is tried again the next time.
     started.catch(() => this.#running.delete(name));
@@ -72,12 +78,14 @@ export class Servers {
   }
 }
 
-const START: Record<ServerName, (dir: string) => Promise<Server>> = {
-  postgres: async (dir) => {
-    const { pid, url, stop } = await startPostgres({ dir });
-    return { pid, url, dir, versions: {}, stop: () => stop('SIGKILL') };
+const START: Record<ServerName, (dir: string, profiled: boolean) => Promise<Server>> = {
+  postgres,
+  nats: async (dir, profiled) => {
+    if (!profiled) return await nats(dir);
+    // It listens where the server itself does: on the loopback interface.
+    const port = await freePort();
+    return { ...(await nats(dir, `prof_port: ${port}`)), profileUrl: `http://127.0.0.1:${port}` };
   },
-  nats: (dir) => nats(dir),
   // The whole block again: the last one counts.
   'nats-default': (dir) =>
     nats(
@@ -88,6 +96,23 @@ const START: Record<ServerName, (dir: string) => Promise<Server>> = {
   'redis-everysec': (dir) => redis(dir, 'everysec'),
   restate,
 };
+
+async function postgres(dir: string, profiled: boolean): Promise<Server> {
+  let server = await startPostgres({ dir });
+  if (profiled) {
+    // The library counts in memory that is shared out when the server starts.
+    await preload(server.url, 'pg_stat_statements');
+    await server.stop();
+    server = await startPostgres({ dir });
+    await countStatements(server.url);
+  }
+  const { pid, url, stop } = server;
+  return {
+    ...{ pid, url, dir, versions: {} },
+    ...(profiled && { profileUrl: url }),
+    stop: () => stop('SIGKILL'),
+  };
+}
 
 async function nats(dir: string, configText = ''): Promise<Server> {
   const { pid, url, stop } = await startNats({ dir, configText });

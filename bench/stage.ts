@@ -4,6 +4,7 @@ import { freePort, pause } from '../src/dev/process.ts';
 import { type Child, startChild } from './child.ts';
 import { cpuSeconds } from './cpu.ts';
 import type { Kind, Peer, Place } from './peer.ts';
+import type { Profiler } from './profiler.ts';
 import type { Server, Servers } from './servers.ts';
 
 /** A peer and the module that exports it; both is needed, since its processes load it themselves. */
@@ -23,6 +24,7 @@ export interface StageOptions {
   /** Measured in the database and namespace of this name, which stay; else in new ones. */
   lasting?: string;
   execArgv?: readonly string[];
+  profiler?: Profiler | undefined;
 }
 
 const PROGRESS_TIMEOUT_MS = 120_000;
@@ -91,14 +93,26 @@ export class Stage {
   }
 
   #start(role: 'worker' | 'client', place: Place): Child {
-    const { contender, execArgv } = this.#options;
+    const { contender, execArgv = [], profiler } = this.#options;
     return startChild({
       module: contender.module,
       peer: contender.peer.name,
       role,
       place,
-      ...(role === 'worker' && execArgv ? { execArgv } : {}),
+      ...(role === 'worker' && { execArgv: [...execArgv, ...(profiler?.nextWorker() ?? [])] }),
     });
+  }
+
+  /** The one of its servers whose name begins so. */
+  server(begin: string): Server | undefined {
+    const names = this.#options.contender.peer.servers;
+    return this.servers[names.findIndex((one) => one.startsWith(begin))];
+  }
+
+  /** What a worker counts for one finished item. */
+  get unitsEach(): number {
+    const { contender, kind } = this.#options;
+    return unitsOf(contender.peer, kind);
   }
 
   /** What all workers have done so far. */
@@ -175,6 +189,12 @@ export class Stage {
 }
 
 export type Cpu = Record<string, number>;
+
+function unitsOf(peer: Peer, kind: Kind): number {
+  const work = peer.workloads[kind];
+  if (work === undefined || 'no' in work) throw new Error(`${peer.name} does not do ${kind}`);
+  return work.units;
+}
 
 async function newDatabase(url: string, name: string, keep: boolean): Promise<string> {
   await admin(url, async (client) => {

@@ -20,7 +20,7 @@ const INSTANCES = 1_000;
  * taken off: counting from the first finished job instead would give away what was read and computed by then.
  */
 export async function drain(options: Options & { kind: Kind; count: number }): Promise<Throughput> {
-  const few = await backlog(options, 1);
+  const few = await backlog({ ...options, profiler: undefined }, 1);
   const many = await backlog(options, options.count);
   const seconds = Math.max(many.seconds - few.seconds, 0.001);
   return {
@@ -35,7 +35,7 @@ async function backlog(
   options: Options & { kind: Kind },
   count: number,
 ): Promise<{ seconds: number; cpu: Cpu; peakBytes: number }> {
-  const { kind, contender } = options;
+  const { contender, profiler } = options;
   const stage = await Stage.open(options);
   let peakBytes = 0;
   const looking = setInterval(() => {
@@ -48,7 +48,12 @@ async function backlog(
     await stage.client.call('bulk', count);
     const begin = mark(stage);
     if (!contender.peer.workerFirst) stage.startWorker();
-    await stage.reached(count * unitsOf(options, kind));
+    if (profiler) {
+      await stage.reached(1);
+      await profiler.begin(stage);
+    }
+    await stage.reached(count * stage.unitsEach);
+    await profiler?.end(stage);
     await stage.settled(count);
     const end = mark(stage);
     return { seconds: (end.at - begin.at) / 1_000, cpu: less(end.cpu, begin.cpu), peakBytes };
@@ -65,9 +70,9 @@ async function backlog(
 export async function drainTogether(
   options: Options & { kind: Kind; count: number; workers: number },
 ): Promise<Throughput> {
-  const { count, kind, workers } = options;
-  const unitsEach = unitsOf(options, kind);
+  const { count, workers } = options;
   const stage = await Stage.open(options);
+  const { unitsEach } = stage;
   try {
     await stage.client.call('bulk', count);
     for (let i = 0; i < workers; i++) stage.startWorker();
@@ -92,14 +97,19 @@ const EACH_HAS_DONE = 0.05;
 
 /** Events that are in the log before the worker is there; the worker's starting up is taken off as in `drain`. */
 export async function eventsBacklog(options: Options & { count: number }): Promise<Throughput> {
-  const { count } = options;
+  const { count, profiler } = options;
   const stage = await Stage.open({ ...options, kind: 'events' });
   const drained = async (sent: number) => {
     await stage.client.call('send', sent, INSTANCES);
     const begin = mark(stage);
     const worker = stage.startWorker();
+    if (profiler && sent > 1) {
+      await stage.reached(1);
+      await profiler.begin(stage);
+    }
     await stage.reached(sent);
     const end = mark(stage);
+    if (sent > 1) await profiler?.end(stage);
     stage.workers.pop();
     await worker.stop();
     return { seconds: (end.at - begin.at) / 1_000, cpu: less(end.cpu, begin.cpu) };
@@ -134,16 +144,20 @@ export async function sustained(options: Options & { count: number }): Promise<T
 
 /** Events sent, in turn, to 1,000 instances that wait for them. */
 export async function events(options: Options & { count: number }): Promise<Throughput> {
-  const unitsEach = unitsOf(options, 'events');
+  const { profiler } = options;
   const stage = await Stage.open({ ...options, kind: 'events' });
+  const { unitsEach } = stage;
   try {
     await stage.startWorker().ready;
     await stage.client.call('create', INSTANCES);
     const before = await stage.quiet(200);
+    await profiler?.begin(stage);
     const begin = mark(stage);
     await stage.client.call('send', options.count, INSTANCES);
     await stage.reached(before + options.count * unitsEach);
-    return between(begin, mark(stage), options.count);
+    const end = mark(stage);
+    await profiler?.end(stage);
+    return between(begin, end, options.count);
   } finally {
     await stage.close();
   }
@@ -160,7 +174,9 @@ export async function latency(options: Options & { count: number }): Promise<Lat
   const stage = await Stage.open({ ...options, kind: 'noop' });
   try {
     await stage.startWorker().ready;
+    await options.profiler?.begin(stage);
     const times = await stage.client.call<number[]>('latency', options.count, WARM_UP);
+    await options.profiler?.end(stage);
     times.sort((a, b) => a - b);
     const at = (share: number) => times[Math.floor(times.length * share)] as number;
     return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
@@ -170,13 +186,6 @@ export async function latency(options: Options & { count: number }): Promise<Lat
 }
 
 const WARM_UP = 50;
-
-function unitsOf({ contender }: Options, kind: Kind): number {
-  const work = contender.peer.workloads[kind];
-  if (work === undefined || 'no' in work)
-    throw new Error(`${contender.peer.name} does not do ${kind}`);
-  return work.units;
-}
 
 const mark = (stage: Stage) => ({ at: performance.now(), cpu: stage.cpu() });
 type Mark = ReturnType<typeof mark>;
