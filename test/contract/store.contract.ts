@@ -1031,6 +1031,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         quarantined_at: null,
         paused_at: null,
         parked: null,
+        outbox: 0,
         timers: [
           { timer_id: 't', fire_at: new Date(at + 1_000).toISOString(), event: { type: 'T' } },
         ],

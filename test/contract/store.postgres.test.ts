@@ -459,7 +459,6 @@ describe('schema', () => {
       shards:
         'shard owner epoch cursor commit_no opened_at owned_since crashes suspect_seq needs needs_at',
       timers: 'type id timer_id shard fire_at armed_seq event',
-      searchable_fields: 'type id field value',
       transitions: 'type id seq epoch node_id event_type event event_id from_state to_state at',
       versions: 'type version actors waiting nodes opened_by',
     });

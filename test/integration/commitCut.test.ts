@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { assign, fromPromise, sendTo, setup } from 'xstate';
 import { actorAddress, defineActor, invocation, type PerdureNode } from '../../src/index.ts';
+import { PARTS } from '../../src/store/commitParts.ts';
 import { readOutcomes } from '../support/cluster.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import { type Cut, type CutProxy, startCutProxy } from '../support/cutProxy.ts';
@@ -84,9 +85,10 @@ afterAll(async () => {
 });
 beforeEach(() => printLogOnFailure(world));
 
-/** `commit_<bits>`: the second bit says that it carries transitions. */
+/** `commit_<bits>`: one for each part it has. */
+const TRANSITIONS = 1 << PARTS.findIndex(({ sql }) => sql.startsWith('transitions AS'));
 const carriesTransitions = (name: string) =>
-  name.startsWith('commit_') && (Number(name.slice('commit_'.length)) & 2) !== 0;
+  name.startsWith('commit_') && (Number(name.slice('commit_'.length)) & TRANSITIONS) !== 0;
 
 const ROUNDS = 6;
 let made = 0;
