@@ -19,8 +19,11 @@ interface Sending {
 
 /** Rows that are being published at once; more wait for their turn. */
 const IN_FLIGHT_MAX = 1_000;
-/** Rows held from which on nothing new is taken from the log: jobs that end faster than JetStream takes their outcomes pile up here. */
-const FULL_AT = 8_000;
+/**
+ * Rows held from which on nothing new is taken from the log: jobs that end faster than JetStream takes their outcomes pile up
+ * here. And the number below which it is taken again, so that it comes in large pieces.
+ */
+const [FULL_AT, ROOM_AT] = [16_000, 8_000];
 /** Rows held in memory; more stay in Postgres until the next sweep finds them. */
 const HELD_MAX = 20_000;
 
@@ -51,6 +54,7 @@ export class Outbox {
   readonly #left = new Map<string, number>();
   /** For metrics. */
   readonly counts = { published: 0, failed: 0 };
+  #full = false;
   #inFlight = 0;
   #stopped = false;
 
@@ -81,7 +85,9 @@ export class Outbox {
 
   /** So many are on their way that nothing should be taken that causes more. */
   get isFull(): boolean {
-    return this.#held.size >= FULL_AT;
+    if (this.#held.size >= FULL_AT) this.#full = true;
+    else if (this.#held.size < ROOM_AT) this.#full = false;
+    return this.#full;
   }
 
   /** Publishes rows, in the order they were sent, as soon as there is room; rows that are already on their way are left alone. */
