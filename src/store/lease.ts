@@ -59,9 +59,9 @@ const opened = (row: OpenedRow): OpenedShard => ({
 /**
  * A node takes from the dead only when its own lease and lock have stood for one lease, by Postgres' clock and as the
  * statement runs: after an outage for all, or a stall of the network, the others' leases and locks are gone as well, and
- * they are on their way back (design §4). What a node knows of its connections does not do: a claim that was sent before the
- * outage and is sent again after it would go by what was true before. The lease of another runs out after one lease without
- * a word; two thirds of one without a word of our own is therefore a break, as long as nodes renew three times in a lease.
+ * they are on their way back (design §4). What a node knows of its connections does not do: a claim is sent again after an
+ * outage by what was true before. The lease of another runs out after one lease without a word; two thirds of one without
+ * a word of our own is therefore a break, as long as nodes renew three times in a lease.
  */
 const STEADY = `
   EXISTS (SELECT FROM node
@@ -141,17 +141,17 @@ export class Leases {
 
   /**
    * On every new lease session, before anything else uses it: takes the locks again and extends the leases, so
-   * that after an outage owners are back before anybody looks for the dead.
+   * that after an outage owners are back before anybody looks for the dead. The row first: with the lock, its `held_since` counts.
    */
   async hold(session: Session, leaseMs: number): Promise<void> {
     for (const [nodeId, lockId] of this.#locks) {
-      await session.client.query(`SELECT pg_try_advisory_lock('node'::regclass::oid::int4, $1)`, [
-        lockId,
-      ]);
       await session.client.query(
         `UPDATE node SET expires_at = now() + $2 * interval '1 ms', held_since = now() WHERE node_id = $1`,
         [nodeId, leaseMs],
       );
+      await session.client.query(`SELECT pg_try_advisory_lock('node'::regclass::oid::int4, $1)`, [
+        lockId,
+      ]);
     }
   }
 

@@ -154,6 +154,21 @@ describe('unknown outcomes', () => {
     expect(await claim).toMatchObject([{ shard: 2, previousOwner: null }]);
   });
 
+  test('a node that is only just taking its session lock again takes nothing from others either', async () => {
+    const { store, space, open } = await setup();
+    const other = await open();
+    await admin.query('BEGIN');
+    await admin.query(`SELECT FROM ${space.schema}.node WHERE node_id = $1 FOR UPDATE`, [
+      other.nodeId,
+    ]);
+    store.destroy();
+    await terminate(space);
+    // Its new session stands before its row.
+    await waiting(1);
+    expect(await other.store.claim(other.nodeId, SHARDS)).toEqual([]);
+    await admin.query('COMMIT');
+  });
+
   test('a node whose own lease was over takes nothing from others for a whole lease, though no connection was lost', async () => {
     const limits = resolveLimits({ leaseMs: 600, leaseRenewMs: 200 });
     const { store, nodeId, open } = await setup({ limits });
