@@ -70,7 +70,7 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
     ...(flags.where === undefined ? {} : { fields: Object.fromEntries(flags.where) }),
     ...(flags.children ? { children: 'all' as const } : {}),
   };
-  const isSearch = flags.state !== undefined || flags.where !== undefined || flags.paused === true;
+  const isSearch = flags.state !== undefined || flags.where !== undefined;
   const { actors, stopped } = await withReadStore(flags, async (store) =>
     isSearch
       ? searchOn(store, search, flags.limit)
