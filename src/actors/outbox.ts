@@ -85,8 +85,6 @@ export class Outbox {
 
   /** So many are on their way that nothing should be taken that causes more. */
   get isFull(): boolean {
-    if (this.#held.size >= FULL_AT) this.#full = true;
-    else if (this.#held.size < ROOM_AT) this.#full = false;
     return this.#full;
   }
 
@@ -150,6 +148,7 @@ export class Outbox {
     }
     const sending = { row, messageId, pair, failures: 0 };
     this.#held.set(row.messageId, sending);
+    if (this.#held.size >= FULL_AT) this.#full = true;
     const behind = pair === undefined ? undefined : this.#behind.get(pair);
     if (behind) return void behind.push(sending);
     if (pair !== undefined) this.#behind.set(pair, []);
@@ -218,6 +217,7 @@ export class Outbox {
       return;
     }
     this.#held.delete(row.messageId);
+    if (this.#held.size < ROOM_AT) this.#full = false;
     this.#next(sending.pair);
     this.counts.published++;
     const done = isSend ? undefined : this.#bundles.published(row);

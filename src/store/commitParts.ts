@@ -15,24 +15,28 @@ interface Part {
   values(commits: readonly ShardCommit[]): Buffer[] | undefined;
 }
 
-/** Rows of all shards in one list, with the shard each one belongs to. */
-interface Rows<Row> {
-  rows: Row[];
-  of: ShardCommit[];
-}
-
-function gather<Row>(
-  commits: readonly ShardCommit[],
+/**
+ * A part that writes the rows `pick` finds: `arrays` has one for each `?`, of the rows of all shards and of the shard each
+ * one belongs to.
+ */
+function part<Row>(
+  sql: string,
   pick: (commit: ShardCommit) => readonly Row[],
-): Rows<Row> | undefined {
-  const rows: Row[] = [];
-  const of: ShardCommit[] = [];
-  for (const commit of commits)
-    for (const row of pick(commit)) {
-      rows.push(row);
-      of.push(commit);
-    }
-  return rows.length > 0 ? { rows, of } : undefined;
+  arrays: (rows: Row[], of: ShardCommit[]) => Buffer[],
+): Part {
+  return {
+    sql,
+    values(commits) {
+      const rows: Row[] = [];
+      const of: ShardCommit[] = [];
+      for (const commit of commits)
+        for (const row of pick(commit)) {
+          rows.push(row);
+          of.push(commit);
+        }
+      return rows.length > 0 ? arrays(rows, of) : undefined;
+    },
+  };
 }
 
 const NONE: readonly SearchableWrite[] = [];
@@ -57,9 +61,7 @@ const upsert = (column: string, value: string, array: string, update: string) =>
     tags = excluded.tags, output = excluded.output, error = excluded.error, retries = excluded.retries,
     crashes = 0, on_trial = false, quarantined_at = NULL${update}`;
 
-function actorArrays(all: Rows<ActorWrite> | undefined): Buffer[] | undefined {
-  if (!all) return undefined;
-  const { rows, of } = all;
+function actorArrays(rows: ActorWrite[], of: ShardCommit[]): Buffer[] {
   return [
     int4Array(of, shardOf),
     int8Array(of, epochOf),
@@ -90,44 +92,35 @@ const NOBODY: readonly ActorWrite[] = [];
 
 /** In the order in which they stand in the statement. */
 export const PARTS: Part[] = [
-  {
-    sql: `actors AS (${upsert('', '', '', '')})`,
-    values: (commits) => actorArrays(gather(commits, unchanged)),
-  },
-  {
-    // Those that are paused or resumed, or written while they are paused: rows of their own, so that others carry nothing of it.
-    sql: `pausing AS (${upsert(
+  part(`actors AS (${upsert('', '', '', '')})`, unchanged, actorArrays),
+  // Those that are paused or resumed, or written while they are paused: rows of their own, so that others carry nothing of it.
+  part(
+    `pausing AS (${upsert(
       ', paused_at',
       `, CASE WHEN r.paused THEN ${AT} END`,
       ', paused',
       `, paused_at = CASE WHEN excluded.paused_at IS NOT NULL
                                 THEN coalesce(actor.paused_at, excluded.paused_at) END`,
     )})`,
-    values(commits) {
-      const all = gather(commits, changed);
-      return all && [...(actorArrays(all) as Buffer[]), boolArray(all.rows, isPaused)];
-    },
-  },
-  {
-    // Behind the shards' locks nobody else writes these rows: blame and trials take the same ones first.
-    sql: `paused AS (
+    changed,
+    (rows, of) => [...actorArrays(rows, of), boolArray(rows, isPaused)],
+  ),
+  // Behind the shards' locks nobody else writes these rows: blame and trials take the same ones first.
+  part(
+    `paused AS (
   UPDATE actor a SET paused_at = CASE WHEN r.paused THEN coalesce(a.paused_at, ${AT}) END
     FROM unnest(?::int4[], ?::text[], ?::text[], ?::bool[]) AS r (shard, type, id, paused)
    WHERE a.type = r.type AND a.id = r.id AND r.shard = ${PASSED})`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.paused);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-        boolArray(rows, (row) => row.paused),
-      ];
-    },
-  },
-  {
-    sql: `transitions AS (
+    (commit) => commit.paused,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+      boolArray(rows, (row) => row.paused),
+    ],
+  ),
+  part(
+    `transitions AS (
   INSERT INTO transition (seq, epoch, at, actions, type, id, node_id, event_type, event_id, origin,
                           from_state, to_state, edges, event, snapshot)
   SELECT r.seq, r.epoch, ${AT}, r.actions, r.type, r.id, $1, r.event_type, r.event_id, r.origin,
@@ -137,30 +130,26 @@ export const PARTS: Part[] = [
       AS r (shard, epoch, seq, actions, type, id, event_type, event_id, origin,
             from_state, to_state, edges, event, snapshot)
    WHERE r.shard = ${PASSED})`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.transitions);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        int8Array(of, epochOf),
-        int8Array(rows, (row) => row.seq),
-        int4Array(rows, (row) => row.actions),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-        textArray(rows, (row) => row.eventType),
-        textArray(rows, (row) => row.eventId),
-        textArray(rows, (row) => row.origin),
-        textArray(rows, (row) => row.fromState),
-        textArray(rows, (row) => row.toState),
-        textArray(rows, (row) => row.edges),
-        textArray(rows, (row) => row.event),
-        textArray(rows, (row) => row.snapshot),
-      ];
-    },
-  },
-  {
-    sql: `armed AS (
+    (commit) => commit.transitions,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      int8Array(of, epochOf),
+      int8Array(rows, (row) => row.seq),
+      int4Array(rows, (row) => row.actions),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+      textArray(rows, (row) => row.eventType),
+      textArray(rows, (row) => row.eventId),
+      textArray(rows, (row) => row.origin),
+      textArray(rows, (row) => row.fromState),
+      textArray(rows, (row) => row.toState),
+      textArray(rows, (row) => row.edges),
+      textArray(rows, (row) => row.event),
+      textArray(rows, (row) => row.snapshot),
+    ],
+  ),
+  part(
+    `armed AS (
   INSERT INTO timer (fire_at, armed_seq, shard, position, type, id, timer_id, event)
   SELECT ${AT} + r.delay_ms * interval '1 ms', r.armed_seq, r.shard, r.position, r.type, r.id, r.timer_id, r.event
     FROM unnest(?::int4[], ?::int8[], ?::int8[], ?::int4[], ?::text[], ?::text[], ?::text[], ?::text[])
@@ -169,159 +158,128 @@ export const PARTS: Part[] = [
   ON CONFLICT (type, id, timer_id) DO UPDATE SET
     fire_at = excluded.fire_at, armed_seq = excluded.armed_seq, position = excluded.position,
     event = excluded.event)`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.timersArmed);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        int8Array(rows, (row) => wholeDelay(row.delayMs)),
-        int8Array(rows, (row) => row.armedSeq),
-        int4Array(rows, (row) => row.position),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-        textArray(rows, (row) => row.timerId),
-        textArray(rows, (row) => row.event),
-      ];
-    },
-  },
-  {
-    sql: `dropped AS (
+    (commit) => commit.timersArmed,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      int8Array(rows, (row) => wholeDelay(row.delayMs)),
+      int8Array(rows, (row) => row.armedSeq),
+      int4Array(rows, (row) => row.position),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+      textArray(rows, (row) => row.timerId),
+      textArray(rows, (row) => row.event),
+    ],
+  ),
+  part(
+    `dropped AS (
   DELETE FROM timer t
    USING unnest(?::int4[], ?::text[], ?::text[], ?::text[]) AS r (shard, type, id, timer_id)
    WHERE t.type = r.type AND t.id = r.id AND t.timer_id = r.timer_id AND r.shard = ${PASSED})`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.timersDropped);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-        textArray(rows, (row) => row.timerId),
-      ];
-    },
-  },
-  {
-    sql: `sent AS (
+    (commit) => commit.timersDropped,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+      textArray(rows, (row) => row.timerId),
+    ],
+  ),
+  part(
+    `sent AS (
   INSERT INTO outbox (created_at, shard, message_id, kind, type, id, body)
   SELECT ${AT}, r.shard, r.message_id, r.kind, r.type, r.id, r.body
     FROM unnest(?::int4[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
       AS r (shard, message_id, kind, type, id, body)
    WHERE r.shard = ${PASSED}
   ON CONFLICT DO NOTHING)`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.outboxAdded);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        textArray(rows, (row) => row.messageId),
-        textArray(rows, (row) => row.kind),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-        textArray(rows, (row) => row.body),
-      ];
-    },
-  },
-  {
-    // The shard is the one that applied the message, not the one that sent it: that one's fence counts.
-    sql: `applied AS (
+    (commit) => commit.outboxAdded,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      textArray(rows, (row) => row.messageId),
+      textArray(rows, (row) => row.kind),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+      textArray(rows, (row) => row.body),
+    ],
+  ),
+  // The shard is the one that applied the message, not the one that sent it: that one's fence counts.
+  part(
+    `applied AS (
   DELETE FROM outbox o USING unnest(?::int4[], ?::text[]) AS r (shard, message_id)
    WHERE o.message_id = r.message_id AND r.shard = ${PASSED})`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.outboxDone);
-      if (!all) return undefined;
-      return [int4Array(all.of, shardOf), textArray(all.rows, (messageId) => messageId)];
-    },
-  },
-  {
-    sql: `dead AS (
+    (commit) => commit.outboxDone,
+    (rows, of) => [int4Array(of, shardOf), textArray(rows, (messageId) => messageId)],
+  ),
+  part(
+    `dead AS (
   INSERT INTO dead_letter (at, log_seq, shard, log_id, reason, detail, subject, headers, message_id, body)
   SELECT ${AT}, r.log_seq, r.shard, r.log_id, r.reason, r.detail, r.subject, r.headers, r.message_id, r.body
     FROM unnest(?::int4[], ?::int8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bytea[])
       AS r (shard, log_seq, log_id, reason, detail, subject, headers, message_id, body)
    WHERE r.shard = ${PASSED}
   ON CONFLICT (log_id, log_seq) DO NOTHING)`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.deadLetters);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        int8Array(rows, (row) => row.logSeq),
-        textArray(rows, (row) => row.logId),
-        textArray(rows, (row) => row.reason),
-        textArray(rows, (row) => row.detail),
-        textArray(rows, (row) => row.subject),
-        textArray(rows, (row) => row.headers),
-        textArray(rows, (row) => row.messageId),
-        byteaArray(rows, (row) => row.body),
-      ];
-    },
-  },
-  {
-    sql: `parked AS (
+    (commit) => commit.deadLetters,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      int8Array(rows, (row) => row.logSeq),
+      textArray(rows, (row) => row.logId),
+      textArray(rows, (row) => row.reason),
+      textArray(rows, (row) => row.detail),
+      textArray(rows, (row) => row.subject),
+      textArray(rows, (row) => row.headers),
+      textArray(rows, (row) => row.messageId),
+      byteaArray(rows, (row) => row.body),
+    ],
+  ),
+  part(
+    `parked AS (
   INSERT INTO parked_message (parked_at, log_seq, shard, epoch, log_id, type, id, subject, headers, message_id, body)
   SELECT ${AT}, r.log_seq, r.shard, r.epoch, r.log_id, r.type, r.id, r.subject, r.headers, r.message_id, r.body
     FROM unnest(?::int4[], ?::int8[], ?::int8[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bytea[])
       AS r (shard, epoch, log_seq, log_id, type, id, subject, headers, message_id, body)
    WHERE r.shard = ${PASSED}
   ON CONFLICT (log_id, log_seq) DO NOTHING)`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.parked);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        int8Array(of, epochOf),
-        int8Array(rows, (row) => row.logSeq),
-        textArray(rows, (row) => row.logId),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-        textArray(rows, (row) => row.subject),
-        textArray(rows, (row) => row.headers),
-        textArray(rows, (row) => row.messageId),
-        byteaArray(rows, (row) => row.body),
-      ];
-    },
-  },
-  {
-    sql: `unparked AS (
+    (commit) => commit.parked,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      int8Array(of, epochOf),
+      int8Array(rows, (row) => row.logSeq),
+      textArray(rows, (row) => row.logId),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+      textArray(rows, (row) => row.subject),
+      textArray(rows, (row) => row.headers),
+      textArray(rows, (row) => row.messageId),
+      byteaArray(rows, (row) => row.body),
+    ],
+  ),
+  part(
+    `unparked AS (
   DELETE FROM parked_message p USING unnest(?::int4[], ?::int8[], ?::text[]) AS r (shard, log_seq, log_id)
    WHERE p.log_id = r.log_id AND p.log_seq = r.log_seq AND r.shard = ${PASSED})`,
-    values(commits) {
-      const all = gather(commits, (commit) => commit.unparked);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        int8Array(rows, (row) => row.logSeq),
-        textArray(rows, (row) => row.logId),
-      ];
-    },
-  },
-  {
-    // Only an actor whose first transition is in this commit has any, so that none of these is there already.
-    sql: `marked AS (
+    (commit) => commit.unparked,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      int8Array(rows, (row) => row.logSeq),
+      textArray(rows, (row) => row.logId),
+    ],
+  ),
+  // Only an actor whose first transition is in this commit has any, so that none of these is there already.
+  part(
+    `marked AS (
   INSERT INTO searchable (field, value, type, id)
   SELECT r.field, r.value, r.type, r.id
     FROM unnest(?::int4[], ?::text[], ?::text[], ?::text[], ?::text[]) AS r (shard, field, value, type, id)
    WHERE r.shard = ${PASSED}
   ON CONFLICT DO NOTHING)`,
-    values(commits) {
-      const all = gather(commits, ({ searchable = NONE }) => searchable);
-      if (!all) return undefined;
-      const { rows, of } = all;
-      return [
-        int4Array(of, shardOf),
-        textArray(rows, (row) => row.field),
-        textArray(rows, (row) => row.value),
-        textArray(rows, (row) => row.type),
-        textArray(rows, (row) => row.id),
-      ];
-    },
-  },
+    ({ searchable = NONE }) => searchable,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      textArray(rows, (row) => row.field),
+      textArray(rows, (row) => row.value),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+    ],
+  ),
 ];
 
 /** Delays end where timestamptz does (year 294276): 285,000 years from now is as good as never. */

@@ -4,6 +4,7 @@ import type { Session } from './connection.ts';
 import { NEEDS_LAST_MS } from './elsewhere.ts';
 import type { Lane } from './lane.ts';
 import { NOT_PAUSED } from './paused.ts';
+import { ALIVE, HELD, steady } from './presence.ts';
 import {
   type NodeInfo,
   type OpenedShard,
@@ -17,18 +18,6 @@ import {
 
 /** Rows of dead incarnations are shown for this long before another node's registration removes them. */
 const FORGET_AFTER = `interval '1 day'`;
-
-/** Session locks that are held, by their second half; the first is the oid of this namespace's node table. */
-const HELD = `
-  SELECT objid FROM pg_locks
-   WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = 'node'::regclass::oid
-     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
-
-/**
- * An incarnation not known to be dead: its lease runs and its session lock is held. The lock is what tells of
- * `kill -9` within moments, since the closed socket ends the session. Both are hints; the epoch is what is safe.
- */
-const ALIVE = `(expires_at > now() AND lock_id::oid IN (${HELD}))`;
 
 interface StandingRow extends Omit<Standing, 'owned' | 'others' | 'needs'> {
   owned: [shard: OwnedShard['shard'], epoch: OwnedShard['epoch'], commitNo: number][];
@@ -56,21 +45,9 @@ const opened = (row: OpenedRow): OpenedShard => ({
   suspectSeq: row.suspect_seq,
 });
 
-/**
- * A node takes from the dead only when its own lease and lock have stood for one lease, by Postgres' clock and as the
- * statement runs: after an outage for all, or a stall of the network, the others' leases and locks are gone as well, and
- * they are on their way back (design §4). What a node knows of its connections does not do: a claim is sent again after an
- * outage by what was true before. The lease of another runs out after one lease without a word; two thirds of one without
- * a word of our own is therefore a break, as long as nodes renew three times in a lease.
- */
-const STEADY = `
-  EXISTS (SELECT FROM node
-           WHERE node_id = $1 AND lock_id::oid IN (${HELD})
-             AND expires_at > now() + $5 * interval '0.333 ms'
-             AND held_since <= now() - $5 * interval '1 ms')`;
-
 /** Different answers to what nodes open that are kept as they were read. */
 const OPENS_KEPT = 32;
+
 const byShard = (a: OpenedShard, b: OpenedShard) => a.shard - b.shard;
 
 /** Registration, leases, session locks and shards of the nodes that use this store: one in production. */
@@ -219,7 +196,7 @@ export class Leases {
                AND (s.owner IS NULL
                     OR (s.owner = $1 AND NOT EXISTS (
                           SELECT FROM told t WHERE t.shard = s.shard AND t.epoch = s.epoch))
-                    OR (${STEADY} AND NOT s.owner = ANY (ARRAY(SELECT node_id FROM live))))
+                    OR (${steady('$1', '$5')} AND NOT s.owner = ANY (ARRAY(SELECT node_id FROM live))))
              ORDER BY s.shard LIMIT $2 FOR NO KEY UPDATE OF s),
           blamed AS (
             UPDATE actor a

@@ -44,12 +44,12 @@ function isLookedAt(tables: Tables, row: ActorState, search: ActorSearch): boole
 }
 
 function matches(tables: Tables, row: ActorState, search: ActorSearch, now: number): boolean {
-  const { status, state, tag, version, node, text, idleMs, quarantined, children, fields } = search;
-
+  const { status, state, tag, version, node, text, idleMs } = search;
+  const { quarantined, paused, children, fields } = search;
   return (
     isListed(row.id, children) &&
     (!quarantined || row.quarantinedAt !== null) &&
-    (!search.paused || row.pausedAt !== null) &&
+    (!paused || row.pausedAt !== null) &&
     (status === undefined || row.status === status) &&
     (version === undefined || row.version === version) &&
     (node === undefined || tables.shards[row.shard]?.owner === node) &&

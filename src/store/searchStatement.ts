@@ -70,13 +70,14 @@ function baseOf(search: ActorSearch, after: Address | undefined, of: string, val
 
 /** What each row has to be looked at for, cheap things first: Postgres takes them from left to right. */
 function tests(search: ActorSearch, values: Values): string[] {
-  const { status, state, tag, version, node, text, idleMs, quarantined, children, fields } = search;
+  const { status, state, tag, version, node, text, idleMs } = search;
+  const { quarantined, paused, children, fields } = search;
   const put = (value: unknown) => values.put(value);
   const found: string[] = [];
   if (children === undefined) found.push(`strpos(id, '.') = 0`);
   if (status !== undefined) found.push(`status = ${put(status)}`);
   if (quarantined) found.push('quarantined_at IS NOT NULL');
-  if (search.paused) found.push('paused_at IS NOT NULL');
+  if (paused) found.push('paused_at IS NOT NULL');
   if (version !== undefined) found.push(`version = ${put(version)}`);
   if (node !== undefined)
     found.push(`shard = ANY (ARRAY(SELECT shard FROM shard WHERE owner = ${put(node)}))`);

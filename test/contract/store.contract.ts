@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { OpenedShard } from '../../src/store/store.ts';
 import {
   actor,
@@ -14,31 +14,11 @@ import {
   timer,
   transition,
 } from './storeFixtures.ts';
-
-export const CONTRACT_SHARDS = 8;
+import { CONTRACT_SHARDS, storeStage } from './storeStage.ts';
 
 /** What every `Store` does, whatever it is made of. */
 export function storeContract(name: string, makeCluster: () => Promise<StoreCluster>): void {
-  let open: StoreCluster[] = [];
-  afterEach(async () => {
-    await Promise.all(open.map((cluster) => cluster.close()));
-    open = [];
-  });
-
-  const setup = async () => {
-    const cluster = await makeCluster();
-    open.push(cluster);
-    return cluster;
-  };
-
-  /** A cluster whose one node owns every shard. */
-  const setupOwner = async () => {
-    const cluster = await setup();
-    const node = await cluster.node();
-    const shards = await node.store.claim(node.nodeId, CONTRACT_SHARDS);
-    const shard = (number: number) => shards[number] as OpenedShard;
-    return { cluster, ...node, shards, shard };
-  };
+  const { setup, setupOwner } = storeStage(makeCluster);
 
   describe(`${name}: versions`, () => {
     test('what live nodes cannot open, or have not, is shown by type and version', async () => {

@@ -7,7 +7,6 @@ import {
   type StoredTimer,
 } from '../../src/store/store.ts';
 import { eventually, freshDatabase, seed } from '../support/services.ts';
-import { CONTRACT_SHARDS } from './store.contract.ts';
 import { memoryCluster, postgresCluster } from './storeClusters.ts';
 import {
   actor,
@@ -21,6 +20,7 @@ import {
   timer,
   transition,
 } from './storeFixtures.ts';
+import { CONTRACT_SHARDS } from './storeStage.ts';
 
 const STEPS = 400;
 const IDS = ['a', 'b', 'c', 'd', 'e'];

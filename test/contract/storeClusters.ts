@@ -5,8 +5,8 @@ import { createLogger } from '../../src/log.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { migrate } from '../../src/store/migrate.ts';
 import { openReadStore, openStore, type PostgresStore } from '../../src/store/postgres.ts';
-import { CONTRACT_SHARDS } from './store.contract.ts';
 import { nodeInfo, type StoreCluster } from './storeFixtures.ts';
+import { CONTRACT_SHARDS } from './storeStage.ts';
 
 const log = createLogger({ level: 'silent' });
 const LEASE_MS = 60_000;

@@ -1,6 +1,5 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { OpenedShard, OpenedVersion } from '../../src/store/store.ts';
-import { CONTRACT_SHARDS } from './store.contract.ts';
 import {
   actor,
   address,
@@ -11,24 +10,17 @@ import {
   type StoreCluster,
   transition,
 } from './storeFixtures.ts';
+import { storeStage } from './storeStage.ts';
 
 /** What every `Store` does with messages that wait for another node, and with what shards need. */
 export function storeParkedContract(name: string, makeCluster: () => Promise<StoreCluster>): void {
-  let open: StoreCluster[] = [];
-  afterEach(async () => {
-    await Promise.all(open.map((cluster) => cluster.close()));
-    open = [];
-  });
+  const { setupOwner } = storeStage(makeCluster);
 
   const setup = async () => {
-    const cluster = await makeCluster();
-    open.push(cluster);
-    const node = await cluster.node();
-    const shards = await node.store.claim(node.nodeId, CONTRACT_SHARDS);
-    const shard = (number: number) => shards[number] as OpenedShard;
+    const owner = await setupOwner();
     const positions = async (number: number) =>
-      (await node.store.parkedMessages(number, undefined, 100)).map(({ logSeq }) => logSeq);
-    return { cluster, ...node, shard, positions };
+      (await owner.store.parkedMessages(number, undefined, 100)).map(({ logSeq }) => logSeq);
+    return { ...owner, positions };
   };
 
   describe(`${name}: parked messages`, () => {

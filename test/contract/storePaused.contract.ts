@@ -1,6 +1,5 @@
-import { afterEach, describe, expect, test } from 'vitest';
-import type { OpenedShard, ShardCommit } from '../../src/store/store.ts';
-import { CONTRACT_SHARDS } from './store.contract.ts';
+import { describe, expect, test } from 'vitest';
+import type { ShardCommit } from '../../src/store/store.ts';
 import {
   actor,
   address,
@@ -10,25 +9,19 @@ import {
   timer,
   transition,
 } from './storeFixtures.ts';
+import { CONTRACT_SHARDS, storeStage } from './storeStage.ts';
 
 /** What every `Store` does with actors that are paused. */
 export function storePausedContract(name: string, makeCluster: () => Promise<StoreCluster>): void {
-  let open: StoreCluster[] = [];
-  afterEach(async () => {
-    await Promise.all(open.map((cluster) => cluster.close()));
-    open = [];
-  });
+  const { setupOwner } = storeStage(makeCluster);
 
   const setup = async () => {
-    const cluster = await makeCluster();
-    open.push(cluster);
-    const node = await cluster.node();
-    const shards = await node.store.claim(node.nodeId, CONTRACT_SHARDS);
-    const { store, nodeId } = node;
+    const owner = await setupOwner();
+    const { store, nodeId, shard } = owner;
     let commitNo = 0;
     /** The next commit of shard 1. */
     const commit = (more: Partial<ShardCommit>) =>
-      store.commit(nodeId, [part({ ...(shards[1] as OpenedShard), commitNo: commitNo++ }, more)]);
+      store.commit(nodeId, [part({ ...shard(1), commitNo: commitNo++ }, more)]);
     const recovered = async () => {
       const { actors, timers } = await store.recover([1], 60_000);
       return {
@@ -36,7 +29,7 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
         timers: timers.map(({ id }) => id).sort(),
       };
     };
-    return { cluster, ...node, commit, recovered };
+    return { ...owner, commit, recovered };
   };
   const busy = { busy: true };
 

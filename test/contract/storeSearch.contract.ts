@@ -1,9 +1,9 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { SearchableWrite } from '../../src/store/elsewhere.ts';
 import type { ActorSearch, SearchPage } from '../../src/store/search.ts';
-import type { Address, OpenedShard } from '../../src/store/store.ts';
-import { CONTRACT_SHARDS } from './store.contract.ts';
+import type { Address } from '../../src/store/store.ts';
 import { actor, part, type StoreCluster, transition } from './storeFixtures.ts';
+import { storeStage } from './storeStage.ts';
 
 const marked = (id: string, field: string, value: string, type = 'order'): SearchableWrite => ({
   type,
@@ -18,19 +18,11 @@ const idOf = (n: number) => `n-${String(n).padStart(3, '0')}`;
 
 /** What every store does with searches: bounded ones, and those by a field of the input. */
 export function storeSearchContract(name: string, makeCluster: () => Promise<StoreCluster>): void {
-  let open: StoreCluster[] = [];
-  afterEach(async () => {
-    await Promise.all(open.map((cluster) => cluster.close()));
-    open = [];
-  });
+  const { setupOwner } = storeStage(makeCluster);
 
   const setup = async () => {
-    const cluster = await makeCluster();
-    open.push(cluster);
-    const node = await cluster.node();
-    const shards = await node.store.claim(node.nodeId, CONTRACT_SHARDS);
-    const shard = (number: number) => shards[number] as OpenedShard;
-    const { reads } = cluster;
+    const owner = await setupOwner();
+    const { reads } = owner.cluster;
     /** Asks until it is told that there is no more. */
     const all = async (search: ActorSearch, page: SearchPage) => {
       const found: string[] = [];
@@ -56,7 +48,7 @@ export function storeSearchContract(name: string, makeCluster: () => Promise<Sto
       } while (after);
       return count;
     };
-    return { ...node, reads, shard, all, counted };
+    return { ...owner, reads, all, counted };
   };
 
   describe(`${name}: searches`, () => {

@@ -1,22 +1,35 @@
 import { expect, test } from 'vitest';
+import { bundled } from '../../src/actors/bundle.ts';
 import { Outbox } from '../../src/actors/outbox.ts';
 import type { Bus } from '../../src/bus/bus.ts';
 import { systemClock } from '../../src/clock.ts';
 import { LIMITS, namespace } from '../../src/config.ts';
 import { createLogger } from '../../src/log.ts';
-import type { OutboxRow } from '../../src/store/store.ts';
+import type { OutboxRow, OutboxWrite } from '../../src/store/store.ts';
 import { eventually } from '../support/services.ts';
 
 // What one actor sends another reaches the log in the order it was sent, whatever fails on the way (G5).
 
 /** A bus whose publishes end when the test says so. */
 function hangingBus() {
-  const asked: { body: string; headers?: object; done: () => void; fails: () => void }[] = [];
+  interface Asked {
+    body: string;
+    messageId: string;
+    headers?: object;
+    done: () => void;
+    fails: () => void;
+  }
+  const asked: Asked[] = [];
   const bus = {
-    publish: (_subject: string, body: string, { headers = {} }: { headers?: object }) =>
+    publish: (
+      _subject: string,
+      body: string,
+      { headers = {}, messageId }: { headers?: object; messageId: string },
+    ) =>
       new Promise((resolve, reject) =>
         asked.push({
           body,
+          messageId,
           headers,
           done: () => resolve({ seq: 1, duplicate: false }),
           fails: () => reject(new Error('no')),
@@ -126,5 +139,63 @@ test('a sweep that has not seen all rows forgets none of those that were left in
   outbox.relay([row('z', '1/1', 'm')]);
   expect(outbox.held).toBe(19_999);
   expect(bodies()).not.toContain('z 1/1');
+  outbox.stop();
+});
+
+const outcome = (id: string): OutboxRow => ({
+  ...row(id, '2/outcome', id),
+  kind: 'outcome',
+  type: 'order',
+  body: id,
+});
+const asRead = (written: OutboxWrite): OutboxRow => ({ ...written, shard: 1 });
+
+/** An outbox, and the rows it lets go. */
+function outboxThatLetsGo() {
+  const gone: [shard: number, messageId: string][] = [];
+  const { bus, asked, bodies } = hangingBus();
+  const outbox = outboxOn(bus, { published: (...given) => gone.push(given) });
+  const publish = (id: string) => asked.find(({ body }) => body === id)?.done();
+  return { outbox, asked, bodies, publish, gone };
+}
+
+test('the row of several outcomes goes when the last of them is published, and not before', async () => {
+  const { outbox, publish, gone } = outboxThatLetsGo();
+  const rows = [outcome('a'), outcome('b')];
+  bundled(rows);
+  outbox.relay(rows);
+  publish('b');
+  await eventually(() => outbox.held === 1, { what: 'one is published' });
+  expect(gone).toEqual([]);
+  publish('a');
+  await eventually(() => gone.length > 0, { what: 'the row may go' });
+  expect(gone).toEqual([[1, 'order/a/2/outcome']]);
+  outbox.stop();
+});
+
+test('outcomes that have stayed too long are published again without those that were published', async () => {
+  const { outbox, bodies, publish, gone } = outboxThatLetsGo();
+  const rows = [outcome('a'), outcome('b'), outcome('c')];
+  const stale = bundled(rows).map(asRead);
+  outbox.relay(rows);
+  publish('a');
+  await eventually(() => outbox.held === 2, { what: 'one is published' });
+  outbox.relayAgain(stale, true);
+  // The others are still on their way.
+  expect(bodies()).toEqual(['a', 'b', 'c']);
+  expect(gone).toEqual([]);
+  outbox.stop();
+});
+
+test('outcomes that an earlier owner has left of a commit are all published', async () => {
+  const { outbox, asked, gone } = outboxThatLetsGo();
+  outbox.resume(bundled([outcome('a'), outcome('b')]).map(asRead));
+  expect(asked.map(({ messageId }) => messageId)).toEqual([
+    'order/a/2/outcome',
+    'order/b/2/outcome',
+  ]);
+  for (const { done } of asked) done();
+  await eventually(() => gone.length > 0, { what: 'the row may go' });
+  expect(gone).toEqual([[1, 'order/a/2/outcome']]);
   outbox.stop();
 });
