@@ -40,30 +40,68 @@ export interface DrawnEdge {
 
 /** A machine with thousands of states would keep a core busy for longer than anybody waits, ms. */
 const LAYOUT_MAX_MS = 20_000;
+/** What a layout leaves behind is collected early: the thread is kept for long, and seldom used. */
+const YOUNG_MAX_MIB = 8;
+
+let spare: Worker | undefined;
+
+/** Has a thread load the library (0.4 s of a core, 60 MiB), so that no layout waits for that. */
+export function expectLayout(): void {
+  spare ??= startThread();
+}
 
 /**
  * Lays a machine out, in a thread of its own: it is a second of work for a large one, and whoever serves the page may be
- * a node.
- * @throws Error when it takes too long
+ * a node. The thread is kept for the next one.
+ * @throws Error when it takes longer than 20 s, or the library fails
  */
-export function layOut(machine: ChartMachine): Promise<Layout> {
-  const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
-  const worker = new Worker(new URL(`./layoutWorker${extension}`, import.meta.url), {
-    workerData: machine,
-  });
-  worker.unref();
+export async function layOut(machine: ChartMachine): Promise<Layout> {
+  const worker = spare ?? startThread();
+  spare = undefined;
+  try {
+    const layout = await answerOf(worker, machine);
+    // One is kept; others, drawn at the same time, end.
+    if (spare) void worker.terminate();
+    else spare = worker;
+    return layout;
+  } catch (error) {
+    void worker.terminate();
+    throw error;
+  }
+}
+
+function answerOf(worker: Worker, machine: ChartMachine): Promise<Layout> {
   return new Promise<Layout>((resolve, reject) => {
+    const end = (settle: () => void) => {
+      clearTimeout(late);
+      worker.off('message', done).off('error', failed).off('exit', gone);
+      settle();
+    };
+    const done = (layout: Layout) => end(() => resolve(layout));
+    const failed = (error: Error) => end(() => reject(error));
+    const gone = (code: number) =>
+      failed(new Error(`the layout of ${machine.id} ended with code ${code}`));
     const late = setTimeout(
-      () => reject(new Error(`no layout of ${machine.id} within ${LAYOUT_MAX_MS} ms`)),
+      () => failed(new Error(`no layout of ${machine.id} within ${LAYOUT_MAX_MS} ms`)),
       LAYOUT_MAX_MS,
     );
-    worker.once('message', (layout: Layout) => resolve(layout));
-    worker.once('error', reject);
-    worker.once('exit', (code) => {
-      clearTimeout(late);
-      reject(new Error(`the layout of ${machine.id} ended with code ${code}`));
-    });
-  }).finally(() => worker.terminate());
+    worker.on('message', done).on('error', failed).on('exit', gone);
+    worker.postMessage(machine);
+  });
+}
+
+function startThread(): Worker {
+  const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
+  const worker = new Worker(new URL(`./layoutWorker${extension}`, import.meta.url), {
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MAX_MIB },
+  });
+  worker.unref();
+  // Whoever waits for it hears why; while nobody does, nobody has to.
+  worker.on('error', () => {});
+  worker.on('exit', () => {
+    if (spare === worker) spare = undefined;
+  });
+  return worker;
 }
 
 /** Where a browser library's file is: beside us once built, in the packages of a checkout. */

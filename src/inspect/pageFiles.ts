@@ -57,7 +57,8 @@ function load(): Map<string, PageFile> {
       'text/css; charset=utf-8',
       readFileSync(new URL(sheet, folder), 'utf8'),
     );
-  add('/', 'text/html; charset=utf-8', index(extension));
+  const modules = [...files].filter(([, { type }]) => type === JAVASCRIPT).map(([path]) => path);
+  add('/', 'text/html; charset=utf-8', index(extension, modules));
   return files;
 }
 
@@ -84,7 +85,8 @@ function runnable(source: string): string {
   );
 }
 
-const index = (extension: string): string => `<!doctype html>
+/** All modules are named: a browser would learn of them one after another, from each other. */
+const index = (extension: string, modules: readonly string[]): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -94,6 +96,7 @@ const index = (extension: string): string => `<!doctype html>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/modules/style.css">
 <link rel="stylesheet" href="/modules/chart.css">
+${modules.map((path) => `<link rel="modulepreload" href="${path}">`).join('\n')}
 <script type="module" src="/modules/inspect/page/main${extension}"></script>
 </head>
 <body><div id="app"><noscript>This page needs JavaScript; perdure ls and perdure show do not.</noscript></div></body>

@@ -16,6 +16,7 @@ import { Counts } from './counts.ts';
 import { type Engine, engineOver, noEngine } from './engine.ts';
 import { assertRole, cookieFor, Guard, type Tokens } from './guard.ts';
 import { asHttpError, HttpError } from './httpError.ts';
+import { expectLayout } from './layout.ts';
 import { Live } from './live.ts';
 import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
@@ -72,6 +73,8 @@ export async function startInspectServer(options: InspectServerOptions): Promise
   const site = new Site({ store: shown, engine, guard, namespace: space.name, log });
   try {
     const url = await site.listen(options.port ?? 0, host);
+    // While a browser is being opened: the first statechart is among the first things it asks for.
+    expectLayout();
     return {
       url,
       async close() {

@@ -13,8 +13,9 @@ export function useMachine(
       ? undefined
       : `/api/types/${encodeURIComponent(type)}/versions/${encodeURIComponent(version)}`;
   const chart = useFetch<{ chart: Chart }>(base && `${base}/chart`);
+  // At once with its machine: a drawing that is not there yet takes longest of all.
   const layout = useFetch<{ layout: Layout }>(
-    base && chart.data ? `${base}/layout${queryOf({ path: path.join('/') })}` : undefined,
+    base && `${base}/layout${queryOf({ path: path.join('/') })}`,
   );
   return {
     machine: chart.data && machineAt(chart.data.chart, path),
