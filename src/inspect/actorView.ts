@@ -50,6 +50,8 @@ export async function viewActor(
     store.searchActors({ type, children: { of: id } }, { limit: FAMILY_MAX }),
   ]);
   const machine = chart && machineAt(chart, path);
+  // The page asks for it as soon as it has this answer.
+  if (machine) void charts.expect(type, found.version, path);
   const parent = parentOf({ type, id });
   return {
     ...rest,

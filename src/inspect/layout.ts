@@ -45,14 +45,9 @@ const YOUNG_MAX_MIB = 8;
 
 let spare: Worker | undefined;
 
-/** Has a thread load the library (0.4 s of a core, 60 MiB), so that no layout waits for that. */
-export function expectLayout(): void {
-  spare ??= startThread();
-}
-
 /**
  * Lays a machine out, in a thread of its own: it is a second of work for a large one, and whoever serves the page may be
- * a node. The thread is kept for the next one.
+ * a node. The thread is kept for the next one: to load the library and compile it takes longer than most layouts.
  * @throws Error when it takes longer than 20 s, or the library fails
  */
 export async function layOut(machine: ChartMachine): Promise<Layout> {

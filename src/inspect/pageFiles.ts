@@ -97,6 +97,7 @@ const index = (extension: string, modules: readonly string[]): string => `<!doct
 <link rel="stylesheet" href="/modules/style.css">
 <link rel="stylesheet" href="/modules/chart.css">
 ${modules.map((path) => `<link rel="modulepreload" href="${path}">`).join('\n')}
+<link rel="preload" as="fetch" href="/api/me" crossorigin>
 <script type="module" src="/modules/inspect/page/main${extension}"></script>
 </head>
 <body><div id="app"><noscript>This page needs JavaScript; perdure ls and perdure show do not.</noscript></div></body>

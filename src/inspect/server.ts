@@ -16,7 +16,6 @@ import { Counts } from './counts.ts';
 import { type Engine, engineOver, noEngine } from './engine.ts';
 import { assertRole, cookieFor, Guard, type Tokens } from './guard.ts';
 import { asHttpError, HttpError } from './httpError.ts';
-import { expectLayout } from './layout.ts';
 import { Live } from './live.ts';
 import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
@@ -73,8 +72,7 @@ export async function startInspectServer(options: InspectServerOptions): Promise
   const site = new Site({ store: shown, engine, guard, namespace: space.name, log });
   try {
     const url = await site.listen(options.port ?? 0, host);
-    // While a browser is being opened: the first statechart is among the first things it asks for.
-    expectLayout();
+    site.getReady();
     return {
       url,
       async close() {
@@ -102,6 +100,7 @@ export class Site {
   readonly #guard: Guard;
   readonly #log: Logger;
   readonly #live: Live;
+  readonly #charts: Charts;
   readonly #routes: readonly Route[];
   readonly #reads = new SharedReads();
   readonly #store: ReadStore;
@@ -116,6 +115,7 @@ export class Site {
     this.#store = store;
     this.#live = new Live(engine.listen, log);
     const charts = new Charts(store);
+    this.#charts = charts;
     const readers = new Rested(() => engine.readers(), systemClock, CHEAP);
     const sources = {
       ...{ store, charts, counts: new Counts(store), live: this.#live },
@@ -149,6 +149,12 @@ export class Site {
     return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
   }
 
+  /** Makes what a browser asks for first and waits for longest, while somebody is opening one. */
+  getReady(): void {
+    pageFiles();
+    void this.#charts.drawAhead();
+  }
+
   async close(): Promise<void> {
     this.#live.close();
     const closed = new Promise((resolve) => this.#server.close(resolve));
@@ -175,7 +181,11 @@ export class Site {
     const looks = method === 'GET' || method === 'HEAD';
     if (looks && pathname === '/livez') return sendJson(request, response, 200, { live: true });
     const file = pageFiles().get(pathname);
-    if (file && looks) return sendFile(request, response, file);
+    if (file && looks) {
+      // A machine recorded since then is drawn while the browser reads the page.
+      if (pathname === '/') void this.#charts.drawAhead();
+      return sendFile(request, response, file);
+    }
     if (pathname === '/session') return this.#session(request, response);
     // Nobody learns what there is who may not see it.
     const role = this.#guard.roleOf(request);

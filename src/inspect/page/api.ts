@@ -75,6 +75,8 @@ export interface Fetched<T> {
 export function useFetch<T>(path: string | undefined, everyMs?: number): Fetched<T> {
   const [state, setState] = useState<{ path?: string; data?: T; error?: ApiError }>({});
   const newest = useRef(0);
+  /** Answers of this turn and of those before it are not taken any more. */
+  const taken = useRef(0);
   const restUntil = useRef(0);
   const again = useCallback(() => {
     if (path === undefined) return;
@@ -83,24 +85,33 @@ export function useFetch<T>(path: string | undefined, everyMs?: number): Fetched
     const took = () => {
       restUntil.current = performance.now() + REST_FACTOR * (performance.now() - from);
     };
+    // Whoever asks again while the first answer is on its way need not wait for the second.
+    const isNews = () => {
+      if (turn <= taken.current) return false;
+      taken.current = turn;
+      return true;
+    };
     get<T>(path)
       .finally(took)
       .then(
-        (data) => turn === newest.current && setState({ path, data }),
+        (data) => isNews() && setState({ path, data }),
         (error: ApiError) =>
-          turn === newest.current &&
+          isNews() &&
           setState((old) => ({ path, error, ...(old.path === path && { data: old.data as T }) })),
       );
   }, [path]);
   useEffect(() => {
     again();
-    if (everyMs === undefined) return () => ++newest.current;
+    const leave = () => {
+      taken.current = newest.current;
+    };
+    if (everyMs === undefined) return leave;
     const timer = setInterval(
       () => document.hidden || performance.now() < restUntil.current || again(),
       everyMs,
     );
     return () => {
-      newest.current++;
+      leave();
       clearInterval(timer);
     };
   }, [again, everyMs]);
