@@ -9,31 +9,28 @@ const LISTED_MAX = 1_000;
 const STILL_MS = 86_400_000;
 
 /** The state of everything on one page: what needs a human, what there is, who runs it. */
-export async function overview(
-  store: ReadStore,
-  counts: Counts,
-  readers: () => Promise<ShardReaders | undefined> = async () => undefined,
-) {
-  const [population, nodeRows, shardRows, letters, quarantined, parked, found] = await Promise.all([
-    counts.population(),
+export async function overview(store: ReadStore, counts: Counts, readers?: Readers) {
+  const [known, all] = await Promise.all([standing(store, readers), counted(counts)]);
+  return { ...known, ...all };
+}
+
+type Readers = () => Promise<ShardReaders | undefined>;
+
+/** Its part that is known at once, however many actors there are. */
+export async function standing(store: ReadStore, readers: Readers = async () => undefined) {
+  const [nodeRows, shardRows, letters, quarantined, found] = await Promise.all([
     store.nodes(),
     store.shards(),
     store.deadLetters({ pending: true, limit: LISTED_MAX }),
     store.quarantined({ limit: LISTED_MAX }),
-    counts.parked(),
     readers(),
   ]);
   const nodes = viewNodes(nodeRows);
   const shards = withLags(viewShards(shardRows, nodeRows), found);
   const reasons: Record<string, number> = {};
   for (const { reason } of letters) reasons[reason] = (reasons[reason] ?? 0) + 1;
-  const roots = population.rows.filter(({ path }) => path.length === 0);
-  const before = Date.parse(population.counted_at) - STILL_MS;
   return {
     version: VERSION,
-    counted_at: population.counted_at,
-    /** By type and state: what pages draw. */
-    population: roots,
     nodes: {
       live: nodes.filter(({ live }) => live).length,
       known: nodes.length,
@@ -55,8 +52,23 @@ export async function overview(
       reasons,
     },
     quarantined: quarantined.length,
+  };
+}
+
+/** Its part that every actor is counted for. */
+export async function counted(counts: Counts) {
+  const [population, parked] = await Promise.all([counts.population(), counts.parked()]);
+  const roots = population.rows.filter(({ path }) => path.length === 0);
+  const before = Date.parse(population.counted_at) - STILL_MS;
+  return {
+    counted_at: population.counted_at,
+    /** By type and state: what pages draw. */
+    population: roots,
     parked,
     /** Places where an active actor has not moved for a day. */
     still: roots.filter((row) => row.status === 'active' && Date.parse(row.oldest_at) < before),
   };
 }
+
+/** That part while nothing is counted. */
+export const UNCOUNTED = { counted_at: null, population: null, parked: null, still: null };

@@ -12,7 +12,7 @@ import { afterIn, FILTER, reachOf, searchIn } from './filter.ts';
 import { historyRoutes } from './historyRoutes.ts';
 import type { Live } from './live.ts';
 import { viewMailbox } from './mailboxView.ts';
-import { overview } from './overview.ts';
+import { counted, standing, UNCOUNTED } from './overview.ts';
 import { CHEAP, Rested } from './rested.ts';
 import { ANSWERED, type Field, get, LIMIT, type Route } from './route.ts';
 import type { ShardReaders } from './shardReaders.ts';
@@ -22,6 +22,13 @@ const AFTER: Field = { kind: 'text', about: 'What next was.' };
 const PATH: Field = {
   kind: 'text',
   about: 'Which machine below the root: one src for each level, separated by slashes.',
+};
+
+const COUNTS: Readonly<Record<string, Field>> = {
+  counts: {
+    kind: 'yes',
+    about: 'false: at once, with null for what every actor would be counted for.',
+  },
 };
 
 /** What routes that look need. */
@@ -41,7 +48,7 @@ export interface Sources {
 export function readRoutes(sources: Sources): Route[] {
   const { store, charts, counts, live } = sources;
   // Pages ask for these every few seconds, and many may be open: a second old is new enough.
-  const told = new Rested(() => overview(store, counts, sources.readers), systemClock, CHEAP);
+  const told = new Rested(() => standing(store, sources.readers), systemClock, CHEAP);
   const nodes = new Rested(() => store.nodes(), systemClock, CHEAP);
   const shards = new Rested(() => store.shards(), systemClock, CHEAP);
   return [
@@ -51,7 +58,16 @@ export function readRoutes(sources: Sources): Route[] {
       version: VERSION,
       locked: sources.locked,
     })),
-    get('/api/overview', 'What there is, and what needs a human first.', () => told.get()),
+    get(
+      '/api/overview',
+      'What there is, and what needs a human first.',
+      async ({ query }) => {
+        const all = query.yes('counts') === false ? UNCOUNTED : counted(counts);
+        const [known, rest] = await Promise.all([told.get(), all]);
+        return { ...known, ...rest };
+      },
+      COUNTS,
+    ),
     get(
       '/api/actors',
       'Actors in the order of type and id, as far as it gets in its time; ask again with next until complete.',
@@ -84,7 +100,8 @@ export function readRoutes(sources: Sources): Route[] {
     get(
       '/api/types',
       'Actor types: versions that are recorded, and how many actors there are.',
-      async () => types(sources),
+      async ({ query }) => types(sources, query.yes('counts') !== false),
+      COUNTS,
     ),
     get(
       '/api/types/{type}/population',
@@ -194,14 +211,16 @@ async function actor(
   throw new PerdureError('not_found', `There is no ${type}/${id}.${waiting}`);
 }
 
-async function types({ store, charts, counts }: Sources) {
-  const [machines, { rows, counted_at }] = await Promise.all([
+/** Without counts a type that no node has recorded is not known. */
+async function types({ store, charts, counts }: Sources, areCounted: boolean) {
+  const [machines, population] = await Promise.all([
     store.machines(),
-    counts.population(),
+    areCounted ? counts.population() : null,
   ]);
+  const rows = population?.rows ?? [];
   const names = [...new Set([...machines, ...rows].map(({ type }) => type))].sort();
   return {
-    counted_at,
+    counted_at: population?.counted_at ?? null,
     types: await Promise.all(
       names.map(async (type) => {
         const versions = machines.filter((machine) => machine.type === type);
@@ -212,7 +231,8 @@ async function types({ store, charts, counts }: Sources) {
           machine: newest ? machineAt(newest)?.id : null,
           /** Fields of its input that actors can be found by. */
           searchable: newest?.searchable ?? [],
-          counts: sums(rows.filter((row) => row.type === type && row.path.length === 0)),
+          counts:
+            population && sums(rows.filter((row) => row.type === type && row.path.length === 0)),
         };
       }),
     ),

@@ -295,6 +295,21 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     });
   });
 
+  test('what is known without counting every actor can be asked for by itself', async () => {
+    const { body: overview } = await get('/api/overview?counts=false');
+    expect(overview).toMatchObject({
+      nodes: { live: 1 },
+      dead_letters: { waiting: 2 },
+      ...{ counted_at: null, population: null, parked: null, still: null },
+    });
+    const { body } = await get('/api/types?counts=false');
+    expect(body).toMatchObject({
+      counted_at: null,
+      types: [{ type: 'order', versions: [{ version: '1' }], machine: 'order', counts: null }],
+    });
+    expect((await get('/api/overview?counts=maybe')).status).toBe(400);
+  });
+
   test('nodes, shards and dead letters are shown', async () => {
     expect((await get('/api/nodes')).body.nodes).toMatchObject([{ node_id: nodeId, state: 'ok' }]);
     expect((await get('/api/shards')).body.shards[1]).toMatchObject({

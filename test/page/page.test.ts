@@ -243,6 +243,31 @@ test('a search goes on until it has looked at all, shows how far it is, and can 
   await page.unroute(/\/api\/actors\?.*text=rare/);
 });
 
+test('while every actor is counted, overview and fleet show the rest', async () => {
+  let count = () => {};
+  const counted = new Promise<void>((resolve) => {
+    count = resolve;
+  });
+  // Stands for a count of many millions.
+  const slow = /\/api\/(overview|types|types\/order\/population)$/;
+  await page.route(slow, async (route) => {
+    await counted;
+    await route.continue();
+  });
+  await show('');
+  await page.locator('.nodes .node').first().waitFor();
+  await page.getByText('Every actor is being counted').waitFor();
+  expect(await page.getByText('Nothing needs you').count()).toBe(0);
+  await show('types/order');
+  await page.locator('[data-state="order.cart"]').waitFor();
+  await page.getByText('every actor is being counted').waitFor();
+  expect(await page.locator('.count').count()).toBe(0);
+  count();
+  await page.locator('[data-state="order.cart"] > .count text').first().waitFor();
+  await page.getByText('moved on live').waitFor();
+  await page.unroute(slow);
+});
+
 test('a state of the fleet counts live', async () => {
   await show('types/order');
   const count = page.locator('[data-state="order.review"] > .count text');

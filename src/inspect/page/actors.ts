@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { ActorSummary } from '../../store/read.ts';
-import { useFetch } from './api.ts';
+import { useCounted } from './api.ts';
 import { Bulk } from './bulk.ts';
 import { go, hrefOf, type Place } from './router.ts';
 import { countText, type Filter, Progress, useActors, useCount, type Walk } from './searching.ts';
@@ -38,7 +38,7 @@ export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
   const isAll = after === undefined && found.value !== undefined && found.next === null;
   const counted = useCount(filter, !isAll && !found.running && !found.stopped, 10_000);
   const count = isAll ? numberText(found.value?.length ?? 0) : countText(counted);
-  const types = useFetch<{ types: TypeRow[] }>('/api/types');
+  const types = useCounted<{ types: TypeRow[] }>('/api/types');
   const marked = types.data?.types.filter(({ type }) => !filter.type || type === filter.type);
   const [bulk, setBulk] = useState(false);
   const ask = (event: SubmitEvent) => {

@@ -112,7 +112,8 @@ export function ChartView(props: Props) {
 function textOf({ machine, active, counts }: Props): string {
   const names = allStates(machine.root).filter(({ states }) => states.length === 0);
   if (counts) return names.map(({ key, id }) => `${key}: ${counts.get(id)?.count ?? 0}`).join(', ');
-  const lit = names.filter(({ id }) => active?.has(id)).map(({ key }) => key);
+  if (!active) return names.map(({ key }) => key).join(', ');
+  const lit = names.filter(({ id }) => active.has(id)).map(({ key }) => key);
   return `in ${lit.join(' and ') || 'no state that is known'}, of ${names.map(({ key }) => key).join(', ')}`;
 }
 

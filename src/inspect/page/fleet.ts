@@ -2,7 +2,7 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import { activeStates, type ChartState, legalEvents } from '../../actors/chart.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import { ActorTable, shownOf } from './actors.ts';
-import { useFetch } from './api.ts';
+import { useCounted, useFetch } from './api.ts';
 import { Bulk } from './bulk.ts';
 import { ChartView, type StateCount } from './chartView.ts';
 import { useLive } from './live.ts';
@@ -15,12 +15,13 @@ import { Ago, Empty, Failure, html, numberText, Panel, useNow } from './ui.ts';
 interface TypeRow {
   type: string;
   versions: { version: string; recorded_at: string }[];
-  counts: Record<string, number>;
+  /** Null until every actor is counted. */
+  counts: Record<string, number> | null;
 }
 
 /** A type's statechart with how many actors are where. */
 export function FleetPage({ type, place, acts }: { type: string; place: Place; acts: boolean }) {
-  const types = useFetch<{ types: TypeRow[] }>('/api/types');
+  const types = useCounted<{ counted_at: string | null; types: TypeRow[] }>('/api/types');
   const row = types.data?.types.find((one) => one.type === type);
   const version = place.params.get('version') ?? row?.versions[0]?.version;
   const chosen = place.params.get('state') ?? undefined;
@@ -62,15 +63,15 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
         html`<label>Version <select value=${version} onChange=${(event: Event) => go(['types', type], { version: (event.currentTarget as HTMLSelectElement).value })}>
         ${row.versions.map((one) => html`<option value=${one.version}>${one.version}</option>`)}</select></label>`
       }
-      ${row && Object.entries(row.counts).map(([status, count]) => html`<a class="fact" href=${hrefOf(['actors'], { type, status })}><b>${numberText(count)}</b> ${status === 'error' ? 'failed' : status}</a>`)}
-      ${counted && html`<small class="quiet-text">counted <${Ago} at=${counted} /> ago, moved on live</small>`}
+      ${row?.counts && Object.entries(row.counts).map(([status, count]) => html`<a class="fact" href=${hrefOf(['actors'], { type, status })}><b>${numberText(count)}</b> ${status === 'error' ? 'failed' : status}</a>`)}
+      <small class="quiet-text">${counted ? html`counted <${Ago} at=${counted} /> ago, moved on live` : !error && 'every actor is being counted …'}</small>
     </div>
     <${Failure} error=${error ?? types.error} />
     <div class="grid wide-left">
       <${Panel} title="Where they are" actions=${html`<small class="legend">half of them there for ${['a moment', 'minutes', 'hours', 'days'].map((word, heat) => html`<span><i class=${`heat${heat}`}></i>${word}</span> `)}</small>`}>
-        ${machine && layout && html`<${ChartView} machine=${machine} layout=${layout} name=${type} counts=${counts} chosen=${chosen} onState=${choose} now=${now} />`}
+        ${machine && layout && html`<${ChartView} machine=${machine} layout=${layout} name=${type} counts=${counted ? counts : undefined} chosen=${chosen} onState=${choose} now=${now} />`}
         ${missing && html`<${Empty}>No node has recorded this machine: one that runs this version does when it starts.</${Empty}>`}
-        ${types.data && !row && html`<${Empty}>Nobody knows a type ${type}.</${Empty}>`}
+        ${types.data?.counted_at && !row && html`<${Empty}>Nobody knows a type ${type}.</${Empty}>`}
       </${Panel}>
       ${machine && chosen !== undefined && version !== undefined && html`<${InState} key=${chosen} type=${type} version=${version} root=${machine.root} chosen=${chosen} acts=${acts} onActed=${again} />`}
       ${chosen === undefined && html`<${Panel} title="Who is where"><${Empty}>Choose a state to see the actors in it, and to act on all of them.</${Empty}></${Panel}>`}

@@ -2,7 +2,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { FeedEntry } from '../../client.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import type { NodeView } from '../clusterView.ts';
-import { useFetch } from './api.ts';
+import { useCounted } from './api.ts';
 import { type Rate, type Second, useLive } from './live.ts';
 import { hrefOf } from './router.ts';
 import { Series } from './series.ts';
@@ -18,16 +18,17 @@ import {
   useNow,
 } from './ui.ts';
 
+/** What every actor is counted for is null until that is done. */
 interface Overview {
-  counted_at: string;
-  population: PopulationRow[];
+  counted_at: string | null;
+  population: PopulationRow[] | null;
   nodes: { live: number; known: number; list: NodeView[] };
   shards: { all: number; owned: number; ill: { shard: number; health: string }[] };
   waiting: number | null;
   dead_letters: { waiting: number; more: boolean; reasons: Record<string, number> };
   quarantined: number;
-  parked: { type: string; version: string | null; actors: number; messages: number }[];
-  still: PopulationRow[];
+  parked: { type: string; version: string | null; actors: number; messages: number }[] | null;
+  still: PopulationRow[] | null;
 }
 
 /** Transitions that are listed. */
@@ -39,7 +40,7 @@ const LOOKS = 100;
 
 /** What needs a human first; then how much goes on, and where everything is. */
 export function OverviewPage() {
-  const { data, error, again } = useFetch<Overview>('/api/overview', 3_000);
+  const { data, error, again } = useCounted<Overview>('/api/overview', 3_000);
   const [seconds, setSeconds] = useState<Second[]>([]);
   const rates = useMemo(() => seconds.map(({ types }) => types), [seconds]);
   const [waiting, setWaiting] = useState<number[]>([]);
@@ -81,14 +82,18 @@ export function Pulse({ on }: { on: boolean }) {
 }
 
 function Needs({ data }: { data: Overview }) {
-  const failed = sum(data.population.filter(({ status }) => status === 'error'));
+  const { population, parked: parkedRows, still } = data;
+  const failed = sum((population ?? []).filter(({ status }) => status === 'error'));
   const orphaned = data.shards.ill.filter(({ health }) =>
     ['free', 'orphaned', 'suspect'].includes(health),
   );
   const reasons = Object.entries(data.dead_letters.reasons).map(
     ([reason, count]) => `${count} ${reason}`,
   );
-  const parked = data.parked.reduce((all, { actors, messages }) => all + actors + messages, 0);
+  const parked = (parkedRows ?? []).reduce(
+    (all, { actors, messages }) => all + actors + messages,
+    0,
+  );
   const cards: [count: number, what: string, detail: string, href: string][] = [
     [data.dead_letters.waiting, 'dead letters', reasons.join(', '), hrefOf(['dead-letters'])],
     [
@@ -100,7 +105,7 @@ function Needs({ data }: { data: Overview }) {
     [
       parked,
       'parked',
-      data.parked.map(({ type, version }) => `${type}@${version ?? '?'}`).join(', '),
+      (parkedRows ?? []).map(({ type, version }) => `${type}@${version ?? '?'}`).join(', '),
       hrefOf(['actors']),
     ],
     [
@@ -119,9 +124,9 @@ function Needs({ data }: { data: Overview }) {
       hrefOf(['actors'], { status: 'error' }),
     ],
     [
-      sum(data.still),
+      sum(still ?? []),
       'may be stuck',
-      `in a place where one has not moved for a day: ${data.still
+      `in a place where one has not moved for a day: ${(still ?? [])
         .slice(0, 3)
         .map(({ type, state }) => `${type} ${stateText(state)}`)
         .join(', ')}`,
@@ -129,7 +134,7 @@ function Needs({ data }: { data: Overview }) {
     ],
   ];
   const shown = cards.filter(([count]) => count > 0);
-  if (shown.length === 0 && data.nodes.live > 0)
+  if (shown.length === 0 && data.nodes.live > 0 && population)
     return html`<div class="needs calm" role="status">Nothing needs you.</div>`;
   return html`<div class="needs" role="list">
     ${data.nodes.live === 0 && html`<div role="listitem" class="need grave"><b>No node runs</b><small>jobs are accepted and wait</small></div>`}
@@ -157,15 +162,18 @@ const latencies = (seconds: Second[]): (number | null)[][] => [
 const STATUSES = ['active', 'done', 'error', 'stopped'] as const;
 
 function Types({ data, rates }: { data: Overview; rates: Record<string, Rate>[] }) {
-  const types = [...new Set(data.population.map(({ type }) => type))];
-  return html`<${Panel} title="Actor types" actions=${html`<small>counted <${Ago} at=${data.counted_at} /> ago</small>`}>
+  const { population, counted_at } = data;
+  if (!population)
+    return html`<${Panel} title="Actor types"><${Empty}>Every actor is being counted …</${Empty}></${Panel}>`;
+  const types = [...new Set(population.map(({ type }) => type))];
+  return html`<${Panel} title="Actor types" actions=${html`<small>counted <${Ago} at=${counted_at} /> ago</small>`}>
     ${types.length === 0 && html`<${Empty}>No actor has been started yet. <code>perdure start TYPE --input '{}'</code> starts one.</${Empty}>`}
     ${
       types.length > 0 &&
       html`<div class="scroll" tabindex="0" role="region" aria-label="Actor types"><table>
       <thead><tr><th>Type</th><th class="number">Active</th><th class="number">Done</th><th class="number">Failed</th><th class="number">Stopped</th><th>Where the active ones are</th><th class="number">/s</th></tr></thead>
       <tbody>${types.map((type) => {
-        const rows = data.population.filter((row) => row.type === type);
+        const rows = population.filter((row) => row.type === type);
         const counts = STATUSES.map((status) => sum(rows.filter((row) => row.status === status)));
         const recent = rates.slice(-5);
         const rate =
@@ -197,6 +205,7 @@ function Bar({ rows, type }: { rows: PopulationRow[]; type: string }) {
 function Cluster({ data }: { data: Overview }) {
   const now = useNow();
   return html`<${Panel} title="Nodes" actions=${html`<a href=${hrefOf(['cluster'])}>${data.shards.owned} of ${data.shards.all} shards owned</a>`}>
+    ${data.nodes.known === 0 && html`<${Empty}>No node has ever run here.</${Empty}>`}
     <ul class="nodes">${data.nodes.list
       .filter(({ live, expires_at }) => live || now - Date.parse(expires_at) < 3_600_000)
       .map(
