@@ -26,7 +26,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
   const found = useFetch<{ actor: ActorView & { mailbox: MailboxView } }>(path, 10_000);
   const actor = found.data?.actor;
   const on = useFollow(type, id, found.again);
-  const { machine, layout, missing } = useMachine(type, actor?.version, actor?.path);
+  const { machine, layout, missing, undrawn } = useMachine(type, actor?.version, actor?.path);
   const [chosen, setChosen] = useState<number | undefined>(
     () => Number(place.params.get('seq')) || undefined,
   );
@@ -53,6 +53,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
       <div class="stack">
         <${Panel} class=${isPast ? 'past' : ''} title=${isPast ? `As it was after #${chosen}` : 'As it is'} actions=${html`<code class="now">${stateText(state)}</code>`}>
           ${machine && layout && html`<${ChartView} machine=${machine} layout=${layout} name=${actor.path.at(-1) ?? type} active=${active} taken=${taken} />`}
+          <${Failure} error=${undrawn} />
           ${missing && html`<${Empty}>No node has recorded version ${actor.version} of this machine; one that runs it does when it starts.</${Empty}>`}
         </${Panel}>
         ${!isPast && html`<${EventForm} actor=${actor} acts=${acts} namespace=${namespace} onSent=${found.again} />`}

@@ -25,7 +25,7 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
   const row = types.data?.types.find((one) => one.type === type);
   const version = place.params.get('version') ?? row?.versions[0]?.version;
   const chosen = place.params.get('state') ?? undefined;
-  const { machine, layout, missing } = useMachine(type, version);
+  const { machine, layout, missing, undrawn } = useMachine(type, version);
   const { rows, counted, error, again, on } = usePopulation(type);
   const now = useNow(5_000);
   const ours = rows.filter((one) => one.version === version && one.path.length === 0);
@@ -70,6 +70,7 @@ export function FleetPage({ type, place, acts }: { type: string; place: Place; a
     <div class="grid wide-left">
       <${Panel} title="Where they are" actions=${html`<small class="legend">half of them there for ${['a moment', 'minutes', 'hours', 'days'].map((word, heat) => html`<span><i class=${`heat${heat}`}></i>${word}</span> `)}</small>`}>
         ${machine && layout && html`<${ChartView} machine=${machine} layout=${layout} name=${type} counts=${counted ? counts : undefined} chosen=${chosen} onState=${choose} now=${now} />`}
+        <${Failure} error=${undrawn} />
         ${missing && html`<${Empty}>No node has recorded this machine: one that runs this version does when it starts.</${Empty}>`}
         ${types.data?.counted_at && !row && html`<${Empty}>Nobody knows a type ${type}.</${Empty}>`}
       </${Panel}>

@@ -1,13 +1,20 @@
 import { type Chart, type ChartMachine, type ChartState, machineAt } from '../../actors/chart.ts';
 import type { Layout } from '../layout.ts';
-import { queryOf, useFetch } from './api.ts';
+import { type ApiError, queryOf, useFetch } from './api.ts';
 
 /** A version's machine and its drawing; undefined while they are on their way. */
 export function useMachine(
   type: string,
   version: string | undefined,
   path: readonly string[] = [],
-): { machine: ChartMachine | undefined; layout: Layout | undefined; missing: boolean } {
+): {
+  machine: ChartMachine | undefined;
+  layout: Layout | undefined;
+  /** No node has recorded it. */
+  missing: boolean;
+  /** Why it cannot be drawn. */
+  undrawn: ApiError | undefined;
+} {
   const base =
     version === undefined
       ? undefined
@@ -21,6 +28,7 @@ export function useMachine(
     machine: chart.data && machineAt(chart.data.chart, path),
     layout: layout.data?.layout,
     missing: chart.error?.code === 'not_found',
+    undrawn: chart.data && !layout.data ? layout.error : undefined,
   };
 }
 
