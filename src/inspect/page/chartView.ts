@@ -82,8 +82,8 @@ export function ChartView(props: Props) {
     if (box.right > view.right || box.left < view.left)
       around.scrollLeft += box.left - view.left - view.width / 2;
   }, [active, layout, scale]);
-  return html`<div class="chart-frame" ref=${frame} tabindex=${isCut ? 0 : -1} role="group" aria-label="Statechart of ${props.name}">
-    ${(isCut || full) && html`<button class="quiet zoom" onClick=${() => setFull(!full)}>${full ? 'closer' : 'whole'}</button>`}
+  return html`${(isCut || full) && html`<button class="quiet zoom" onClick=${() => setFull(!full)}>${full ? 'closer' : 'whole'}</button>`}
+  <div class="chart-frame" ref=${frame} tabindex=${isCut ? 0 : -1} role="group" aria-label="Statechart of ${props.name}">
     <svg class="chart" width=${layout.width * scale} height=${layout.height * scale}
       viewBox="0 0 ${layout.width} ${layout.height}" role="group" aria-label=${textOf(props)}>
       <defs>

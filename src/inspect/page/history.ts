@@ -86,8 +86,13 @@ export function History({ path, history, last, seq = 1, chosen, onChoose, nameOf
   const testCase = async () =>
     (await get<{ test_case: TestCase }>(`${path}/test-case${queryOf({ seq })}`)).test_case.text;
   useEffect(() => {
-    const item = list.current?.querySelector<HTMLElement>('[aria-current]');
-    if (item && list.current) list.current.scrollTop = item.offsetTop - list.current.offsetTop - 80;
+    const around = list.current;
+    const item = around?.querySelector<HTMLElement>('[aria-current]');
+    if (!item || !around) return;
+    const top = item.offsetTop - around.offsetTop;
+    const isSeen =
+      top >= around.scrollTop && top + item.offsetHeight <= around.scrollTop + around.clientHeight;
+    if (!isSeen) around.scrollTop = top - 80;
   }, [seq, rows]);
   return html`<${Panel} title="History" actions=${html`<span class="row"><small>#${seq} of ${last}</small> <${Copy} word="as test case" text=${testCase} /></span>`}>
     <div class="scrubber">

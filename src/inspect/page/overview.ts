@@ -198,7 +198,7 @@ function Bar({ rows, type }: { rows: PopulationRow[]; type: string }) {
   if (all === 0) return html`<span class="quiet-text">none</span>`;
   return html`<span class="places">${top.map(
     ([state, count], at) =>
-      html`<a class="place p${at}" style=${{ flexGrow: Math.max(count / all, 0.06) }} title=${`${state}: ${numberText(count)}`} href=${hrefOf(['types', type])}><b>${numberText(count)}</b> ${state}</a>`,
+      html`<a class="place p${at}" style=${{ flexGrow: Math.max(count / all, 0.06) }} title=${`${state}: ${numberText(count)}`} href=${hrefOf(['types', type])}><b>${numberText(count)}</b> <span>${state}</span></a>`,
   )}</span>`;
 }
 
