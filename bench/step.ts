@@ -1,5 +1,6 @@
 import { createActor, type EventObject } from 'xstate';
 import { lowerActions } from '../src/actors/lower.ts';
+import { transition } from '../src/actors/microstep.ts';
 import { createStepScope } from '../src/actors/scope.ts';
 import { firstStep, type Live, nextStep, systemIds } from '../src/actors/step.ts';
 import { LIMITS } from '../src/config.ts';
@@ -66,7 +67,7 @@ function pure({ events }: Course, type: ActorType): Run {
 
   function advance(event: EventObject): Live {
     scope.begin(live.book, systemIds(live.snapshot));
-    const snapshot = type.machine.transition(live.snapshot, event, scope.scope);
+    const snapshot = transition(type.machine, live.snapshot, event, scope);
     const { actions, book } = scope.collected;
     const seq = live.seq + 1;
     const { started, timers, machines } = lowerActions(

@@ -6,6 +6,7 @@ import type { StoreTransaction, Transaction } from '../store/userTransaction.ts'
 import { idempotencyKey } from './effects.ts';
 import { emptySystem } from './inside.ts';
 import type {
+  ChildRef,
   InvocationInfo,
   InvocationRequest,
   InvocationSettings,
@@ -16,8 +17,10 @@ import { isOpenEnded, kindOf, type LogicKind } from './logic.ts';
 import { type RunArguments, type Running, run } from './running.ts';
 import type { ActorSpan } from './tracing.ts';
 
-const INFO = Symbol('perdure.invocation');
-const WORK = Symbol('perdure.work');
+const ATTEMPT = Symbol('perdure.attempt');
+
+/** The `self` of what runs. */
+type RunningSelf = AnyActorRef & { [ATTEMPT]?: Attempt };
 
 /** Resolves when the actor has ended. @throws when `signal` aborts */
 export type WaitForOutcome = (address: Address, signal: AbortSignal) => Promise<StoredActor>;
@@ -38,11 +41,11 @@ export interface Work {
 
 /** Undefined under a plain `createActor`. */
 export const workOf = (self: AnyActorRef): Work | undefined =>
-  (self as AnyActorRef & { [WORK]?: () => Work })[WORK]?.();
+  (self as RunningSelf)[ATTEMPT]?.work();
 
 /** What the running function's `self` carries; undefined under a plain `createActor`. */
 export const infoOf = (self: AnyActorRef): InvocationInfo | undefined =>
-  (self as AnyActorRef & { [INFO]?: InvocationInfo })[INFO];
+  (self as RunningSelf)[ATTEMPT]?.info;
 
 /** One run of what an actor invoked, from its wait to its end. */
 export class Attempt {
@@ -58,7 +61,7 @@ export class Attempt {
   #runs: Running | undefined;
   #listener: Listener;
   /** What it has told and is not recorded yet, by event id or name, oldest first. */
-  readonly #unrecorded = new Map<string, (listener: Listener) => void>();
+  #unrecorded: Map<string, (listener: Listener) => void> | undefined;
   /** Names the events of this attempt, so that one that is told twice is taken once. */
   #name: string | undefined;
   #told = 0;
@@ -121,12 +124,23 @@ export class Attempt {
   }
 
   #begin(): Running {
-    return run(this.#kind, this.#request.child.logic.config, this.#arguments(), {
-      done: (output) => this.#settle({ ok: true, output, transaction: this.#transaction }),
-      failed: (error) => this.#settle({ ok: false, error }),
-      sent: (event) => this.#tellOn((listener, id) => listener.sent(id, event)),
-      next: (value) => this.#tellOn((listener, id) => listener.next(id, value)),
-    });
+    return run(this.#kind, this.#request.child.logic.config, this.#arguments(), this);
+  }
+
+  done(output: unknown): void {
+    this.#settle({ ok: true, output, transaction: this.#transaction });
+  }
+
+  failed(error: unknown): void {
+    this.#settle({ ok: false, error });
+  }
+
+  sent(event: EventObject): void {
+    this.#tellOn((listener, id) => listener.sent(id, event));
+  }
+
+  next(value: unknown): void {
+    this.#tellOn((listener, id) => listener.next(id, value));
   }
 
   tell(event: EventObject): void {
@@ -134,12 +148,12 @@ export class Attempt {
   }
 
   taken(eventId: string): void {
-    this.#unrecorded.delete(eventId);
+    this.#unrecorded?.delete(eventId);
   }
 
   listen(listener: Listener): void {
     this.#listener = listener;
-    for (const tell of this.#unrecorded.values()) tell(listener);
+    for (const tell of this.#unrecorded?.values() ?? []) tell(listener);
     if (this.outcome) listener.settled(this.outcome);
   }
 
@@ -156,6 +170,7 @@ export class Attempt {
   #tellOn(tell: (listener: Listener, eventId: string) => void): void {
     if (this.#state === 'over') return;
     const { sentMax } = this.#settings;
+    this.#unrecorded ??= new Map();
     if (this.#unrecorded.size >= sentMax) {
       const error = tooFast(this.#request, sentMax);
       return this.#settle({ ok: false, error });
@@ -176,18 +191,24 @@ export class Attempt {
     });
   }
 
-  #work(): Work {
+  get info(): InvocationInfo {
+    const { attempt, key } = this;
+    return { idempotencyKey: key, attempt, actor: addressKey(this.#request.address) };
+  }
+
+  work(): Work {
     return {
       recorded: (name) => this.#request.steps[name],
       record: (name, result) =>
         new Promise((resolve, reject) => {
           const recorded = (refused: Error | undefined) => {
-            this.#unrecorded.delete(name);
+            this.#unrecorded?.delete(name);
             if (refused) reject(refused);
             else resolve();
           };
           // Whoever was left has nobody to tell, and stops here.
           if (this.isOver) return;
+          this.#unrecorded ??= new Map();
           this.#unrecorded.set(name, (listener) => listener.stepped(name, result, recorded));
           this.#listener.stepped(name, result, recorded);
         }),
@@ -208,13 +229,8 @@ export class Attempt {
    * it is asked for.
    */
   #arguments(): RunArguments {
-    const { child, address } = this.#request;
-    const info: InvocationInfo = {
-      idempotencyKey: this.key,
-      attempt: this.attempt,
-      actor: addressKey(address),
-    };
-    Object.assign(child, { [INFO]: info, [WORK]: () => this.#work() });
+    const child: ChildRef & RunningSelf = this.#request.child;
+    child[ATTEMPT] = this;
     const signal = () => this.#signal();
     return {
       input: child.getSnapshot().input,

@@ -1,7 +1,8 @@
-import type { AnyActorRef } from 'xstate';
+import type { AnyActorRef, EventObject } from 'xstate';
 import { backoff, type Clock } from '../clock.ts';
+import type { Address } from '../store/store.ts';
 import type { ActorType, RetryPolicy } from './define.ts';
-import type { ChildRef, Invocation, Listener } from './invocation.ts';
+import type { ChildRef, Invocation, Listener, Outcome } from './invocation.ts';
 import { isOpenEnded } from './logic.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
@@ -34,7 +35,7 @@ export function startAttempt(
       trace,
       resumed,
     },
-    listenerOf(shard, resident, invokeId, seq),
+    new ToMailbox(shard, resident, invokeId, seq),
   );
   hold(ring, resident, invokeId, invocation);
 }
@@ -49,7 +50,7 @@ export function keepAttempt(
   invocation: Invocation,
 ): void {
   hold(ring, resident, invokeId, invocation);
-  invocation.listen(listenerOf(shard, resident, invokeId, seq));
+  invocation.listen(new ToMailbox(shard, resident, invokeId, seq));
 }
 
 /** Forgets the attempt; `abort` also ends it. */
@@ -91,15 +92,32 @@ function policyFor<T>(policies: Readonly<Record<string, T>>, child: ChildRef): T
   return (typeof child.src === 'string' ? policies[child.src] : undefined) ?? policies['*'];
 }
 
-function listenerOf(shard: Shard, { address }: Resident, invokeId: string, seq: number): Listener {
-  const of = { address, invokeId, seq };
-  return {
-    settled: (outcome) => shard.post({ kind: 'settled', ...of, outcome }),
-    sent: (eventId, event) => shard.post({ kind: 'sent', ...of, eventId, event }),
-    next: (eventId, value) => shard.post({ kind: 'next', ...of, eventId, value }),
-    stepped: (name, result, recorded) =>
-      shard.post({ kind: 'stepped', ...of, name, result, recorded }),
-  };
+/** What an attempt tells goes to the shard's mailbox. */
+class ToMailbox implements Listener {
+  readonly #shard: Shard;
+  readonly #of: { address: Address; invokeId: string; seq: number };
+
+  constructor(shard: Shard, { address }: Resident, invokeId: string, seq: number) {
+    this.#shard = shard;
+    this.#of = { address, invokeId, seq };
+  }
+
+  settled(outcome: Outcome): void {
+    const { address, invokeId, seq } = this.#of;
+    this.#shard.post({ kind: 'settled', address, invokeId, seq, outcome });
+  }
+
+  sent(eventId: string, event: EventObject): void {
+    this.#shard.post({ kind: 'sent', ...this.#of, eventId, event });
+  }
+
+  next(eventId: string, value: unknown): void {
+    this.#shard.post({ kind: 'next', ...this.#of, eventId, value });
+  }
+
+  stepped(name: string, result: string, recorded: (refused: Error | undefined) => void): void {
+    this.#shard.post({ kind: 'stepped', ...this.#of, name, result, recorded });
+  }
 }
 
 function hold(ring: Ring, resident: Resident, invokeId: string, invocation: Invocation): void {

@@ -27,10 +27,7 @@ import type { ActorSpan } from './tracing.ts';
 /** A step on its way to Postgres, with what to do once it is there. */
 export interface Taken {
   resident: Resident;
-  seq: number;
-  eventType: string;
-  fromState: string | null;
-  toState: string;
+  write: TransitionWrite;
   status: ActorStatus;
   effects: Effect[];
   timers: TimerWrite[];
@@ -111,9 +108,9 @@ export class Batch {
     return this.#cursor;
   }
 
-  transition(taken: Taken, write: TransitionWrite): void {
+  transition(taken: Taken): void {
     this.taken.push(taken);
-    this.#transitions.push(write);
+    this.#transitions.push(taken.write);
     this.row(taken.resident);
     for (const timer of taken.timers) this.#timers.set(timerName(timer), timer);
   }
@@ -215,10 +212,10 @@ export class Batch {
   count(load: NodeLoad): void {
     load.transitions += this.taken.length;
     load.messages += this.messages.length;
-    for (const { resident, seq, status } of this.taken) {
+    for (const { resident, write, status } of this.taken) {
       const ofType = loadOf(load, resident.address.type);
       ofType.transitions++;
-      if (seq === 1) ofType.started++;
+      if (write.seq === 1) ofType.started++;
       if (status !== 'active') ofType[status]++;
     }
   }

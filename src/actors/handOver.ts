@@ -59,11 +59,12 @@ export class HandOver {
     const deadline = this.#ring.clock.monotonic() + graceMs;
     for (const [shard, until] of this.#leaving)
       if (has(shard) && until > deadline) this.#leaving.set(shard, deadline);
+    const more = count - this.sizeOf(has);
+    if (more <= 0) return;
     const candidates = [...this.#shards.values()]
       .filter(({ number }) => has(number) && !this.#leaving.has(number) && !this.#going.has(number))
       .sort((a, b) => a.running - b.running);
-    for (const shard of candidates.slice(0, Math.max(0, count - this.sizeOf(has))))
-      this.#leaving.set(shard.number, deadline);
+    for (const shard of candidates.slice(0, more)) this.#leaving.set(shard.number, deadline);
   }
 
   /** Shards of a group on their way out. */

@@ -1,4 +1,5 @@
 import {
+  Actor,
   type AnyActorLogic,
   type AnyActorRef,
   type AnyActorScope,
@@ -43,6 +44,40 @@ export const nodesOf = ({ _nodes }: AnyMachineSnapshot): readonly StateNode[] =>
 export const setNodes = (snapshot: AnyMachineSnapshot, nodes: StateNode[]): void => {
   snapshot._nodes = nodes;
 };
+
+/** Of a machine in which one chain of states is active: the last one entered, which has none below it. */
+export const leafOf = ({ _nodes }: AnyMachineSnapshot): StateNode => _nodes.at(-1) as StateNode;
+
+/** In the states of `place`, which are shared by all who are in them, with a context and children of its own. */
+export const placedAs = (
+  place: AnyMachineSnapshot,
+  context: unknown,
+  children: object,
+): AnyMachineSnapshot =>
+  ({
+    status: 'active',
+    output: undefined,
+    error: undefined,
+    machine: place.machine,
+    context,
+    _nodes: place._nodes,
+    value: place.value,
+    tags: place.tags,
+    children,
+    historyValue: place.historyValue,
+    matches: place.matches,
+    hasTag: place.hasTag,
+    can: place.can,
+    getMeta: place.getMeta,
+    toJSON: place.toJSON,
+  }) as AnyMachineSnapshot;
+
+/** The transitions an event leads to, guards looked at. */
+export const transitionsOf = (
+  machine: AnyStateMachine,
+  snapshot: AnyMachineSnapshot,
+  event: EventObject,
+): readonly object[] => machine.getTransitionData(snapshot, event);
 
 /** As XState writes a reference in a context. */
 export const isWrittenRef = (value: object): value is { id: unknown } =>
@@ -141,3 +176,61 @@ export abstract class Inner {
     this.send(event);
   }
 }
+
+/** What makes a child: the logic, and what an invoke says of it. */
+export interface ChildOptions {
+  id: string;
+  src: string;
+  logic: AnyActorLogic;
+  parent: AnyActorRef;
+  input: unknown;
+  syncSnapshot: boolean;
+}
+
+/**
+ * A child that is never started, as XState's `createActor` would make it, without what only one that runs needs (a mailbox,
+ * observers, a scope of its own): as many are made as there are invokes.
+ * @throws what the logic throws as it begins
+ */
+export const unstarted = (options: ChildOptions): AnyActorRef =>
+  new Unstarted(options) as unknown as AnyActorRef;
+
+class Unstarted {
+  readonly logic: AnyActorLogic;
+  readonly id: string;
+  readonly src: string;
+  readonly sessionId: string;
+  readonly systemId: undefined;
+  readonly system: AnyActorRef['system'];
+  readonly ref = this;
+  readonly send = nothing;
+  readonly _parent: AnyActorRef;
+  readonly _syncSnapshot: boolean;
+  _snapshot: object;
+
+  constructor({ logic, id, src, parent, input, syncSnapshot }: ChildOptions) {
+    this.logic = logic;
+    this.id = id;
+    this.src = src;
+    this.system = parent.system;
+    this._parent = parent;
+    this._syncSnapshot = syncSnapshot;
+    this.sessionId = (parent.system as unknown as { _bookId(): string })._bookId();
+    this._snapshot = logic.getInitialSnapshot(NO_SCOPE, input) as object;
+  }
+
+  subscribe() {
+    return { unsubscribe() {} };
+  }
+
+  on() {
+    return { unsubscribe() {} };
+  }
+}
+
+Object.setPrototypeOf(Unstarted.prototype, Actor.prototype);
+
+function nothing(): void {}
+
+/** Promises, callbacks and observables look at nothing of it before they start. */
+const NO_SCOPE = {} as AnyActorScope;

@@ -132,8 +132,7 @@ export class Invocations {
   }
 
   start(request: InvocationRequest, listener: Listener): Invocation {
-    const release = () => this.#release();
-    const attempt = new Attempt(this.#clock, request, listener, this.#settings, release);
+    const attempt = new Attempt(this.#clock, request, listener, this.#settings, this.#release);
     if (request.delayMs > 0) attempt.after(request.delayMs, () => this.#admit(attempt));
     else this.#admit(attempt);
     return attempt;
@@ -152,7 +151,7 @@ export class Invocations {
     attempt.run();
   }
 
-  #release(): void {
+  readonly #release = (): void => {
     this.#running--;
     while (this.#next < this.#waiting.length && this.#running < this.#settings.max) {
       const attempt = this.#waiting[this.#next++] as Attempt;
@@ -164,5 +163,5 @@ export class Invocations {
       this.#waiting = [];
       this.#next = 0;
     }
-  }
+  };
 }

@@ -68,21 +68,22 @@ class StepLowering {
   readonly #effects: Effect[] = [];
   readonly #messages: Message[] = [];
   readonly #kin: KinAct[] = [];
-  readonly #armed = new Map<string, Timer>();
-  readonly #dropped = new Set<string>();
+  /** Made when something is put into it, like the others below: most steps arm and drop nothing. */
+  #armed: Map<string, Timer> | undefined;
+  #dropped: Set<string> | undefined;
   /** Children of the new snapshot that were not there before and have not been started yet. */
   readonly #new: AnyActorRef[];
   /** What those are told before they begin. */
-  readonly #early: { child: AnyActorRef; tell: () => void }[] = [];
+  #early: { child: AnyActorRef; tell: () => void }[] | undefined;
   /** Copied when something changes: most steps leave one of the two as it is. */
   #started: Record<string, number>;
   #startedIsOurs = false;
   #machines: Readonly<Record<string, number>>;
   #asks = 0;
   /** Children that were ended. */
-  readonly #stopped = new Set<AnyActorRef>();
+  #stopped: Set<AnyActorRef> | undefined;
   /** What is due in no time. */
-  readonly #last: Effect[] = [];
+  #last: Effect[] | undefined;
 
   constructor(step: Lowering, actions: readonly ExecutableActionObject[]) {
     this.#step = step;
@@ -131,26 +132,26 @@ class StepLowering {
     const { before, snapshot, seq } = this.#step;
     // Children that `assign` spawned come without an action of their own.
     while (this.#new.length > 0) this.#invoke(this.#new[0]);
-    this.#effects.push(...this.#last);
+    if (this.#last) this.#effects.push(...this.#last);
     if (snapshot.status !== 'active') {
       for (const invokeId in this.#started)
         this.#effects.push({ kind: 'stop', invokeId, seq: this.#started[invokeId] as number });
       this.#started = {};
       this.#machines = {};
-      this.#armed.clear();
-      for (const timerId in before.timers) this.#dropped.add(timerId);
+      this.#armed = undefined;
+      for (const timerId in before.timers) this.#drops().add(timerId);
     }
     let timers = before.timers;
-    if (this.#armed.size > 0 || this.#dropped.size > 0) {
+    if (this.#armed || this.#dropped) {
       const changed = { ...timers };
-      for (const timerId of this.#dropped) delete changed[timerId];
-      for (const timerId of this.#armed.keys()) changed[timerId] = seq;
+      for (const timerId of this.#dropped ?? []) delete changed[timerId];
+      for (const timerId of this.#armed?.keys() ?? []) changed[timerId] = seq;
       timers = changed;
     }
     return {
       effects: this.#effects,
-      timersArmed: inTurn([...this.#armed.values()]),
-      timersDropped: [...this.#dropped],
+      timersArmed: this.#armed ? inTurn([...this.#armed.values()]) : [],
+      timersDropped: this.#dropped ? [...this.#dropped] : [],
       messages: this.#messages,
       kin: seq === 1 ? childrenFirst(this.#kin) : this.#kin,
       started: this.#started,
@@ -172,18 +173,22 @@ class StepLowering {
 
   #arm(timerId: string, event: EventObject, delay?: unknown, begins = false): void {
     checkTimerId(timerId);
-    this.#dropped.delete(timerId);
+    this.#dropped?.delete(timerId);
     const text = this.#write(event);
     const delayMs = delayOf(delay);
     const due = { kind: 'due', timerId, begins } as const;
     // What is for the actor itself at once comes behind what children are as they begin, when the actor does, too.
     const rank = delay !== undefined ? 2 : begins && this.#step.seq === 1 ? 0 : 1;
+    this.#armed ??= new Map();
     // Armed anew, it has its turn anew.
     this.#armed.delete(timerId);
     this.#armed.set(timerId, { timerId, delayMs, position: rank, event: text });
     if (rank < 2) this.#effects.push(due);
     // A timer of no time comes behind all that is done at once.
-    else if (delayMs === 0) this.#last.push(due);
+    else if (delayMs === 0) {
+      this.#last ??= [];
+      this.#last.push(due);
+    }
   }
 
   #write(event: EventObject): string {
@@ -191,8 +196,13 @@ class StepLowering {
   }
 
   #drop(timerId: string): void {
-    this.#armed.delete(timerId);
-    if (timerId in this.#step.before.timers) this.#dropped.add(timerId);
+    this.#armed?.delete(timerId);
+    if (timerId in this.#step.before.timers) this.#drops().add(timerId);
+  }
+
+  #drops(): Set<string> {
+    this.#dropped ??= new Set();
+    return this.#dropped;
   }
 
   #send(index: number, params: Params): void {
@@ -247,7 +257,7 @@ class StepLowering {
         ({ type, params }) => type === 'xstate.spawnChild' && (params as Params).actorRef === child,
       )
     )
-      this.#early.push({ child, tell });
+      this.#early = [...(this.#early ?? []), { child, tell }];
     else {
       // What an `assign` has spawned begins before what is sent after it.
       this.#invoke(child);
@@ -325,7 +335,7 @@ class StepLowering {
   }
 
   #tellEarly(child: AnyActorRef): void {
-    for (const early of this.#early) if (early.child === child) early.tell();
+    for (const early of this.#early ?? []) if (early.child === child) early.tell();
   }
 
   /** An invoke that asks another actor: the question is committed with the transition that begins it. */
@@ -340,7 +350,8 @@ class StepLowering {
 
   #stop(child: AnyActorRef | undefined): void {
     const { before, previous, self } = this.#step;
-    if (!child || previous?.children[child.id] !== child || this.#stopped.has(child)) return;
+    if (!child || previous?.children[child.id] !== child || this.#stopped?.has(child)) return;
+    this.#stopped ??= new Set();
     const index = this.#stopped.size;
     this.#stopped.add(child);
     if (kindOfChild(child as Child) === 'machine') {

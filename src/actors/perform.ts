@@ -104,8 +104,9 @@ export function runActs(
  * children begin before anything is done.
  */
 function runEffects(ring: Ring, shard: Shard, taken: Taken): void {
-  const { resident, seq, effects } = taken;
+  const { resident, effects } = taken;
   if (effects.length === 0) return;
+  const { seq } = taken.write;
   for (const effect of effects)
     if (effect.kind === 'log')
       ring.log.info(
@@ -173,16 +174,17 @@ function begin(
 
 /** The live feed: a hint for watchers, complete only for who listens now. */
 function tell(ring: Ring, taken: Taken, at: number | null, waitedMs?: number): void {
-  const { type, id } = taken.resident.address;
+  const { write, status } = taken;
+  const { type, id, seq, eventType, toState } = write;
   const emitted: string[] = [];
   for (const effect of taken.effects) if (effect.kind === 'emit') emitted.push(effect.text);
-  const from = taken.fromState ?? 'null';
+  const from = write.fromState ?? 'null';
   const waited = waitedMs === undefined ? '' : `,"waited":${Math.round(waitedMs)}`;
   const more = emitted.length > 0 ? `${waited},"emitted":[${emitted}]` : waited;
   ring.bus.broadcast(
     // A child machine's is heard where its family is.
     subjects.transition(ring.namespace, type, rootOf(taken.resident.address).id),
-    `{"type":"${type}","id":"${id}","seq":${taken.seq},"event":${quoted(taken.eventType)},"from":${from},"to":${taken.toState},"status":"${taken.status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
+    `{"type":"${type}","id":"${id}","seq":${seq},"event":${quoted(eventType)},"from":${from},"to":${toState},"status":"${status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
   );
 }
 

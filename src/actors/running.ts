@@ -39,21 +39,24 @@ export function run(
 ): Running {
   switch (kind) {
     case 'promise':
-      Promise.resolve(creator(args)).then(reports.done, reports.failed);
-      return { tell() {}, end() {} };
+      Promise.resolve(creator(args)).then(
+        (output) => reports.done(output),
+        (error) => reports.failed(error),
+      );
+      return NOTHING_TO_END;
     case 'callback':
       return runCallback(creator, args, reports);
     case 'observable':
-      return subscribe(creator, args, { ...reports, next: (value) => reports.next(value) });
+      return subscribe(creator, args, reports, (value) => reports.next(value));
     case 'events':
-      return subscribe(creator, args, {
-        ...reports,
-        next: (value) => reports.sent(value as EventObject),
-      });
+      return subscribe(creator, args, reports, (value) => reports.sent(value as EventObject));
     default:
       throw new Error(`Logic of kind ${kind} does not run beside an actor.`);
   }
 }
+
+/** A promise's signal is its attempt's. */
+const NOTHING_TO_END: Running = { tell() {}, end() {} };
 
 function runCallback(creator: Creator, args: RunArguments, reports: Reports): Running {
   const receivers = new Set<(event: EventObject) => void>();
@@ -93,12 +96,17 @@ interface Subscribable {
   }): { unsubscribe(): void };
 }
 
-function subscribe(creator: Creator, args: RunArguments, reports: Reports): Running {
+function subscribe(
+  creator: Creator,
+  args: RunArguments,
+  reports: Reports,
+  take: (value: unknown) => void,
+): Running {
   const { input, self, system, emit } = args;
   let over = false;
   const subscription = (creator({ input, self, system, emit }) as Subscribable).subscribe({
     next: (value) => {
-      if (!over) reports.next(value);
+      if (!over) take(value);
     },
     error: (error) => reports.failed(error),
     complete: () => reports.done(undefined),

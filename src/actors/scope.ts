@@ -75,6 +75,11 @@ export class StepScope {
     seen = undefined;
   }
 
+  /** Children go by system ids, which are taken and given back while a step is computed. */
+  get hasSystemIds(): boolean {
+    return keyed !== undefined;
+  }
+
   /** What the step has collected since `begin`. */
   get collected(): Collected {
     return turn.collected;

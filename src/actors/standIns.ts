@@ -53,7 +53,8 @@ export function childTypes({ machine }: ActorType): ActorType[] {
   return logics.flatMap((logic) => (logic instanceof MachineLogic ? [logic.type] : []));
 }
 
-function inPlace(machine: AnyStateMachine, src: string): unknown {
+/** Logic that stands in the machine itself, by the name XState made up. */
+export function inPlace(machine: AnyStateMachine, src: string): unknown {
   const [, position, id] = /^xstate\.invoke\.(\d+)\.(.*)$/.exec(src) ?? [];
   if (id === undefined) return undefined;
   try {

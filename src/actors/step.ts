@@ -10,6 +10,7 @@ import { type Envelope, writeEnvelope, writeFailure } from './envelope.ts';
 import { STOP, setSnapshot } from './inside.ts';
 import { type KinAct, lowerActions, type Message } from './lower.ts';
 import { type Born, MachineLogic } from './machineLogic.ts';
+import { initial, transition } from './microstep.ts';
 import { peer, type Target } from './refs.ts';
 import type { StepScope } from './scope.ts';
 
@@ -90,7 +91,7 @@ export function firstStep(
 ): Step {
   scope.begin(0, scope.systemIds?.(), 1);
   try {
-    const snapshot = type.machine.getInitialSnapshot(scope.scope, input) as AnyMachineSnapshot;
+    const snapshot = initial(type.machine, input, scope);
     const before = { ...UNBORN, snapshot, path };
     return finish(type, address, scope, before, undefined, snapshot, limits);
   } catch (thrown) {
@@ -145,7 +146,7 @@ export function nextStep(
     }
     if (event.type === FAIL) throw (event as EventObject & { error: unknown }).error;
     const given = event.type === CANCEL ? { type: STOP } : whole(live, event);
-    return type.machine.transition(live.snapshot, given, scope.scope) as AnyMachineSnapshot;
+    return transition(type.machine, live.snapshot, given, scope);
   }
 }
 
@@ -177,8 +178,7 @@ const sendTo = (to: AnyActorRef, event: EventObject) =>
  */
 function settled(live: Live, { event, origin, timerId }: StepInput): Live {
   if (timerId !== undefined) {
-    const { [timerId]: _fired, ...timers } = live.timers;
-    return { ...live, timers };
+    return { ...live, timers: without(live.timers, timerId) };
   }
   if (origin === 'child') {
     const id = watchedId(event);
@@ -195,8 +195,13 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
       ? { status: 'error', error: event.error, input: undefined }
       : { status: 'done', output: (event as { output?: unknown }).output, input: undefined };
   if (child) setSnapshot(child, { ...child.getSnapshot(), ...settled });
-  const { [actorId]: _done, ...started } = live.started;
-  return { ...live, started };
+  return { ...live, started: without(live.started, actorId) };
+}
+
+function without(seqs: Readonly<Record<string, number>>, id: string): Record<string, number> {
+  const others: Record<string, number> = {};
+  for (const other in seqs) if (other !== id) others[other] = seqs[other] as number;
+  return others;
 }
 
 /** Its parent is told of a machine's end. */
@@ -237,7 +242,7 @@ export function completeStep(
   const { actions, edges } = scope.collected;
   if (previous === undefined && snapshot.status === 'error') throw snapshot.error;
   const seq = before.seq + 1;
-  const { started, timers, machines, ...rest } = lowerActions(
+  const lowered = lowerActions(
     {
       address,
       seq,
@@ -251,10 +256,26 @@ export function completeStep(
   );
   const { book } = scope.collected;
   const { path } = before;
+  const { started, timers, machines } = lowered;
   const live: Live = { snapshot, seq, book, started, timers, machines, path, envelope: '' };
-  const row = rowOf(type, live, limits);
-  live.envelope = row.envelope;
-  return { ...row, ...rest, live, edges: JSON.stringify(edges) };
+  const { status, state, tags, output, error, envelope } = rowOf(type, live, limits);
+  live.envelope = envelope;
+  const { effects, timersArmed, timersDropped, messages, kin } = lowered;
+  return {
+    live,
+    status,
+    state,
+    tags,
+    output,
+    error,
+    envelope,
+    edges: edges.length === 0 ? '[]' : JSON.stringify(edges),
+    effects,
+    timersArmed,
+    timersDropped,
+    messages,
+    kin,
+  };
 }
 
 /**

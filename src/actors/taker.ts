@@ -2,9 +2,15 @@ import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
-import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
+import {
+  addressKey,
+  eventKey,
+  type Origin,
+  type StoredActor,
+  type TransitionWrite,
+} from '../store/store.ts';
 import { refusedQuestion } from './asks.ts';
-import type { Batch, Taken } from './batch.ts';
+import type { Batch } from './batch.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import { isAct } from './effects.ts';
@@ -279,19 +285,10 @@ export class Taker {
     resident.uncommitted++;
     resident.touchedAt = this.#ring.clock.monotonic();
     if (cause.eventId !== null) resident.eventIds.add(cause.eventId);
-    const taken: Taken = {
-      resident,
-      seq,
-      eventType: cause.eventType,
-      fromState,
-      toState: step.state,
-      status: step.status,
-      effects: step.effects,
-      span,
-      timers: step.timersArmed.map((timer) => ({ ...address, ...timer, armedSeq: seq })),
-    };
+    let actions = 0;
+    for (const effect of step.effects) if (isAct(effect)) actions++;
     for (const timerId of step.timersDropped) batch.dropTimer({ ...address, timerId });
-    batch.transition(taken, {
+    const write: TransitionWrite = {
       type: address.type,
       id: address.id,
       seq,
@@ -302,8 +299,17 @@ export class Taker {
       fromState,
       toState: step.state,
       edges: step.edges,
-      actions: step.effects.reduce((n, effect) => (isAct(effect) ? n + 1 : n), 0),
+      actions,
       snapshot: step.envelope,
+    };
+    const timers = step.timersArmed.map((timer) => ({ ...address, ...timer, armedSeq: seq }));
+    batch.transition({
+      resident,
+      write,
+      status: step.status,
+      effects: step.effects,
+      timers,
+      span,
     });
     for (const { index, to, body } of step.messages) {
       const messageId = `${key}/${seq}/${index}`;

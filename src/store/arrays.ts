@@ -12,6 +12,8 @@ const INT8 = 20;
 const INT4 = 23;
 const TEXT = 25;
 const HEADER_BYTES = 20;
+/** Bytes of a UTF-16 unit: counting them beforehand costs as much as writing them, and what is not touched takes no memory. */
+const UTF8_MAX = 3;
 const TWO_POW_32 = 2 ** 32;
 
 function empty(elementOid: number): Buffer {
@@ -73,17 +75,17 @@ export function textArray<Row>(rows: readonly Row[], value: (row: Row) => string
   if (rows.length === 0) return empty(TEXT);
   const texts: (string | null)[] = new Array(rows.length);
   let hasNull = false;
-  let bytes = rows.length * 4;
+  let bytesMax = rows.length * 4;
   for (let i = 0; i < rows.length; i++) {
     let text = value(rows[i] as Row);
     if (text === null) hasNull = true;
     else {
       if (text.includes('\0')) text = text.replaceAll('\0', '\uFFFD');
-      bytes += Buffer.byteLength(text);
+      bytesMax += text.length * UTF8_MAX;
     }
     texts[i] = text;
   }
-  const buffer = header(TEXT, rows.length, hasNull, bytes);
+  const buffer = header(TEXT, rows.length, hasNull, bytesMax);
   let at = HEADER_BYTES;
   for (const text of texts) {
     if (text === null) at = buffer.writeInt32BE(-1, at);
@@ -93,7 +95,7 @@ export function textArray<Row>(rows: readonly Row[], value: (row: Row) => string
       at += 4 + written;
     }
   }
-  return buffer;
+  return buffer.subarray(0, at);
 }
 
 export function byteaArray<Row>(rows: readonly Row[], value: (row: Row) => Uint8Array): Buffer {
