@@ -401,6 +401,7 @@ describe('schema', () => {
       '0009_snapshot_once.sql',
       '0010_paused.sql',
       '0011_searchable.sql',
+      '0012_history_vacuum.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));

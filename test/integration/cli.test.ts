@@ -78,6 +78,7 @@ beforeAll(async () => {
     '0009_snapshot_once.sql',
     '0010_paused.sql',
     '0011_searchable.sql',
+    '0012_history_vacuum.sql',
   ]);
   await runNode([order]);
 });
