@@ -19,16 +19,16 @@ import type { StateNodeOf } from './states.ts';
  * test/conformance/shortcut.test.ts.
  */
 
-/** Whose algorithm this follows; with any other version every step is XState's own. */
-const FOLLOWED = /^5\.33\./;
-const isFollowed = FOLLOWED.test(XSTATE_VERSION);
+/** Whether this follows the algorithm of that version of XState; where it does not, every step is XState's own. */
+export const isFollowed = (version: string): boolean => /^5\.3[123]\./.test(version);
 
 const machines = new WeakMap<AnyStateMachine, Moves | null>();
 
 function movesOf(machine: AnyStateMachine): Moves | null {
   let moves = machines.get(machine);
   if (moves === undefined) {
-    moves = isFollowed && isChain(machine.root as StateNodeOf) ? new Moves(machine) : null;
+    const isPlain = isFollowed(XSTATE_VERSION) && isChain(machine.root as StateNodeOf);
+    moves = isPlain ? new Moves(machine) : null;
     machines.set(machine, moves);
   }
   return moves;
