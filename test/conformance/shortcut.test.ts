@@ -326,7 +326,7 @@ describe('a step the short way is the step XState makes', () => {
         book = both.long.book;
       }
     }
-    expect(machines).toBeGreaterThan(5);
+    expect(machines).toBeGreaterThan(2);
     expect(taken).toBeGreaterThan(200);
   });
 });
