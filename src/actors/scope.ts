@@ -13,7 +13,7 @@ import { parentOf } from './kin.ts';
 import { actorAddress, peer, shown, TARGET, type Target } from './refs.ts';
 
 /**
- * A machine is driven through `machine.transition(snapshot, event, scope)` with a scope of ours, so that a step computes
+ * A machine is driven by `transition` (`actors/microstep`), or XState's own, with a scope of ours, so that a step computes
  * everything and runs nothing (design §6). Steps are synchronous, so one actor system serves all actors of the process: `enter`
  * says whose turn it is. What is kept for each actor in memory is only its `self`.
  */
