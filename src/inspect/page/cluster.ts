@@ -10,7 +10,7 @@ export function ClusterPage() {
   const now = useNow();
   const list = nodes.data?.nodes ?? [];
   const live = list.filter((node) => node.live);
-  const shown = list.filter(isShown);
+  const shown = list.filter((node) => isShown(node, now));
   const left = list.length - shown.length;
   const colour = (owner: string | null) => {
     const at = live.findIndex(({ node_id }) => node_id === owner);
@@ -67,8 +67,12 @@ export function ClusterPage() {
     </div>`;
 }
 
-/** A node that has ended and owns nothing any more is history: the one that took its name stands beside it. */
-export const isShown = ({ live, shards }: NodeView): boolean => live || shards > 0;
+/** A node that has just died is news for so long, ms. */
+const NEWS_MS = 60_000;
+
+/** Later one that owns nothing any more is history: the one that has its name now stands beside it. */
+export const isShown = ({ live, shards, expires_at }: NodeView, now: number): boolean =>
+  live || shards > 0 || now - Date.parse(expires_at) < NEWS_MS;
 
 /** Shards that came to their owner together, the last first. */
 function takeovers(shards: readonly ShardView[]): { first: ShardView; shards: number[] }[] {

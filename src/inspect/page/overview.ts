@@ -207,11 +207,13 @@ function Cluster({ data }: { data: Overview }) {
   const now = useNow();
   return html`<${Panel} title="Nodes" actions=${html`<a href=${hrefOf(['cluster'])}>${data.shards.owned} of ${data.shards.all} shards owned</a>`}>
     ${data.nodes.known === 0 && html`<${Empty}>No node has ever run here.</${Empty}>`}
-    <ul class="nodes">${data.nodes.list.filter(isShown).map(
-      (node) => html`<li key=${node.node_id} class="node ${node.state === 'ok' ? '' : 'ill'}">
+    <ul class="nodes">${data.nodes.list
+      .filter((node) => isShown(node, now))
+      .map(
+        (node) => html`<li key=${node.node_id} class="node ${node.state === 'ok' ? '' : 'ill'}">
           <b>${node.name}</b><span class="badge ${node.state === 'ok' ? 'done' : 'error'}">${node.state}</span>
           <small>${node.shards} shards · ${node.live ? `up ${durationText(now - Date.parse(node.started_at))}` : 'gone'}</small></li>`,
-    )}</ul>
+      )}</ul>
   </${Panel}>`;
 }
 

@@ -58,7 +58,7 @@ export function RedriveAll({ reason, onDone }: Props) {
       <button class="quiet" disabled=${busy} onClick=${count}>Redrive all…</button>
       ${
         counted &&
-        html`${counted.count > 0 && html`<button disabled=${busy} onClick=${act}>Redrive ${isPart ? 'the oldest ' : ''}${numberText(counted.count)}</button>`}
+        html`${counted.count > 0 && html`<button disabled=${busy} onClick=${act}>Redrive ${isPart ? 'the oldest' : 'all'} ${numberText(counted.count)}</button>`}
         <button class="quiet" disabled=${busy} onClick=${() => setCounted(undefined)}>no</button>
         <span role="status">${countedText(counted, isPart)}</span>`
       }
