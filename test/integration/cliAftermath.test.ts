@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { assign, setup } from 'xstate';
-import { defineActor } from '../../src/actors/define.ts';
+import { type ActorType, defineActor } from '../../src/actors/define.ts';
 import { createLogger } from '../../src/log.ts';
 import { createNode, type PerdureNode } from '../../src/node.ts';
 import { eventually, freshDatabase, freshNamespace, natsUrl } from '../support/services.ts';
@@ -12,55 +12,61 @@ import { eventually, freshDatabase, freshNamespace, natsUrl } from '../support/s
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
-const parcel = defineActor('parcel', {
-  machine: setup({
-    types: {
-      input: {} as { customerId?: number; region?: string; broken?: boolean } | undefined,
-      context: {} as { n: number },
-      events: {} as { type: 'WEIGH' } | { type: 'SHIP' } | { type: 'COUNT' },
-    },
-  }).createMachine({
-    context: ({ input }) => {
-      if (input?.broken) throw new Error('no such parcel');
-      return { n: 0 };
-    },
-    initial: 'waiting',
-    states: {
-      waiting: {
-        on: {
-          WEIGH: {
-            actions: assign(() => {
-              throw new Error('the scale is broken');
-            }),
-          },
-          COUNT: { actions: assign({ n: ({ context }) => context.n + 1 }) },
+const machine = setup({
+  types: {
+    input: {} as { customerId?: number; region?: string; broken?: boolean } | undefined,
+    context: {} as { n: number },
+    events: {} as { type: 'WEIGH' } | { type: 'SHIP' } | { type: 'COUNT' },
+  },
+}).createMachine({
+  context: ({ input }) => {
+    if (input?.broken) throw new Error('no such parcel');
+    return { n: 0 };
+  },
+  initial: 'waiting',
+  states: {
+    waiting: {
+      on: {
+        WEIGH: {
+          actions: assign(() => {
+            throw new Error('the scale is broken');
+          }),
         },
+        COUNT: { actions: assign({ n: ({ context }) => context.n + 1 }) },
       },
     },
-  }),
-  searchable: ['customerId', 'region'],
+  },
 });
 
+const parcel = defineActor('parcel', { machine, searchable: ['customerId', 'region'] });
+/** A version that the node of most tests does not know. */
+const newer = defineActor('parcel', { machine, version: '2' });
+
 let database: Awaited<ReturnType<typeof freshDatabase>>;
-let node: PerdureNode;
+let node: PerdureNode | undefined;
 const namespace = freshNamespace();
 
 beforeAll(async () => {
   database = await freshDatabase();
   expect(await perdure('migrate')).toMatchObject({ code: 0 });
+  await runNode(parcel);
+});
+afterAll(async () => {
+  await node?.stop();
+  await database?.drop();
+});
+
+async function runNode(type: ActorType): Promise<void> {
+  await node?.stop();
   node = createNode({
-    actors: [parcel],
+    actors: [type],
     natsUrl: natsUrl(),
     databaseUrl: database.url,
     namespace,
     logger: createLogger({ level: 'silent' }),
   });
   await node.start();
-});
-afterAll(async () => {
-  await node?.stop();
-  await database?.drop();
-});
+}
 
 function perdureWith(env: NodeJS.ProcessEnv, args: string[]) {
   const child = spawn(process.execPath, [join(ROOT, 'src/cli/main.ts'), ...args], {
@@ -139,6 +145,17 @@ test('bug: that a message waits for an actor that is paused was not known', asyn
     /^perdure: timeout: .* It is paused, and 1 message waits for parcel\/p-1: perdure resume parcel p-1 lets it go on\.$/m,
   );
   expect(sent.stderr).not.toContain('is not known');
+});
+
+test('bug: that a message is parked was not known', async () => {
+  await runNode(newer);
+  await start('v-2');
+  await runNode(parcel);
+  const sent = await committed('send', 'parcel', 'v-2', 'COUNT', '--timeout', '1');
+  expect(sent.code).toBe(1);
+  expect(sent.stderr).toMatch(
+    /It is parked: 1 message waits for parcel\/v-2 until a node runs that can open it; perdure ls --parked\.$/m,
+  );
 });
 
 test('bug: a field that is not marked, and a type that does not exist, gave an empty list', async () => {
