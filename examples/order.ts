@@ -3,7 +3,7 @@ import { assign, fromPromise, setup } from 'xstate';
 
 const machine = setup({
   types: {
-    input: {} as { total: number },
+    input: {} as { total: number; customerId?: number },
     context: {} as { total: number; receipt?: string },
     events: {} as { type: 'PAY' },
   },
@@ -15,7 +15,7 @@ const machine = setup({
     }),
   },
 }).createMachine({
-  context: ({ input }) => input,
+  context: ({ input }) => ({ total: input.total }),
   initial: 'waiting',
   states: {
     waiting: { on: { PAY: 'charging' }, after: { 86400000: 'abandoned' } },
@@ -33,4 +33,8 @@ const machine = setup({
   output: ({ context }) => ({ receipt: context.receipt }),
 });
 
-export const order = defineActor('order', { machine, retry: { charge: { attempts: 3 } } });
+export const order = defineActor('order', {
+  machine,
+  retry: { charge: { attempts: 3 } },
+  searchable: ['customerId'],
+});

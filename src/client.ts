@@ -75,7 +75,7 @@ export interface PerdureClient {
     options: { id?: string } & InputOption<T> & PublishOptions,
   ): Promise<ActorHandle<T> & Receipt>;
   /**
-   * Sends an event. @throws as `start`, and `bad_event`; with `until: 'committed'` also `unknown_actor`,
+   * Sends an event. One that the actor's state does not handle is recorded as a transition and changes nothing. @throws as `start`, and `bad_event`; with `until: 'committed'` also `unknown_actor`,
    * `actor_finished`, `version_unknown`.
    */
   send<T extends TypeRef>(

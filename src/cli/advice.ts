@@ -39,7 +39,12 @@ const EXPLAINABLE: readonly ErrorCode[] = ['bus_unavailable', 'store_unavailable
 export function withAdvice(thrown: unknown, heard?: string): unknown {
   if (!(thrown instanceof PerdureError)) return thrown;
   const { code, message } = thrown;
-  const advice = message.includes('no stream answers') ? NO_STREAM : ADVICE[code];
+  const advice = message.includes('no stream answers')
+    ? NO_STREAM
+    : // A message that names a command has said where to look: what was not found may be no actor, what is late may wait.
+      (code === 'not_found' || code === 'timeout') && message.includes('perdure ')
+      ? undefined
+      : ADVICE[code];
   const reason =
     heard !== undefined && EXPLAINABLE.includes(code) ? `Last heard: ${heard}` : undefined;
   const added = [reason, advice].filter((text) => text !== undefined && !message.includes(text));

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { assertRoot, rootId, token } from './arguments.ts';
-import { type PublishFlags, printReceipt, publishing, publishOptions } from './publishing.ts';
-import { withClient } from './session.ts';
+import { type PublishFlags, publishing, publishOne, publishOptions } from './publishing.ts';
 
 /** `perdure cancel TYPE ID`. */
 export function register(program: Command): void {
@@ -17,8 +16,6 @@ Example:
     )
     .action(async (type: string, id: string, flags: PublishFlags) => {
       assertRoot(type, id, 'cancelled from outside');
-      await withClient(flags, async (client) => {
-        printReceipt({ type, id }, await client.cancel(type, id, publishing(flags)), flags);
-      });
+      await publishOne(flags, type, id, (client) => client.cancel(type, id, publishing(flags)));
     });
 }

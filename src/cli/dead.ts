@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { asError, PerdureError } from '../errors.ts';
+import { asError, ERRORS, PerdureError } from '../errors.ts';
 import { redrive } from '../inspect/redrive.ts';
 import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
 import { age } from './age.ts';
@@ -65,13 +65,14 @@ Remove the cause first: what still cannot be done becomes a dead letter again, u
 }
 
 async function list(flags: ListFlags): Promise<void> {
-  const letters = await withReadStore(flags, (store) =>
-    store.deadLetters({
+  const letters = await withReadStore(flags, async (store) => {
+    await assertReason(store, flags.reason);
+    return store.deadLetters({
       ...(flags.reason === undefined ? {} : { reason: flags.reason }),
       ...(flags.all ? {} : { pending: true }),
       limit: flags.limit,
-    }),
-  );
+    });
+  });
   if (flags.json) return letters.forEach(printJson);
   if (letters.length === 0) return void process.stderr.write('no dead letters\n');
   printTable(['ID', 'AGE', 'REDRIVEN', 'REASON', 'SUBJECT', 'DETAIL'], letters.map(row));
@@ -146,14 +147,31 @@ async function redriveAll(ids: string[], flags: RedriveFlags): Promise<void> {
 
 /** The oldest first. Those that come back while we work have higher numbers and are not taken again. */
 async function waiting(store: ReadStore, flags: RedriveFlags): Promise<string[]> {
+  await assertReason(store, flags.reason);
   const letters = await store.deadLetters({
     ...(flags.reason === undefined ? {} : { reason: flags.reason }),
     ...(flags.again ? {} : { pending: true }),
+    oldestFirst: true,
     limit: AT_ONCE_MAX,
   });
   if (letters.length === AT_ONCE_MAX)
-    process.stderr.write(`more than ${AT_ONCE_MAX} wait: these are the newest; run it again\n`);
-  return letters.map((letter) => letter.dead_letter_id).reverse();
+    process.stderr.write(`${AT_ONCE_MAX} or more wait: these are the oldest; run it again\n`);
+  return letters.map((letter) => letter.dead_letter_id);
+}
+
+/**
+ * A code that is misspelt would be taken for one that no letter has.
+ * @throws PerdureError `bad_options` with the codes that letters have
+ */
+async function assertReason(store: ReadStore, reason: string | undefined): Promise<void> {
+  if (reason === undefined || Object.hasOwn(ERRORS, reason)) return;
+  const letters = await store.deadLetters({ limit: AT_ONCE_MAX });
+  const reasons = [...new Set(letters.map((letter) => letter.reason))].sort();
+  if (reasons.includes(reason)) return;
+  throw new PerdureError(
+    'bad_options',
+    `No dead letter has the reason ${reason}; ${reasons.length === 0 ? 'there are none at all' : `there are letters with ${reasons.join(', ')}`}.`,
+  );
 }
 
 /** One that cannot be redriven does not keep the others; servers that are away do. */

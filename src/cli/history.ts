@@ -45,16 +45,22 @@ Examples:
 
 async function history(type: string, id: string, flags: Flags): Promise<void> {
   const { fromSeq, limit } = flags;
-  const rows = await withReadStore(flags, async (store) => {
+  const { rows, actor } = await withReadStore(flags, async (store) => {
     const found = await store.history(type, id, { fromSeq, limit });
-    if (found.length === 0 && !(await store.actor(type, id)))
+    const row = await store.actor(type, id);
+    if (found.length === 0 && !row)
       throw new PerdureError('not_found', `There is no ${type}/${id}.`);
-    return found;
+    return { rows: found, actor: row };
   });
+  const endOf = ({ seq }: HistoryRow) =>
+    actor && actor.status !== 'active' && actor.seq === seq ? ` (${actor.status})` : '';
   if (flags.diff) return rows.forEach((found, at) => printDiff(found, rows[at - 1], flags));
   if (flags.json) return rows.forEach((found) => printJson(asJson(found, flags.snapshots)));
   if (rows.length === 0) return void process.stderr.write(`no transition from #${fromSeq} on\n`);
-  printTable(['SEQ', 'TIME', 'EVENT', 'FROM', 'TO', 'ORIGIN', 'NODE'], rows.map(row));
+  printTable(
+    ['SEQ', 'TIME', 'EVENT', 'FROM', 'TO', 'ORIGIN', 'NODE'],
+    rows.map((one) => row(one, endOf(one))),
+  );
   const last = rows.at(-1);
   if (last && rows.length === limit)
     process.stderr.write(`the first ${limit}; --from-seq ${last.seq + 1} goes on\n`);
@@ -64,12 +70,13 @@ function asJson({ snapshot, ...rest }: HistoryRow, withSnapshot: true | undefine
   return withSnapshot ? { ...rest, snapshot: JSON.parse(snapshot) } : rest;
 }
 
-const row = (found: HistoryRow): string[] => [
+/** `ended`: how the actor has ended with it. */
+const row = (found: HistoryRow, ended: string): string[] => [
   String(found.seq),
   found.at,
   found.event_type,
   found.from_state === null ? '-' : stateText(found.from_state),
-  stateText(found.to_state),
+  `${stateText(found.to_state)}${ended}`,
   found.origin,
   found.node_id.slice(0, 8),
 ];

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { PerdureError } from '../errors.ts';
+import { Marks } from '../inspect/marks.ts';
 import type { ActorSummary } from '../store/read.ts';
 import { age } from './age.ts';
 import { fieldAndValue, token, whole } from './arguments.ts';
@@ -71,11 +72,12 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
     ...(flags.children ? { children: 'all' as const } : {}),
   };
   const isSearch = flags.state !== undefined || flags.where !== undefined;
-  const { actors, stopped } = await withReadStore(flags, async (store) =>
-    isSearch
+  const { actors, stopped } = await withReadStore(flags, async (store) => {
+    await new Marks(store).assertFindable(search);
+    return isSearch
       ? searchOn(store, search, flags.limit)
-      : { actors: await store.listActors({ ...search, limit: flags.limit }), stopped: null },
-  );
+      : { actors: await store.listActors({ ...search, limit: flags.limit }), stopped: null };
+  });
   if (flags.json) actors.forEach(printJson);
   else if (actors.length > 0)
     printTable(['TYPE', 'ID', 'STATUS', 'STATE', 'SEQ', 'AGE', 'CHANGED'], actors.map(row));

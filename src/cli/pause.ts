@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { assertRoot, rootId, token } from './arguments.ts';
-import { type PublishFlags, printReceipt, publishing, publishOptions } from './publishing.ts';
-import { withClient } from './session.ts';
+import { type PublishFlags, publishing, publishOne, publishOptions } from './publishing.ts';
 
 /** `perdure pause TYPE ID`. */
 export function register(program: Command): void {
@@ -38,8 +37,6 @@ function telling(program: Command, act: 'pause' | 'resume'): Command {
     .argument('<id>', 'actor', rootId)
     .action(async (type: string, id: string, flags: PublishFlags) => {
       assertRoot(type, id, `${act}d`);
-      await withClient(flags, async (client) => {
-        printReceipt({ type, id }, await client[act](type, id, publishing(flags)), flags);
-      });
+      await publishOne(flags, type, id, (client) => client[act](type, id, publishing(flags)));
     });
 }

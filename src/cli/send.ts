@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { PerdureError } from '../errors.ts';
 import { assertRoot, jsonArgument, rootId, token } from './arguments.ts';
-import { type PublishFlags, printReceipt, publishing, publishOptions } from './publishing.ts';
-import { withClient } from './session.ts';
+import { type PublishFlags, publishing, publishOne, publishOptions } from './publishing.ts';
 
 interface Flags extends PublishFlags {
   with?: string;
@@ -22,7 +21,10 @@ export function register(program: Command): void {
 Examples:
   $ perdure send order o-1 PAY
   $ perdure send order o-1 PAY --with '{"amount": 30}' --until committed
-  $ perdure send order o-1 '{"type": "PAY", "amount": 30}'`,
+  $ perdure send order o-1 '{"type": "PAY", "amount": 30}'
+
+An event that nothing in the actor's state handles is recorded, and changes nothing: with --until committed it says so
+where the database can be asked.`,
     )
     .action(send);
 }
@@ -30,9 +32,7 @@ Examples:
 async function send(type: string, id: string, text: string, flags: Flags): Promise<void> {
   assertRoot(type, id, 'told from outside');
   const event = { ...eventOf(text), ...fieldsOf(flags.with) };
-  await withClient(flags, async (client) => {
-    printReceipt({ type, id }, await client.send(type, id, event, publishing(flags)), flags);
-  });
+  await publishOne(flags, type, id, (client) => client.send(type, id, event, publishing(flags)));
 }
 
 /** Names of events rarely look like JSON; what starts like an object or names a source is taken for it. */

@@ -4,7 +4,7 @@ import { TIMER_MAX_MS } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import { jsonArgument, token } from './arguments.ts';
 import { interrupted } from './interrupt.ts';
-import { type PublishFlags, printReceipt, publishing, publishOptions } from './publishing.ts';
+import { type PublishFlags, publishing, publishOne, publishOptions } from './publishing.ts';
 import { withClient } from './session.ts';
 import { startMany, type Tally } from './startMany.ts';
 import { printJson } from './table.ts';
@@ -47,11 +47,10 @@ async function start(type: string | undefined, flags: Flags): Promise<void> {
     throw new PerdureError('bad_options', 'perdure start needs TYPE, or --from FILE.');
   const input = flags.input === undefined ? undefined : jsonArgument('--input', flags.input);
   const given = { ...(flags.id === undefined ? {} : { id: flags.id }), input };
-  await withClient(flags, async (client) => {
-    if (flags.wait) return startAndWait(client, type, given, flags);
-    const started = await client.start(type, { ...given, ...publishing(flags) });
-    printReceipt({ type, id: started.id }, started, flags);
-  });
+  if (flags.wait) return withClient(flags, (client) => startAndWait(client, type, given, flags));
+  await publishOne(flags, type, flags.id, (client) =>
+    client.start(type, { ...given, ...publishing(flags) }),
+  );
 }
 
 async function startAndWait(

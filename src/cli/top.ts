@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { sleep, systemClock } from '../clock.ts';
 import { namespace } from '../config.ts';
 import { asError } from '../errors.ts';
@@ -32,7 +32,11 @@ export function register(program: Command): void {
     .description(
       'Watch everything at once: what needs you, how much goes on, actors, nodes and shards.',
     )
-    .option('--interval <seconds>', 'between two looks', seconds, 2_000)
+    .addOption(
+      new Option('--interval <seconds>', 'between two looks')
+        .argParser(seconds)
+        .default(2_000, '2'),
+    )
     .option('--once', 'print one look and end; so it is, too, when the output is no terminal')
     .option('--json', 'print one look as a JSON document')
     .addHelpText(

@@ -4,6 +4,7 @@ import { type Act, type Acts, BULK_MAX, eventIn, type Telling } from './acts.ts'
 import type { Engine } from './engine.ts';
 import { afterIn, asParameters, FILTER, searchIn } from './filter.ts';
 import { HttpError } from './httpError.ts';
+import type { Marks } from './marks.ts';
 import { type Asked, type Field, Query, type Route } from './route.ts';
 
 const EVENT: Field = { kind: 'object', about: 'An event: {"type":"PAY"} and what belongs to it.' };
@@ -14,9 +15,18 @@ const DO: Field = {
   needed: true,
 };
 const LETTERS_MAX = 1_000;
+const PROBLEMS_MAX = 20;
+
+/** What routes that act need. */
+interface ActParts {
+  store: ReadStore;
+  marks: Marks;
+  acts: Acts;
+  engine: Engine;
+}
 
 /** Everything that changes something. */
-export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[] {
+export function actRoutes({ store, marks, acts, engine }: ActParts): Route[] {
   const post = (
     path: string,
     about: string,
@@ -57,6 +67,7 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
       {
         bad_event: 400,
         event_not_handled: 409,
+        actor_finished: 409,
         actor_deaf: 409,
         bus_unavailable: 503,
         timeout: 504,
@@ -92,7 +103,7 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
         after: { kind: 'text', about: 'What next was; the counts are added up.' },
       },
       async ({ body }) =>
-        acts.preview(searchOf(body.filter), afterIn(body.after as string | undefined)),
+        acts.preview(await searchOf(body.filter, marks), afterIn(body.after as string | undefined)),
     ),
     post(
       '/api/bulk',
@@ -104,7 +115,11 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
         count: { kind: 'whole', about: 'What the preview counted.', needed: true },
       },
       async ({ body }) => ({
-        result: await acts.bulk(searchOf(body.filter), actOf(body), body.count as number),
+        result: await acts.bulk(
+          await searchOf(body.filter, marks),
+          actOf(body),
+          body.count as number,
+        ),
       }),
       { bad_event: 400, count_changed: 409, bus_unavailable: 503 },
     ),
@@ -122,13 +137,14 @@ export function actRoutes(store: ReadStore, acts: Acts, engine: Engine): Route[]
 }
 
 /** A bulk operation without a filter would be one on everything there is. @throws PerdureError `bad_options` */
-function searchOf(filter: unknown) {
+async function searchOf(filter: unknown, marks: Marks) {
   const params = asParameters(filter as Record<string, unknown>);
   const search = searchIn(new Query(params, FILTER));
   if (search.type === undefined)
     throw new PerdureError('bad_options', 'The filter of a bulk operation must name a type.');
   if (search.children !== undefined)
     throw new PerdureError('bad_options', 'Bulk operations act on roots; leave children out.');
+  await marks.assertFindable(search);
   return search;
 }
 
@@ -144,8 +160,10 @@ async function redriveAll(
   engine: Engine,
   body: Readonly<Record<string, unknown>>,
 ) {
+  // Of more than this the oldest are taken, and in their order: what depended on it once still does.
   const letters = await store.deadLetters({
     pending: true,
+    oldestFirst: true,
     limit: LETTERS_MAX,
     ...(typeof body.reason === 'string' && { reason: body.reason }),
   });
@@ -154,18 +172,30 @@ async function redriveAll(
       409,
       'count_changed',
       `${letters.length} dead letters wait now, not ${body.count}; look again.`,
-      [String(letters.length)],
+      [letters.length],
     );
   let redriven = 0;
-  const problems: { dead_letter_id: string; message: string }[] = [];
-  // One after the other: what depended on the order once still does.
-  for (const { dead_letter_id } of letters.reverse())
+  const reasons = new Map<string, number>();
+  const problems: { dead_letter_id: string; code: string; message: string }[] = [];
+  for (const { dead_letter_id } of letters)
     try {
       await engine.redrive(dead_letter_id, false);
       redriven++;
     } catch (thrown) {
       if (!(thrown instanceof PerdureError)) throw thrown;
-      problems.push({ dead_letter_id, message: thrown.message });
+      const { code, message } = thrown;
+      reasons.set(code, (reasons.get(code) ?? 0) + 1);
+      if (problems.length < PROBLEMS_MAX) problems.push({ dead_letter_id, code, message });
     }
-  return { result: { matched: letters.length, redriven, problems: problems.slice(0, 20) } };
+  return {
+    result: {
+      matched: letters.length,
+      redriven,
+      failed: letters.length - redriven,
+      /** How many could not be, by code. */
+      reasons: Object.fromEntries(reasons),
+      /** The first few. */
+      problems,
+    },
+  };
 }

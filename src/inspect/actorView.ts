@@ -73,7 +73,7 @@ export async function viewActor(
 function whyDeaf({ type, id, status, quarantined_at }: ActorDetail): string | null {
   const root = rootOf({ type, id });
   if (root.id !== id)
-    return `It hears its family alone; what comes from outside reaches ${root.id}.`;
+    return `Only its family reaches it; what comes from outside goes to ${root.id}.`;
   if (status !== 'active') return `It has ended: ${status}.`;
   return quarantined_at === null ? null : 'It is in quarantine; release it first.';
 }

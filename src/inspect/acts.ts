@@ -68,6 +68,8 @@ export class Acts {
     const event = eventIn(given);
     const actor = await viewActor(this.#store, this.#charts, type, id);
     if (!actor) throw new PerdureError('not_found', `There is no ${type}/${id}.`);
+    // A machine of a family has ended for its family; nobody outside reaches it before or after.
+    if (actor.parent === null && actor.status !== 'active') throw finished(actor);
     if (actor.deaf !== null) throw new HttpError(409, 'actor_deaf', actor.deaf, []);
     if (actor.events && !isLegal(actor.events, event.type)) {
       const allowed = actor.events.map((one) => one.type);
@@ -95,8 +97,7 @@ export class Acts {
       );
     if (id.includes('.'))
       throw new HttpError(409, 'actor_deaf', 'A machine of a family ends with its root.', []);
-    if (act !== 'release' && actor.status !== 'active')
-      throw new PerdureError('actor_finished', `${type}/${id} has ended: ${actor.status}.`);
+    if (act !== 'release' && actor.status !== 'active') throw finished(actor);
     if (act === 'release' && actor.quarantined_at === null)
       throw new HttpError(409, 'not_quarantined', `${type}/${id} is not in quarantine.`, []);
     if (act === 'pause' && actor.quarantined_at !== null)
@@ -141,7 +142,7 @@ export class Acts {
         now > BULK_MAX
           ? `More than ${BULK_MAX} actors match; narrow the filter.`
           : `${now} actors match now, not ${count}; look again.`,
-        [String(now)],
+        [now],
       );
     const result: BulkResult = { matched: 0, accepted: 0, refused: 0, failed: 0, problems: [] };
     let after: Address | null | undefined;
@@ -171,7 +172,7 @@ export class Acts {
     const refused = row.status === 'active' ? await this.#refusal(row, act) : 'it has ended';
     if (refused !== undefined) {
       result.refused++;
-      return note('event_not_handled', refused);
+      return note(row.status === 'active' ? 'event_not_handled' : 'actor_finished', refused);
     }
     const problem = pauseProblem(row, act.do);
     if (problem) {
@@ -199,6 +200,9 @@ export class Acts {
       : `it does not handle ${act.event.type} as it stands`;
   }
 }
+
+const finished = ({ type, id, status }: Pick<ActorSummary, 'type' | 'id' | 'status'>) =>
+  new PerdureError('actor_finished', `${type}/${id} has ended: ${status}.`);
 
 /** Why pausing or resuming would change nothing. */
 function pauseProblem(

@@ -10,8 +10,8 @@ import type { Box, Drawing, DrawnEdge } from './layout.ts';
 
 /** Sizes in pixels, as chart.css draws them: 13 px type in a state, 11.5 px on an edge. */
 const CHARACTER = 8.3;
-/** Room for how many actors are there, behind the name. */
-const COUNT = 46;
+/** Room for how many actors are there, and how many have failed there, behind the name. */
+const COUNT = 56;
 const SMALL_CHARACTER = 6.6;
 const LINE = 17;
 const TITLE = 32;

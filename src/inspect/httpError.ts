@@ -1,13 +1,16 @@
 import { asError, PerdureError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 
+/** Events, methods, or the one count. */
+export type Allowed = readonly string[] | readonly number[];
+
 /** An error as HTTP: code and words for the body, and what would have been allowed. */
 export class HttpError extends Error {
   readonly status: number;
   readonly code: string;
-  readonly allowed: readonly string[] | undefined;
+  readonly allowed: Allowed | undefined;
 
-  constructor(status: number, code: string, message: string, allowed?: readonly string[]) {
+  constructor(status: number, code: string, message: string, allowed?: Allowed) {
     super(message);
     this.status = status;
     this.code = code;

@@ -42,7 +42,7 @@ export function openApiOf(routes: readonly Route[]): object {
               properties: {
                 code: { type: 'string' },
                 message: { type: 'string' },
-                allowed: { type: 'array', items: { type: 'string' } },
+                allowed: { type: 'array', items: { type: ['string', 'integer'] } },
               },
             },
           },

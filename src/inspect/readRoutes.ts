@@ -12,6 +12,7 @@ import { afterIn, FILTER, reachOf, searchIn } from './filter.ts';
 import { historyRoutes } from './historyRoutes.ts';
 import type { Live } from './live.ts';
 import { viewMailbox } from './mailboxView.ts';
+import type { Marks } from './marks.ts';
 import { counted, standing, UNCOUNTED } from './overview.ts';
 import { CHEAP, Rested } from './rested.ts';
 import { ANSWERED, type Field, get, LIMIT, type Route } from './route.ts';
@@ -36,6 +37,7 @@ export interface Sources {
   store: ReadStore;
   charts: Charts;
   counts: Counts;
+  marks: Marks;
   live: Live;
   readers: () => Promise<ShardReaders | undefined>;
   mailbox: Engine['mailbox'];
@@ -46,13 +48,13 @@ export interface Sources {
 
 /** Everything that can be asked without changing anything. */
 export function readRoutes(sources: Sources): Route[] {
-  const { store, charts, counts, live } = sources;
+  const { store, charts, counts, marks, live } = sources;
   // Pages ask for these every few seconds, and many may be open: a second old is new enough.
   const told = new Rested(() => standing(store, sources.readers), systemClock, CHEAP);
   const nodes = new Rested(() => store.nodes(), systemClock, CHEAP);
   const shards = new Rested(() => store.shards(), systemClock, CHEAP);
   return [
-    get('/api/me', 'Who asks, and whom.', async ({ role }) => ({
+    get('/api/me', 'The role of who asks, and the namespace that answers.', async ({ role }) => ({
       role,
       namespace: sources.namespace,
       version: VERSION,
@@ -74,7 +76,9 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query }) => {
         const limit = query.whole('limit') ?? 50;
         const after = afterIn(query.text('after'));
-        const { actors, ...reach } = await store.searchActors(searchIn(query), { limit, after });
+        const search = searchIn(query);
+        await marks.assertFindable(search);
+        const { actors, ...reach } = await store.searchActors(search, { limit, after });
         return { actors, ...reachOf(reach) };
       },
       { ...FILTER, limit: LIMIT, after: AFTER },
@@ -85,7 +89,9 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query }) => {
         const after = afterIn(query.text('after'));
         const page = { limit: COUNT_MAX + 1, after };
-        const { count, ...reach } = await store.countActors(searchIn(query), page);
+        const search = searchIn(query);
+        await marks.assertFindable(search);
+        const { count, ...reach } = await store.countActors(search, page);
         const more = count > COUNT_MAX;
         return { count: Math.min(count, COUNT_MAX), more, ...reachOf(reach) };
       },
@@ -106,7 +112,11 @@ export function readRoutes(sources: Sources): Route[] {
     get(
       '/api/types/{type}/population',
       'How many actors of a type are in each state.',
-      async ({ path }) => counts.population(path.type),
+      async ({ path }) => {
+        const missing = await marks.missing(path.type as string);
+        if (missing) throw new PerdureError('not_found', missing);
+        return counts.population(path.type);
+      },
     ),
     get(
       '/api/types/{type}/versions/{version}/chart',
@@ -184,7 +194,8 @@ export function readRoutes(sources: Sources): Route[] {
       '/api/live',
       'Server-sent events: transitions as they are committed, and rates each second. Last-Event-ID resumes.',
       async ({ query, request, response }) => {
-        await live.open(request, response, { type: query.text('type'), id: query.text('id') });
+        const [type, id] = [query.token('type'), query.token('id')];
+        await live.open(request, response, { type, id });
         return ANSWERED;
       },
       {

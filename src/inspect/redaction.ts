@@ -44,17 +44,16 @@ function without(value: unknown, paths: readonly (readonly string[])[]): unknown
   if (Array.isArray(value)) return value.map((item) => without(item, paths));
   const fields = value as Record<string, unknown>;
   if (fields[TAG] === 'Error') return { ...fields, v: withoutWords(fields.v) };
-  const copy: Record<string, unknown> = {};
-  for (const [key, inner] of Object.entries(fields)) {
+  const shown = (key: string, inner: unknown): unknown => {
     const below = paths.filter(([first]) => first === key || first === '*');
-    copy[key] = below.some(({ length }) => length === 1)
-      ? REDACTED
-      : without(
-          inner,
-          below.map((path) => path.slice(1)),
-        );
-  }
-  return copy;
+    if (below.some(({ length }) => length === 1)) return REDACTED;
+    return without(
+      inner,
+      below.map((path) => path.slice(1)),
+    );
+  };
+  // A key may be `__proto__`, which an assignment would not make one.
+  return Object.fromEntries(Object.entries(fields).map(([key, inner]) => [key, shown(key, inner)]));
 }
 
 /** An error's message may quote anything, and what else it carries is anything: its name and code say what it was. */
@@ -161,10 +160,13 @@ function withoutSecrets(snapshot: string, hide: (context: unknown) => unknown): 
 
 /** Why attempts of invokes have failed. */
 function withoutReasons(retries: unknown): unknown {
-  const found: Record<string, unknown> = {};
-  for (const [id, retry] of Object.entries((retries ?? {}) as Record<string, { error?: unknown }>))
-    found[id] = retry.error === undefined ? retry : { ...retry, error: withoutWords(retry.error) };
-  return found;
+  const known = Object.entries((retries ?? {}) as Record<string, { error?: unknown }>);
+  return Object.fromEntries(
+    known.map(([id, retry]) => [
+      id,
+      retry.error === undefined ? retry : { ...retry, error: withoutWords(retry.error) },
+    ]),
+  );
 }
 
 const typeIn = (subject: string): string => subject.split('.').at(-2) ?? '';

@@ -65,9 +65,11 @@ function assertReadable(letter: DeadLetterDetail, messageId: string): void {
   if (!read.ok)
     throw new PerdureError(
       read.reason,
-      `Dead letter ${letter.dead_letter_id} cannot be redriven, it would come back: ${read.detail} Send a corrected message instead.`,
+      `Dead letter ${letter.dead_letter_id} cannot be redriven, it would come back: ${sentence(read.detail)} Send a corrected message instead.`,
     );
 }
+
+const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 /** JetStream's own headers said how that publish was to be stored; whoever waited for the reply has gone. */
 function carriedHeaders(headers: Record<string, string>): Record<string, string> {

@@ -49,13 +49,34 @@ export interface Asked {
 /** What an answer is when the route has written the response itself. */
 export const ANSWERED = Symbol('answered');
 
-/** Forms of what stands in a path. A machine's row has dots in its id. */
-const PATH_FORMS: Record<string, RegExp> = {
-  type: TOKEN,
-  id: /^[A-Za-z0-9_-]{1,128}(?:\.[\w:~-]{1,300}-\d{1,15})*$/,
-  version: /^[\x21-\x7e]{1,64}$/,
-  seq: /^\d{1,15}$/,
-  letter: /^\d{1,15}$/,
+/** What may stand in a path: how it must be, in words, and the code it is refused with otherwise. */
+interface Form {
+  form: RegExp;
+  words: string;
+  code: 'bad_subject' | 'bad_options';
+}
+
+const NAME = '1 to 128 of A-Z a-z 0-9 _ and -';
+const NUMBER: Form = {
+  form: /^\d{1,15}$/,
+  words: 'a whole number of at most 15 digits',
+  code: 'bad_options',
+};
+/** A machine's row has dots in its id. */
+const FORMS: Readonly<Record<string, Form>> = {
+  type: { form: TOKEN, words: NAME, code: 'bad_subject' },
+  id: {
+    form: /^[A-Za-z0-9_-]{1,128}(?:\.[\w:~-]{1,300}-\d{1,15})*$/,
+    words: `${NAME}, or a machine of its family such as o-1.ship-3`,
+    code: 'bad_subject',
+  },
+  version: {
+    form: /^[\x21-\x7e]{1,64}$/,
+    words: '1 to 64 visible ASCII characters',
+    code: 'bad_options',
+  },
+  seq: NUMBER,
+  letter: NUMBER,
 };
 
 /** Finds the route of a path. `other`: methods there are for it, when this is none of them. */
@@ -89,18 +110,29 @@ function match(pattern: string[], parts: string[]): Record<string, string> | und
   return found;
 }
 
-/** The parts of a path as they were meant. @throws PerdureError `bad_subject` */
+/** The parts of a path as they were meant. @throws PerdureError `bad_subject` for a type or an id, else `bad_options` */
 export function readPath(path: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(path).map(([name, written]) => {
       const value = decoded(written);
-      if (value !== undefined && PATH_FORMS[name]?.test(value)) return [name, value];
-      throw new PerdureError(
-        'bad_subject',
-        `The ${name} ${JSON.stringify(written.slice(0, 140))} is not allowed: it must match ${PATH_FORMS[name]?.source}.`,
-      );
+      assertForm(name, value, written);
+      return [name, value];
     }),
   );
+}
+
+function assertForm(
+  name: string,
+  value: string | undefined,
+  written: string,
+): asserts value is string {
+  const known = FORMS[name];
+  if (!known) throw new Error(`nobody has said what a ${name} may be`);
+  if (value === undefined || !known.form.test(value))
+    throw new PerdureError(
+      known.code,
+      `${JSON.stringify(written.slice(0, 140))} cannot be the ${name}: use ${known.words}.`,
+    );
 }
 
 function decoded(text: string): string | undefined {
@@ -145,6 +177,13 @@ export class Query {
     return value;
   }
 
+  /** A type or an id. @throws PerdureError `bad_subject` */
+  token(name: 'type' | 'id'): string | undefined {
+    const value = this.text(name);
+    if (value !== undefined) assertForm(name, value, value);
+    return value;
+  }
+
   whole(name: string): number | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
@@ -163,14 +202,14 @@ export class Query {
     return text === 'true';
   }
 
-  /** What is given as `what.NAME`, by name. */
+  /** What is given as `what.NAME`, by name. Any name is one, also `__proto__`: a filter that got lost would match everyone. */
   named(what: string): Record<string, string> {
-    const found: Record<string, string> = {};
+    const found = new Map<string, string>();
     for (const name of this.#params.keys()) {
       const value = name.startsWith(`${what}.`) ? this.text(name) : undefined;
-      if (value !== undefined) found[name.slice(what.length + 1)] = value;
+      if (value !== undefined) found.set(name.slice(what.length + 1), value);
     }
-    return found;
+    return Object.fromEntries(found);
   }
 
   /** `field.{name}` stands for any name. */
@@ -205,7 +244,7 @@ export function checkBody(
     if (value === undefined) {
       if (field.needed) throw new PerdureError('bad_options', `${name} is missing: ${field.about}`);
     } else if (!isKind(value, field))
-      throw new PerdureError('bad_options', `${name} must be ${KINDS[field.kind]}: ${field.about}`);
+      throw new PerdureError('bad_options', `${name} must be ${kindText(field)}: ${field.about}`);
   }
 }
 
@@ -216,6 +255,9 @@ const KINDS: Record<Field['kind'], string> = {
   object: 'an object',
   texts: 'a list of texts',
 };
+
+const kindText = ({ kind, oneOf }: Field): string =>
+  oneOf ? `one of ${oneOf.join(', ')}` : KINDS[kind];
 
 function isKind(value: unknown, { kind, oneOf }: Field): boolean {
   switch (kind) {

@@ -17,6 +17,7 @@ import { type Engine, engineOver, noEngine } from './engine.ts';
 import { assertRole, cookieFor, Guard, type Tokens } from './guard.ts';
 import { asHttpError, HttpError } from './httpError.ts';
 import { Live } from './live.ts';
+import { Marks } from './marks.ts';
 import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
 import { readRoutes } from './readRoutes.ts';
@@ -116,15 +117,16 @@ export class Site {
     this.#live = new Live(engine.listen, log);
     const charts = new Charts(store);
     this.#charts = charts;
+    const marks = new Marks(store);
     const readers = new Rested(() => engine.readers(), systemClock, CHEAP);
     const sources = {
-      ...{ store, charts, counts: new Counts(store), live: this.#live },
+      ...{ store, charts, marks, counts: new Counts(store), live: this.#live },
       readers: () => readers.get(),
       mailbox: engine.mailbox,
     };
     this.#routes = [
       ...readRoutes({ ...sources, namespace: name, locked: guard.locked }),
-      ...actRoutes(store, new Acts(store, charts, engine), engine),
+      ...actRoutes({ store, marks, engine, acts: new Acts(store, charts, engine) }),
     ];
     this.#server.maxConnections = 256;
   }

@@ -44,8 +44,8 @@ const NONE: readonly SearchableWrite[] = [];
 export const shardOf = (commit: ShardCommit) => commit.shard;
 export const epochOf = (commit: ShardCommit) => commit.epoch;
 
-/** Writes actors' rows; the texts are what is added for one more column, `paused_at`. */
-const upsert = (column: string, value: string, array: string, update: string) => `
+/** Writes actors' rows; the texts are what is added for one more column, `paused_at`, and when the actor has moved. */
+const upsert = (column: string, value: string, array: string, update: string, moved: string) => `
   INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, path,
                      state, tags, output, error, retries${column})
   SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version, r.path,
@@ -56,7 +56,7 @@ const upsert = (column: string, value: string, array: string, update: string) =>
             state, tags, output, error, retries${array})
    WHERE r.shard = ${PASSED}
   ON CONFLICT (type, id) DO UPDATE SET
-    seq = excluded.seq, acted_seq = excluded.acted_seq, epoch = excluded.epoch, updated_at = excluded.updated_at,
+    seq = excluded.seq, acted_seq = excluded.acted_seq, epoch = excluded.epoch, updated_at = ${moved},
     busy = excluded.busy, status = excluded.status, version = excluded.version, state = excluded.state,
     tags = excluded.tags, output = excluded.output, error = excluded.error, retries = excluded.retries,
     crashes = 0, on_trial = false, quarantined_at = NULL${update}`;
@@ -92,7 +92,7 @@ const NOBODY: readonly ActorWrite[] = [];
 
 /** In the order in which they stand in the statement. */
 export const PARTS: Part[] = [
-  part(`actors AS (${upsert('', '', '', '')})`, unchanged, actorArrays),
+  part(`actors AS (${upsert('', '', '', '', 'excluded.updated_at')})`, unchanged, actorArrays),
   // Those that are paused or resumed, or written while they are paused: rows of their own, so that others carry nothing of it.
   part(
     `pausing AS (${upsert(
@@ -101,6 +101,8 @@ export const PARTS: Part[] = [
       ', paused',
       `, paused_at = CASE WHEN excluded.paused_at IS NOT NULL
                                 THEN coalesce(actor.paused_at, excluded.paused_at) END`,
+      // To be paused is no transition: who has not moved for a day still has not.
+      'CASE WHEN excluded.seq = actor.seq THEN actor.updated_at ELSE excluded.updated_at END',
     )})`,
     changed,
     (rows, of) => [...actorArrays(rows, of), boolArray(rows, isPaused)],

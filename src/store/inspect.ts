@@ -216,13 +216,14 @@ export class PostgresReadStore implements ReadStore {
   async deadLetters(filter: {
     reason?: string;
     pending?: boolean;
+    oldestFirst?: boolean;
     limit?: number;
   }): Promise<DeadLetterRow[]> {
     const rows = await this.#ask<DeadLetterDbRow>({
       text: `SELECT ${DEAD_LETTER} FROM dead_letter
               WHERE ($1::text IS NULL OR reason = $1)
                 AND ($2::boolean IS NULL OR (redriven_at IS NULL) = $2)
-              ORDER BY dead_letter_id DESC LIMIT $3`,
+              ORDER BY dead_letter_id ${filter.oldestFirst ? 'ASC' : 'DESC'} LIMIT $3`,
       values: [filter.reason ?? null, filter.pending ?? null, listLimit(filter.limit)],
     });
     return rows.map(deadLetter);

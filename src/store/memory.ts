@@ -285,7 +285,8 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         shard: earlier?.shard ?? part.shard,
         epoch: part.epoch,
         createdAt: earlier?.createdAt ?? at,
-        updatedAt: at,
+        // To be paused is no transition.
+        updatedAt: paused !== undefined && earlier?.seq === row.seq ? earlier.updatedAt : at,
         crashes: 0,
         onTrial: false,
         quarantinedAt: null,

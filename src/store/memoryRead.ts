@@ -236,12 +236,13 @@ export class MemoryReadStore implements ReadStore {
   async deadLetters(filter: {
     reason?: string;
     pending?: boolean;
+    oldestFirst?: boolean;
     limit?: number;
   }): Promise<DeadLetterRow[]> {
     return [...this.tables.deadLetters.values()]
       .filter((row) => filter.reason === undefined || row.reason === filter.reason)
       .filter((row) => filter.pending === undefined || (row.redrivenAt === null) === filter.pending)
-      .sort((a, b) => b.id - a.id)
+      .sort((a, b) => (filter.oldestFirst ? a.id - b.id : b.id - a.id))
       .slice(0, listLimit(filter.limit))
       .map(deadLetterRow);
   }

@@ -12,6 +12,8 @@ export interface ReadStore extends SearchStore {
   deadLetters(filter: {
     reason?: string;
     pending?: boolean;
+    /** Default: the newest first. */
+    oldestFirst?: boolean;
     limit?: number;
   }): Promise<DeadLetterRow[]>;
   deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined>;

@@ -490,6 +490,10 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       const { store, nodeId, shard, cluster } = await setupOwner();
       await store.commit(nodeId, [part(shard(1), { deadLetters: [deadLetter(5), deadLetter(6)] })]);
       const [newest] = await cluster.reads.deadLetters({ reason: 'bad_body', limit: 1 });
+      const all = await cluster.reads.deadLetters({});
+      const oldestFirst = await cluster.reads.deadLetters({ oldestFirst: true, limit: 1 });
+      expect(all[0]).toEqual(newest);
+      expect(oldestFirst).toEqual(all.slice(-1));
       await cluster.reads.markRedriven(newest?.dead_letter_id as string);
       expect(await cluster.reads.deadLetters({ pending: true })).toHaveLength(1);
       expect(await cluster.reads.deadLetters({ pending: false })).toHaveLength(1);

@@ -52,6 +52,24 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
       expect(await store.load([address('a')], 0)).toMatchObject([{ paused: false }]);
     });
 
+    test('have not moved by being paused or resumed', async () => {
+      const { commit, cluster } = await setup();
+      const movedAt = async () => (await cluster.reads.actor('order', 'a'))?.updated_at;
+      const { at } = await commit({ actors: [actor('a', 1)], transitions: [transition('a', 1)] });
+      const since = new Date(at).toISOString();
+      for (const paused of [true, false]) {
+        await cluster.wait(5);
+        await commit({ actors: [actor('a', 1, { paused })] });
+        expect(await movedAt()).toBe(since);
+      }
+      await cluster.wait(5);
+      const { at: next } = await commit({
+        actors: [actor('a', 2, { paused: true })],
+        transitions: [transition('a', 2)],
+      });
+      expect(await movedAt()).toBe(new Date(next).toISOString());
+    });
+
     test('are written beside others in one commit, and new ones can be', async () => {
       const { commit, cluster } = await setup();
       await commit({ actors: [actor('a', 1), actor('b', 1, { paused: true })] });

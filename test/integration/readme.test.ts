@@ -75,8 +75,8 @@ test('the example is the file it names', () => {
 test('the commands beside it do what they say', async () => {
   const sh = async (command: string) =>
     (await promisify(execFile)('sh', ['-c', command], { cwd: dir, env })).stdout;
-  expect(drive).toHaveLength(4);
-  const [start = '', send = '', show = '', history = ''] = drive;
+  expect(drive).toHaveLength(5);
+  const [start = '', send = '', show = '', history = '', ls = ''] = drive;
   expect(await sh(start)).toMatch(/^committed order\/o-1 #1: active, waiting$/m);
   expect(await sh(send)).toMatch(/^committed order\/o-1 #2: active, charging$/m);
   const shown = await eventually(
@@ -92,6 +92,7 @@ test('the commands beside it do what they say', async () => {
     expect.stringMatching(/^2 .* PAY +waiting +charging /),
     expect.stringMatching(/^3 .* xstate\.done\.actor\.charge +charging +paid /),
   ]);
+  expect(await sh(ls)).toMatch(/^order +o-1 +done /m);
   // The second of the two programs prints what the actor's code prints.
   expect(said).toContain('charging 30, Idempotency-Key: order/o-1/charge/2');
 });

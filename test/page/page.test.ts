@@ -143,7 +143,7 @@ test('parents lead to their children and back', async () => {
   await show('actors/order/o-7');
   await page.getByRole('link', { name: /^ship-/ }).click();
   await page.locator('[data-state="ship.packing"],[data-state="ship.onTheWay"]').first().waitFor();
-  await page.getByText('It hears its family alone').waitFor();
+  await page.getByText('Only its family reaches it').waitFor();
   await page.getByRole('link', { name: 'o-7' }).click();
   await lit('fulfilling.payment.paid').waitFor();
 });

@@ -31,6 +31,7 @@ const order = defineActor('order', {
       paid: { type: 'final' },
     },
   }),
+  searchable: ['customerId', 'region'],
 });
 
 export const machines = recordsOf([order]);

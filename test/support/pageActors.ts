@@ -155,3 +155,23 @@ export const ping = defineActor('ping', {
     },
   }),
 });
+
+/** One line a state, and actors that have failed there beside those that have not. */
+export const parcel = defineActor('parcel', {
+  machine: setup({
+    types: { events: {} as { type: 'WEIGH' } | { type: 'SHIP' } | { type: 'COUNT' } },
+  }).createMachine({
+    id: 'parcel',
+    context: {},
+    initial: 'waiting',
+    on: {
+      COUNT: {},
+      WEIGH: {
+        actions: assign(() => {
+          throw new Error('the scale is broken');
+        }),
+      },
+    },
+    states: { waiting: { on: { SHIP: 'gone' } }, gone: { type: 'final' } },
+  }),
+});

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
+import { ERRORS } from '../../src/errors.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { ask, recordingEngine, startSite } from '../support/inspectSite.ts';
 
@@ -42,6 +43,30 @@ test('the page has a row for every route, in order and with the same words', () 
       about,
     ]),
   );
+});
+
+/** Codes that stand in the source: in errors of HTTP, in tables of refusals, in answers of a node. */
+function codesInSource(): string[] {
+  const dir = resolve(import.meta.dirname, '../../src/inspect');
+  const text = readdirSync(dir)
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => readFileSync(join(dir, name), 'utf8'))
+    .join('\n');
+  const written = [
+    ...text.matchAll(/(?:HttpError|failure)\(\s*\d{3},\s*'(\w+)'/g),
+    ...text.matchAll(/PerdureError\(\s*'(\w+)'/g),
+    ...text.matchAll(/^\s+(\w+_\w+): [45]\d\d,/gm),
+    ...text.matchAll(/(?:code: |note\()'(\w+)'/g),
+  ];
+  return [...new Set(written.map(([, code]) => code as string))].sort();
+}
+
+test('every code the API refuses with is documented, with its status, here or among the errors', () => {
+  const own = [...PAGE.matchAll(/^\| `(\w+)` +\| (\d{3}) +\|/gm)].map(([, code]) => code as string);
+  const codes = codesInSource();
+  expect(codes).toEqual(expect.arrayContaining(['actor_deaf', 'count_changed', 'role_read']));
+  expect(codes.filter((code) => !own.includes(code) && !Object.hasOwn(ERRORS, code))).toEqual([]);
+  expect(own.filter((code) => !codes.includes(code) || Object.hasOwn(ERRORS, code))).toEqual([]);
 });
 
 test('the OpenAPI document has every route with its parameters, its body and what it refuses with', async () => {

@@ -4,9 +4,14 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 export class ApiError extends Error {
   readonly status: number;
   readonly code: string;
-  readonly allowed: readonly string[];
+  readonly allowed: readonly (string | number)[];
 
-  constructor(status: number, code: string, message: string, allowed: readonly string[] = []) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    allowed: readonly (string | number)[] = [],
+  ) {
     super(message);
     this.status = status;
     this.code = code;
@@ -37,7 +42,7 @@ async function ask<T>(path: string, init: RequestInit): Promise<T> {
     throw new ApiError(0, 'no_answer', 'The inspector does not answer; it is tried again.');
   }
   const body = (await response.json().catch(() => ({}))) as T & {
-    error?: { code: string; message: string; allowed?: string[] };
+    error?: { code: string; message: string; allowed?: (string | number)[] };
   };
   if (response.ok) return body;
   const { code = 'unexpected', message = response.statusText, allowed } = body.error ?? {};

@@ -43,6 +43,9 @@ interface Props {
 /** Smaller, and its words cannot be read. */
 const SCALE_MIN = 0.8;
 
+/** Of a state's name. */
+const NAME_CHARACTER = 7.8;
+
 /** How large it can be drawn so that all of it is seen. */
 const fitOf = ({ width, height }: Drawing, room: number): number =>
   Math.min(room / width, Math.max(360, innerHeight * 0.7) / height);
@@ -119,7 +122,6 @@ function textOf({ machine, active, counts }: Props): string {
 
 function State(props: Props & { box: DrawnState; state: ChartState; isRoot: boolean }) {
   const { box, state, isRoot, active, counts, chosen, onState, now = 0 } = props;
-  const { x, y, width, height } = box;
   const count = counts?.get(state.id);
   const isActive = active?.has(state.id) ?? false;
   const kinds = [
@@ -141,20 +143,36 @@ function State(props: Props & { box: DrawnState; state: ChartState; isRoot: bool
       }
     }}>
     ${stateShapes(state, box, title).map(shapeOf)}
-    ${
-      count !== undefined &&
-      count.failed > 0 &&
-      html`<g class="count failed"><rect x=${x + width - countWidth(count.failed) - 6} y=${y + height - 24} width=${countWidth(count.failed)} height="18" rx="9" />
-      <text x=${x + width - countWidth(count.failed) / 2 - 6} y=${y + height - 11} text-anchor="middle">${short(count.failed)}</text><title>${numberText(count.failed)} failed here</title></g>`
-    }
-    ${
-      count !== undefined &&
-      count.count > 0 &&
-      html`<g class="count"><rect x=${x + width - countWidth(count.count) - 6} y=${y + 7} width=${countWidth(count.count)} height="20" rx="10" />
-      <text x=${x + width - countWidth(count.count) / 2 - 6} y=${y + 21} text-anchor="middle">${short(count.count)}</text>
-      <title>${numberText(count.count)} actors, half of them for about ${durationText(now - medianOf(count))}, the oldest for ${durationText(now - count.oldest)}</title></g>`
-    }
+    ${count !== undefined && html`<${Counts} count=${count} box=${box} title=${title} now=${now} />`}
   </g>`;
+}
+
+interface CountsProps {
+  count: StateCount;
+  box: DrawnState;
+  title: string;
+  now: number;
+}
+
+/**
+ * How many are there, in the corner, and left of them how many have failed there. Where the name leaves no room for both
+ * those that failed hang from the lower edge: a state may be one line high.
+ */
+function Counts({ count, box, title, now }: CountsProps) {
+  const right = box.x + box.width - 6;
+  const beside = count.count > 0 ? right - countWidth(count.count) - 4 : right;
+  const fits = beside - countWidth(count.failed) >= box.x + 17 + title.length * NAME_CHARACTER;
+  const failedAt = fits ? { right: beside, y: box.y + 7 } : { right, y: box.y + box.height - 9 };
+  return html`
+    ${count.count > 0 && html`<${Count} count=${count.count} right=${right} y=${box.y + 7} title=${`${numberText(count.count)} actors, half of them for about ${durationText(now - medianOf(count))}, the oldest for ${durationText(now - count.oldest)}`} />`}
+    ${count.failed > 0 && html`<${Count} name="failed" count=${count.failed} ...${failedAt} title=${`${numberText(count.failed)} failed here`} />`}`;
+}
+
+function Count(props: { name?: string; count: number; right: number; y: number; title: string }) {
+  const { name = '', count, right, y, title } = props;
+  const width = countWidth(count);
+  return html`<g class="count ${name}"><rect x=${right - width} y=${y} width=${width} height="20" rx="10" />
+    <text x=${right - width / 2} y=${y + 14} text-anchor="middle">${short(count)}</text><title>${title}</title></g>`;
 }
 
 const shapeOf = (shape: Shape) =>

@@ -10,6 +10,8 @@ export function ClusterPage() {
   const now = useNow();
   const list = nodes.data?.nodes ?? [];
   const live = list.filter((node) => node.live);
+  const shown = list.filter((node) => isShown(node, now));
+  const left = list.length - shown.length;
   const colour = (owner: string | null) => {
     const at = live.findIndex(({ node_id }) => node_id === owner);
     return at < 0 ? 'none' : `p${at % 6}`;
@@ -28,10 +30,10 @@ export function ClusterPage() {
     <${Panel} title=${`${live.length} ${live.length === 1 ? 'node runs' : 'nodes run'}`}>
       ${nodes.data && list.length === 0 && html`<${Empty}>No node has ever run here.</${Empty}>`}
       ${
-        list.length > 0 &&
+        shown.length > 0 &&
         html`<div class="scroll" tabindex="0" role="region" aria-label="Nodes"><table>
         <thead><tr><th>Node</th><th>State</th><th class="number">Shards</th><th class="number">Waiting</th><th class="aside">Host</th><th class="number aside">Process</th><th class="aside">Version</th><th>Up</th><th>Lease</th></tr></thead>
-        <tbody>${list.map(
+        <tbody>${shown.map(
           (node) => html`<tr key=${node.node_id} class=${node.live ? '' : 'gone'}>
             <td><i class="dot ${colour(node.node_id)}"></i>${node.live ? html`<a href=${hrefOf(['actors'], { node: node.node_id, status: 'active' })}>${node.name}</a>` : node.name} <span class="quiet-text">${node.node_id.slice(0, 8)}</span></td>
             <td><span class="badge ${node.state === 'ok' ? 'done' : node.live ? 'stopped' : 'error'}">${node.state}</span></td>
@@ -40,6 +42,7 @@ export function ClusterPage() {
             <td>${node.live ? `${(node.lease_left_ms / 1000).toFixed(1)} s left` : 'over'}</td></tr>`,
         )}</tbody></table></div>`
       }
+      ${left > 0 && html`<p class="quiet-text">${left} dead ${left === 1 ? 'one' : 'ones'} not shown; <code>perdure nodes --all</code> lists them.</p>`}
     </${Panel}>
     <div class="grid wide-left">
       <${Panel} title="Shards" actions=${html`<small>${shards.data?.shards.filter(({ health }) => health === 'ok').length ?? 0} of ${shards.data?.shards.length ?? 0} well</small>`}>
@@ -63,6 +66,13 @@ export function ClusterPage() {
       </${Panel}>
     </div>`;
 }
+
+/** A node that has just died is news for so long, ms. */
+const NEWS_MS = 60_000;
+
+/** Later one that owns nothing any more is history: the one that has its name now stands beside it. */
+export const isShown = ({ live, shards, expires_at }: NodeView, now: number): boolean =>
+  live || shards > 0 || now - Date.parse(expires_at) < NEWS_MS;
 
 /** Shards that came to their owner together, the last first. */
 function takeovers(shards: readonly ShardView[]): { first: ShardView; shards: number[] }[] {

@@ -17,23 +17,23 @@ export function EventForm({ actor, acts, namespace, onSent }: Props) {
   const { type, id, events, deaf } = actor;
   const [chosen, setChosen] = useState<string>();
   const [payload, setPayload] = useState('');
-  const [said, setSaid] = useState<string>();
+  const [said, setSaid] = useState<Said>();
   const [error, setError] = useState<{ code: string; message: string }>();
   const [busy, setBusy] = useState(false);
   const path = `/api/actors/${encodeURIComponent(type)}/${encodeURIComponent(id)}`;
   useEffect(() => setError(undefined), [chosen]);
 
-  const run = async (what: string, ask: () => Promise<{ receipt: Receipt }>) => {
+  const run = async (
+    what: string,
+    ask: () => Promise<{ receipt: Receipt }>,
+    told: (receipt: Receipt) => Said = (receipt) => doneText(what, receipt),
+  ) => {
     setBusy(true);
     setError(undefined);
     setSaid(undefined);
     try {
       const { receipt } = await ask();
-      setSaid(
-        receipt.state === undefined
-          ? `${what}: accepted; it waits until the actor is resumed.`
-          : `${what}: done${receipt.seq === undefined ? '' : ` as #${receipt.seq}`}, now ${stateText(receipt.state)}.`,
-      );
+      setSaid(told(receipt));
       setChosen(undefined);
       setPayload('');
       onSent();
@@ -43,6 +43,22 @@ export function EventForm({ actor, acts, namespace, onSent }: Props) {
     }
     setBusy(false);
   };
+  const pauseOrResume = () =>
+    actor.paused_at
+      ? run(
+          'Resume',
+          () => post(`${path}/resume`),
+          ({ seq = actor.seq }) => ({ text: 'Resumed.', seq, paused: false }),
+        )
+      : run(
+          'Pause',
+          () => post(`${path}/pause`),
+          ({ seq = actor.seq }) => ({
+            text: 'Paused; nothing is taken until it is resumed.',
+            seq,
+            paused: true,
+          }),
+        );
   const eventOf = (): Record<string, unknown> => {
     const fields: unknown = payload.trim() === '' ? {} : JSON.parse(payload);
     if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
@@ -65,7 +81,7 @@ export function EventForm({ actor, acts, namespace, onSent }: Props) {
     acts &&
     html`<span class="row">
       ${actor.quarantined_at && html`<button class="quiet" disabled=${busy} onClick=${() => run('Release', () => post(`${path}/release`))}>Release</button>`}
-      ${actor.status === 'active' && !actor.parent && !actor.quarantined_at && html`<button class="quiet" disabled=${busy} onClick=${() => (actor.paused_at ? run('Resume', () => post(`${path}/resume`)) : run('Pause', () => post(`${path}/pause`)))}>${actor.paused_at ? 'Resume' : 'Pause'}</button>`}
+      ${actor.status === 'active' && !actor.parent && !actor.quarantined_at && html`<button class="quiet" disabled=${busy} onClick=${pauseOrResume}>${actor.paused_at ? 'Resume' : 'Pause'}</button>`}
       ${actor.status === 'active' && !actor.parent && html`<${Sure} word="Cancel" disabled=${busy} onSure=${() => run('Cancel', () => post(`${path}/cancel`))} />`}</span>`
   }>
     ${deaf !== null && html`<p class="quiet-text">${deaf}</p>`}
@@ -98,10 +114,32 @@ export function EventForm({ actor, acts, namespace, onSent }: Props) {
       </form>`
       }`
     }
-    ${said && html`<p class="done-note" role="status">${said}</p>`}
+    ${said && isStillSo(said, actor) && html`<p class="done-note" role="status">${said.text}</p>`}
     <${Failure} error=${error} />
   </${Panel}>`;
 }
+
+/** What became of it, and as of when: once the actor has moved on it says nothing any more. */
+interface Said {
+  text: string;
+  /** The transition it was done as; left out when it waits. */
+  seq?: number | undefined;
+  /** Said of an actor that is paused, or is not. */
+  paused?: boolean;
+}
+
+function doneText(what: string, { state, seq }: Receipt): Said {
+  if (state === undefined)
+    return { text: `${what}: accepted; it waits until the actor is resumed.`, paused: true };
+  return {
+    text: `${what}: done${seq === undefined ? '' : ` as #${seq}`}, now ${stateText(state)}.`,
+    seq,
+  };
+}
+
+const isStillSo = ({ seq, paused }: Said, actor: ActorView): boolean =>
+  (seq === undefined || actor.seq <= seq) &&
+  (paused === undefined || paused === (actor.paused_at !== null));
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 

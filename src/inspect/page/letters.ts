@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import type { DeadLetterRow } from '../../store/read.ts';
 import { type ApiError, post, queryOf, useFetch } from './api.ts';
+import { RedriveAll } from './redriveAll.ts';
 import { go, hrefOf, type Place } from './router.ts';
 import { Ago, Empty, Failure, html, Panel } from './ui.ts';
 
@@ -11,6 +12,18 @@ type Letter = DeadLetterRow & {
 };
 
 const LIMIT = 1_000;
+
+/** Whoever reads them, these come back: why no button helps. */
+const HOPELESS: ReadonlyMap<string, string> = new Map(
+  [
+    ['bad_body', 'its body cannot be read'],
+    ['bad_subject', 'its subject names no actor'],
+    ['body_too_large', 'its body is too large'],
+  ].map(([reason = '', why]) => [
+    reason,
+    `It would come back: ${why}. Send a corrected message instead.`,
+  ]),
+);
 
 /** Messages nobody could act on: why, what they say, and once more. */
 export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
@@ -28,7 +41,7 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
   const reasons = new Map<string, number>();
   for (const letter of letters) reasons.set(letter.reason, (reasons.get(letter.reason) ?? 0) + 1);
   const shown = letters.filter((letter) => reason === undefined || letter.reason === reason);
-  const waiting = shown.filter((letter) => letter.redriven_at === null).length;
+  const waiting = shown.some((letter) => letter.redriven_at === null);
   const act = async (ask: () => Promise<string>) => {
     setError(undefined);
     setSaid(undefined);
@@ -40,22 +53,14 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
       await post(`/api/dead-letters/${id}/redrive`);
       return `Dead letter ${id} was published again; what still cannot be done comes back under a new number.`;
     });
-  const redriveAll = () =>
-    act(async () => {
-      const { result } = await post<{ result: { redriven: number; problems: unknown[] } }>(
-        '/api/dead-letters/redrive',
-        { count: waiting, ...(reason && { reason }) },
-      );
-      return `${result.redriven} were published again${result.problems.length > 0 ? `, ${result.problems.length} could not be` : ''}.`;
-    });
   return html`
     <h1>Dead letters</h1>
     <div class="row chips">
       <a class="chip" aria-current=${reason === undefined ? 'true' : undefined} href=${hrefOf(['dead-letters'], { all: all ? 'true' : undefined })}>all ${letters.length}${letters.length === LIMIT ? '+' : ''}</a>
       ${[...reasons].map(([one, count]) => html`<a class="chip" aria-current=${reason === one ? 'true' : undefined} href=${hrefOf(['dead-letters'], { reason: one, all: all ? 'true' : undefined })}>${one} ${count}</a>`)}
       <label class="check"><input type="checkbox" checked=${all} onChange=${() => go(['dead-letters'], { reason, all: all ? undefined : 'true' })} /> also those redriven</label>
-      ${acts && waiting > 0 && html`<button onClick=${redriveAll}>Redrive ${waiting === 1 ? 'it' : `all ${waiting}`}</button>`}
     </div>
+    ${acts && waiting && html`<${RedriveAll} key=${reason} reason=${reason} onDone=${found.again} />`}
     ${said && html`<p class="done-note" role="status">${said}</p>`}
     <${Failure} error=${error ?? found.error} />
     <div class="grid wide-left">
@@ -71,7 +76,7 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
           ) => html`<tr key=${letter.dead_letter_id} aria-current=${open === letter.dead_letter_id ? 'true' : undefined}>
             <td><a href=${hrefOf(['dead-letters', letter.dead_letter_id], { reason, all: all ? 'true' : undefined })}>${letter.dead_letter_id}</a></td>
             <td><code>${letter.reason}</code></td><td class="id">${letter.subject.slice(0, 80)}</td><td><${Ago} at=${letter.at} /></td>
-            <td class="aside">${acts && letter.redriven_at === null && html`<button class="quiet" onClick=${() => redrive(letter.dead_letter_id)} aria-label=${`Redrive ${letter.dead_letter_id}`}>Redrive</button>`}
+            <td class="aside">${acts && letter.redriven_at === null && html`<button class="quiet" disabled=${HOPELESS.has(letter.reason)} title=${HOPELESS.get(letter.reason)} onClick=${() => redrive(letter.dead_letter_id)} aria-label=${`Redrive ${letter.dead_letter_id}`}>Redrive</button>`}
               ${letter.redriven_at && html`<span class="quiet-text">redriven</span>`}</td></tr>`,
         )}</tbody></table></div>`
       }
@@ -87,7 +92,7 @@ function OneLetter({ id, onRedrive }: { id: string; onRedrive?: (id: string) => 
   const letter = data?.dead_letter;
   const [, kind, type, actor] =
     /(jobs|events)\.([^.]+)\.([^.]+)$/.exec(letter?.subject ?? '') ?? [];
-  return html`<${Panel} title=${`Dead letter ${id}`} actions=${onRedrive && letter?.redriven_at === null && html`<button onClick=${() => onRedrive(id)}>Redrive it</button>`}>
+  return html`<${Panel} title=${`Dead letter ${id}`} actions=${onRedrive && letter?.redriven_at === null && html`<button disabled=${HOPELESS.has(letter.reason)} title=${HOPELESS.get(letter.reason)} onClick=${() => onRedrive(id)}>Redrive it</button>`}>
     <${Failure} error=${error} />
     ${
       letter &&

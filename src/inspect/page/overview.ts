@@ -3,6 +3,7 @@ import type { FeedEntry } from '../../client.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import type { NodeView } from '../clusterView.ts';
 import { useCounted } from './api.ts';
+import { isShown } from './cluster.ts';
 import { type Rate, type Second, useLive } from './live.ts';
 import { hrefOf } from './router.ts';
 import { Series } from './series.ts';
@@ -207,7 +208,7 @@ function Cluster({ data }: { data: Overview }) {
   return html`<${Panel} title="Nodes" actions=${html`<a href=${hrefOf(['cluster'])}>${data.shards.owned} of ${data.shards.all} shards owned</a>`}>
     ${data.nodes.known === 0 && html`<${Empty}>No node has ever run here.</${Empty}>`}
     <ul class="nodes">${data.nodes.list
-      .filter(({ live, expires_at }) => live || now - Date.parse(expires_at) < 3_600_000)
+      .filter((node) => isShown(node, now))
       .map(
         (node) => html`<li key=${node.node_id} class="node ${node.state === 'ok' ? '' : 'ill'}">
           <b>${node.name}</b><span class="badge ${node.state === 'ok' ? 'done' : 'error'}">${node.state}</span>
