@@ -1,5 +1,4 @@
 import { type AnyActorRef, type EventObject, fromPromise, type PromiseActorLogic } from 'xstate';
-import type { LogMessage } from '../bus/bus.ts';
 import { LIMITS } from '../config.ts';
 import { type ErrorCode, PerdureError } from '../errors.ts';
 import type { Address, OutboxWrite } from '../store/store.ts';
@@ -63,14 +62,14 @@ export function questionOf(
 
 /** A question nobody will answer: what whoever asked is told instead. Undefined for any other message. */
 export function refusedQuestion(
-  message: LogMessage,
+  body: Uint8Array,
   outboxId: string,
   code: ErrorCode,
   detail: string,
 ): OutboxWrite | undefined {
   try {
-    const body = parse(Buffer.from(message.body).toString()) as Record<string, unknown>;
-    const event = body.type === FOR ? (body.event as Record<string, unknown>) : body;
+    const sent = parse(Buffer.from(body).toString()) as Record<string, unknown>;
+    const event = sent.type === FOR ? (sent.event as Record<string, unknown>) : sent;
     const asker = targetOf(event.replyTo as object);
     if (!asker?.invoke) return undefined;
     const text = stringify(new PerdureError(code, detail), 'error', LIMITS.nestingMax);

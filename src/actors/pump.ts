@@ -17,6 +17,7 @@ import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import { Suspicion } from './suspicion.ts';
 import { remembers, type Taker } from './taker.ts';
+import { bury } from './undeliverable.ts';
 
 /**
  * A shard's mailbox and the one loop that empties it: a turn takes what waits, loads the actors it is for, and has
@@ -139,7 +140,7 @@ export class Pump {
   }
 
   #addressOf(item: Item, { read }: Turn): Address | undefined {
-    if (item.kind === 'published') return undefined;
+    if (item.kind === 'published' || item.kind === 'undeliverable') return undefined;
     const { parking } = this.#shard;
     if (item.kind === 'timer' && parking.isLeftAlone(addressKey(rootOf(item.address))))
       return undefined;
@@ -206,6 +207,7 @@ export class Pump {
     const { batch } = this.#shard;
     if (item.kind === 'message') return this.#takeMessage(item.message, turn.read.get(item), turn);
     if (item.kind === 'published') return batch.delivered(item.messageId);
+    if (item.kind === 'undeliverable') return bury(this.#ring, this.#shard, batch, item);
     const resident = this.#bring(item.address, turn);
     // Gone, or of a version this node does not know: nothing to do here; the rows stay as they are.
     if (!(resident instanceof Resident)) return;

@@ -167,7 +167,8 @@ function withoutReasons(retries: unknown): unknown {
   return found;
 }
 
-const typeIn = (subject: string): string => subject.split('.').at(-2) ?? '';
+/** What an id may not be has any number of dots. */
+const typeIn = (subject: string): string => subject.split('.')[1] ?? '';
 
 function bodyOf({ subject, body }: DeadLetterDetail, rules: Redactions): Uint8Array {
   const paths = pathsOf(rules, typeIn(subject));
