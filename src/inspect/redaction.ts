@@ -144,6 +144,7 @@ const passed = (store: ReadStore) => ({
   shards: store.shards.bind(store),
   nodes: store.nodes.bind(store),
   quarantined: store.quarantined.bind(store),
+  lateOutbox: store.lateOutbox.bind(store),
   parked: store.parked.bind(store),
   mayBeParked: store.mayBeParked.bind(store),
   parkedFor: store.parkedFor.bind(store),
