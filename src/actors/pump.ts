@@ -100,8 +100,11 @@ export class Pump {
         // Full: the log lane waits until running actors have finished, and outcomes are published.
         else clock.after(FULL_WAIT_MS, () => this.wake());
     } catch (error) {
-      log.error({ ...this.#shard.place, error: asError(error).stack }, 'pump: turn failed');
-      this.#shard.surprised(asError(error).message);
+      // Of a closed shard it changes nothing (H3): whoever opens it next takes the same anew.
+      if (!this.#shard.closed) {
+        log.error({ ...this.#shard.place, error: asError(error).stack }, 'pump: turn failed');
+        this.#shard.surprised(asError(error).message);
+      }
     } finally {
       const pinned = this.#pinned;
       this.#pinned = NOBODY;
