@@ -60,7 +60,10 @@ export function questionOf(
   return { to: { type: to.type, id: to.id }, event: { ...event, replyTo } };
 }
 
-/** A question nobody will answer: what whoever asked is told instead. Undefined for any other message. */
+/**
+ * A question nobody will answer, or an answer nobody can read: what whoever asked is told instead. Undefined for any other
+ * message.
+ */
 export function refusedQuestion(
   body: Uint8Array,
   outboxId: string,
@@ -70,7 +73,9 @@ export function refusedQuestion(
   try {
     const sent = parse(Buffer.from(body).toString()) as Record<string, unknown>;
     const event = sent.type === FOR ? (sent.event as Record<string, unknown>) : sent;
-    const asker = targetOf(event.replyTo as object);
+    const isAnswer = sent.type === FOR && targetOf(sent.to as object)?.invoke !== undefined;
+    const isLost = isAnswer && UNREADABLE.has(code) && !(event instanceof Error);
+    const asker = targetOf((isLost ? sent.to : event.replyTo) as object);
     if (!asker?.invoke) return undefined;
     const text = stringify(new PerdureError(code, detail), 'error', LIMITS.nestingMax);
     return { messageId: `${outboxId}/refused`, kind: 'send', ...addressed(asker, text) };
@@ -78,6 +83,9 @@ export function refusedQuestion(
     return undefined;
   }
 }
+
+/** Whatever becomes of the one who asked, this answer is none. */
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['bad_body', 'body_too_large']);
 
 function isAsk(input: unknown): input is Ask<EventObject> {
   const { to, event } = (input ?? {}) as { to?: Partial<Address>; event?: { type?: unknown } };

@@ -36,6 +36,13 @@ const killer = defineActor('killer', {
           onError: { target: 'on', actions: assign({ failed: codeOf }) },
         },
       },
+      consulting: {
+        invoke: {
+          src: 'question',
+          input: { to: { type: 'oracle', id: 'o' }, event: { type: 'WHO?' } },
+          onError: { target: 'on', actions: assign({ failed: codeOf }) },
+        },
+      },
       given: {
         invoke: { src: 'badRef', onError: { target: 'on', actions: assign({ failed: codeOf }) } },
       },
@@ -62,10 +69,25 @@ const killer = defineActor('killer', {
         actions: sendTo(() => peer({ type: 'a.b', id: '../', child: 'c' }), { type: 'NOTE' }),
       },
       ASK: '.asking',
+      CONSULT: '.consulting',
       GIVE: '.given',
       STEP: '.stepping',
       HEAR: '.hearing',
       HEARD: { actions: assign({ heard: ({ context }) => context.heard + 1 }) },
+    },
+  }),
+});
+
+/** Answers with somebody there cannot be. */
+const oracle = defineActor('oracle', {
+  machine: setup({ types: { events: any } }).createMachine({
+    on: {
+      'WHO?': {
+        actions: sendTo(
+          ({ event }) => event.replyTo as ReturnType<typeof actorAddress>,
+          () => ({ type: 'HE', who: actorAddress('a.b', '../') }),
+        ),
+      },
     },
   }),
 });
@@ -125,6 +147,16 @@ test('who asks what can be nobody is told so', async () => {
     await one.send({ type: 'ASK' });
     expect(one.context.failed).toBe('bad_subject');
     expect(cluster.deadLetters).toMatchObject([{ reason: 'bad_subject' }]);
+  });
+});
+
+test('who gets an answer that nobody can read is told so', async () => {
+  await forEachCrash({ actors: [killer, oracle] }, async (cluster) => {
+    await cluster.start(oracle, { id: 'o' });
+    const one = await cluster.start(killer, { id: 't-1' });
+    await one.send({ type: 'CONSULT' });
+    expect(one.context.failed).toBe('bad_body');
+    expect(cluster.deadLetters).toMatchObject([{ reason: 'bad_body' }]);
   });
 });
 
