@@ -1,5 +1,4 @@
 import { type AnyActorRef, type EventObject, fromPromise, type PromiseActorLogic } from 'xstate';
-import type { LogMessage } from '../bus/bus.ts';
 import { LIMITS } from '../config.ts';
 import { type ErrorCode, PerdureError } from '../errors.ts';
 import type { Address, OutboxWrite } from '../store/store.ts';
@@ -61,17 +60,22 @@ export function questionOf(
   return { to: { type: to.type, id: to.id }, event: { ...event, replyTo } };
 }
 
-/** A question nobody will answer: what whoever asked is told instead. Undefined for any other message. */
+/**
+ * A question nobody will answer, or an answer nobody can read: what whoever asked is told instead. Undefined for any other
+ * message.
+ */
 export function refusedQuestion(
-  message: LogMessage,
+  body: Uint8Array,
   outboxId: string,
   code: ErrorCode,
   detail: string,
 ): OutboxWrite | undefined {
   try {
-    const body = parse(Buffer.from(message.body).toString()) as Record<string, unknown>;
-    const event = body.type === FOR ? (body.event as Record<string, unknown>) : body;
-    const asker = targetOf(event.replyTo as object);
+    const sent = parse(Buffer.from(body).toString()) as Record<string, unknown>;
+    const event = sent.type === FOR ? (sent.event as Record<string, unknown>) : sent;
+    const isAnswer = sent.type === FOR && targetOf(sent.to as object)?.invoke !== undefined;
+    const isLost = isAnswer && UNREADABLE.has(code) && !(event instanceof Error);
+    const asker = targetOf((isLost ? sent.to : event.replyTo) as object);
     if (!asker?.invoke) return undefined;
     const text = stringify(new PerdureError(code, detail), 'error', LIMITS.nestingMax);
     return { messageId: `${outboxId}/refused`, kind: 'send', ...addressed(asker, text) };
@@ -79,6 +83,9 @@ export function refusedQuestion(
     return undefined;
   }
 }
+
+/** Whatever becomes of the one who asked, this answer is none. */
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['bad_body', 'body_too_large']);
 
 function isAsk(input: unknown): input is Ask<EventObject> {
   const { to, event } = (input ?? {}) as { to?: Partial<Address>; event?: { type?: unknown } };

@@ -89,7 +89,8 @@ export class Batch {
       this.#paused.size === 0 &&
       this.#outboxDone.size === 0 &&
       this.#unparked.length === 0 &&
-      this.#timers.size === 0
+      this.#timers.size === 0 &&
+      this.#deadLetters.length === 0
     );
   }
 

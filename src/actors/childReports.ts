@@ -4,7 +4,7 @@ import { eventKey } from '../store/store.ts';
 import { endAttempt, retryDelay, startAttempt } from './attempts.ts';
 import type { Batch } from './batch.ts';
 import { type Child, isWatched, show, snapshotEvent } from './children.ts';
-import { errorSummary, parse, stringify, writeEvent } from './codec.ts';
+import { checkRefs, errorSummary, parse, stringify, writeEvent } from './codec.ts';
 import { idempotencyKey } from './effects.ts';
 import { eventProblem, type Request } from './intake.ts';
 import type { Outcome } from './invocation.ts';
@@ -110,6 +110,7 @@ export class ChildReports {
     this.#orEnd(batch, resident, item, () => {
       // What cannot be written down is no value of a durable actor.
       const text = stringify(item.value, `value of ${item.invokeId}`, this.#ring.limits.nestingMax);
+      checkRefs(text);
       show(child, item.value === undefined ? undefined : parse(text));
       if (isWatched(child)) this.#fromChild(batch, resident, item.eventId, snapshotEvent(child));
     });
@@ -152,6 +153,7 @@ export class ChildReports {
 
   #fromChild(batch: Batch, resident: Resident, eventId: string, sent: EventObject): void {
     const text = writeEvent(sent, this.#ring.limits);
+    checkRefs(text);
     const event = parse(text) as EventObject;
     this.#step(batch, resident, event, { eventType: event.type, text, eventId, origin: 'child' });
   }

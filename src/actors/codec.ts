@@ -1,5 +1,6 @@
 import { PerdureError } from '../errors.ts';
 import { cannotOpen } from '../textCodec.ts';
+import { isPossible } from './kin.ts';
 import { peer, type Target, targetOf } from './refs.ts';
 
 /**
@@ -10,6 +11,7 @@ import { peer, type Target, targetOf } from './refs.ts';
  */
 export const TAG = '$perdure';
 const TAG_IN_TEXT = `"${TAG}"`;
+const REF_IN_TEXT = `${TAG_IN_TEXT}:"Ref"`;
 
 type Tagged = { [TAG]: string; v: unknown };
 
@@ -56,6 +58,22 @@ export function writeEvent(
 /** Parses JSON text written by `stringify` (or by anybody). @throws SyntaxError for malformed JSON. */
 export function parse(text: string): unknown {
   return text.includes(TAG_IN_TEXT) ? JSON.parse(text, revive) : JSON.parse(text);
+}
+
+/**
+ * As `parse`, for what comes in. What has been recorded is read as it is.
+ * @throws SyntaxError for malformed JSON; PerdureError `not_serialisable` for a reference that names what no actor can be
+ */
+export function parseGiven(text: string): unknown {
+  return text.includes(TAG_IN_TEXT) ? JSON.parse(text, reviveGiven) : JSON.parse(text);
+}
+
+/**
+ * What runs for an actor has told this, as `stringify` wrote it.
+ * @throws PerdureError `not_serialisable` for a reference that names what no actor can be
+ */
+export function checkRefs(text: string): void {
+  if (text.includes(REF_IN_TEXT)) JSON.parse(text, reviveGiven);
 }
 
 /** An error as plain data for rows and replies: name, message, code when it has one. */
@@ -222,6 +240,19 @@ function revive(key: string, value: unknown): unknown {
     if (holder[name] === HOLE) holder[name] = undefined;
   }
   return value;
+}
+
+function reviveGiven(key: string, value: unknown): unknown {
+  const revived = revive(key, value);
+  const isRef = typeof value === 'object' && value !== null && (value as Tagged)[TAG] === 'Ref';
+  const target = isRef ? targetOf(revived as object) : undefined;
+  if (!target || isPossible(target)) return revived;
+  const { type, id } = target;
+  const [named, of] = [id, type].map((part) => JSON.stringify(part.slice(0, 140)));
+  throw new PerdureError(
+    'not_serialisable',
+    `There is a reference to actor ${named} of type ${of}, which no actor can be: type and id are 1 to 128 of A-Z a-z 0-9 _ and -.`,
+  );
 }
 
 /**

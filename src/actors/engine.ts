@@ -79,6 +79,8 @@ export function composeEngine(parts: EngineParts): Engine {
     ...(parts.tracing && { traceOf: (row) => traceOfRow(store, row) }),
     published: (shard, messageId) =>
       ownership.shards.get(shard)?.post({ kind: 'published', messageId }),
+    refused: (refused) =>
+      ownership.shards.get(refused.row.shard)?.post({ kind: 'undeliverable', ...refused }),
   });
   const lease = new Lease(clock, limits.leaseMs, () => ownership.renewNow());
   const committer = new Committer({

@@ -2,9 +2,10 @@ import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, TOKEN } from '../bus/subjects.ts';
 import type { Limits } from '../config.ts';
-import type { ErrorCode } from '../errors.ts';
+import { type ErrorCode, PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
-import { parse, stringify } from './codec.ts';
+import { parseGiven, stringify } from './codec.ts';
+import { rootOf } from './kin.ts';
 import { FOR, type Target, targetOf } from './refs.ts';
 import { CANCEL, PAUSE, RELEASE, RESUME, SEND } from './step.ts';
 
@@ -94,8 +95,10 @@ export function readMessage(
   let value: unknown;
   try {
     text = decoder.decode(message.body);
-    value = text === '' && kind === 'jobs' ? undefined : parse(text);
+    value = text === '' && kind === 'jobs' ? undefined : parseGiven(text);
   } catch (error) {
+    if (error instanceof PerdureError && error.code === 'not_serialisable')
+      return refuse('bad_body', error.message);
     return refuse(
       'bad_body',
       `The body cannot be read as JSON in UTF-8: ${(error as Error).message}`,
@@ -103,7 +106,7 @@ export function readMessage(
   }
   const problem = bodyProblem(value, limits.nestingMax);
   if (problem) return refuse('bad_body', problem);
-  if (kind === 'events' && outboxId !== null && isFor(value)) {
+  if (kind === 'events' && outboxId !== null && isFor(value, type, id)) {
     const to = targetOf(value.to) as Target;
     // A child without a row of its own is told by its actor.
     const { child } = to;
@@ -135,9 +138,15 @@ export function readMessage(
 }
 
 /** What `addressed` makes of a message to somebody who has no subject. */
-function isFor(value: unknown): value is { to: object; event: EventObject | Error } {
-  const { type, to } = (value ?? {}) as { type?: unknown; to?: unknown };
-  return type === FOR && typeof to === 'object' && to !== null && targetOf(to) !== undefined;
+function isFor(
+  value: unknown,
+  type: string,
+  id: string,
+): value is { to: object; event: EventObject | Error } {
+  const { type: kind, to } = (value ?? {}) as { type?: unknown; to?: unknown };
+  const target = kind === FOR && typeof to === 'object' && to !== null ? targetOf(to) : undefined;
+  // Anybody can write the header: this shard speaks for the family it was sent to, and for nobody else.
+  return target !== undefined && target.type === type && rootOf(target).id === id;
 }
 
 /** Events of Perdure's own that may come from outside. */

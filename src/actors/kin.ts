@@ -1,3 +1,4 @@
+import { TOKEN } from '../bus/subjects.ts';
 import type { Address } from '../store/store.ts';
 
 /**
@@ -25,11 +26,18 @@ export function parentOf({ type, id }: Address): { parent: Address; childId: str
   return { parent: { type, id: id.slice(0, dot) }, childId: read(name) };
 }
 
-export const isKin = (a: Address, b: Address): boolean =>
-  a.type === b.type && rootOf(a).id === rootOf(b).id;
+/** Whether `to` is of the family of `of`. */
+export const isKin = (to: Address, of: Address): boolean =>
+  to.type === of.type && isPossible(to) && rootOf(to).id === rootOf(of).id;
 
 /** Characters of a row's id, at most: a family may be some levels deep. It is part of keys in Postgres. */
 export const ROW_ID_MAX = 1_024;
+
+/** Whether an actor can have that address: one that is started by this name, or a machine of its family. */
+export const isPossible = ({ type, id }: Address): boolean =>
+  TOKEN.test(type) && (TOKEN.test(id) || (id.length <= ROW_ID_MAX && CHILD_ROW.test(id)));
+
+const CHILD_ROW = /^[A-Za-z0-9_-]{1,128}(?:\.[A-Za-z0-9_:~-]*-\d+)+$/;
 
 /** XState makes up ids like `0.order.paying`: their dots become colons, what else no token has its code. */
 const written = (childId: string): string =>

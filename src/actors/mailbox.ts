@@ -2,6 +2,7 @@ import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import type { Address } from '../store/store.ts';
 import type { Outcome } from './invocation.ts';
+import type { Undeliverable } from './undeliverable.ts';
 
 /** Told by what runs for an actor since its transition `seq`. */
 interface FromChild {
@@ -27,7 +28,8 @@ export type Item =
   | { kind: 'self'; address: Address; eventId: string; event: { type: string } }
   | { kind: 'failed'; address: Address; error: Error }
   | { kind: 'acted'; address: Address; seq: number }
-  | { kind: 'published'; messageId: string };
+  | { kind: 'published'; messageId: string }
+  | ({ kind: 'undeliverable' } & Undeliverable);
 
 export type Message = Extract<Item, { kind: 'message' }>;
 

@@ -1,12 +1,13 @@
 import type { Bus } from '../bus/bus.ts';
-import { OUTBOX_HEADER, subjects } from '../bus/subjects.ts';
+import { assertToken, OUTBOX_HEADER, subjects } from '../bus/subjects.ts';
 import { backoff, type Clock } from '../clock.ts';
 import type { Limits, Namespace } from '../config.ts';
-import { asError } from '../errors.ts';
+import { asError, type ErrorCode, PerdureError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { OutboxRow } from '../store/store.ts';
 import { Bundles } from './bundle.ts';
 import { traceHeaders } from './tracing.ts';
+import type { Undeliverable } from './undeliverable.ts';
 
 interface Sending {
   row: OutboxRow;
@@ -24,6 +25,8 @@ const IN_FLIGHT_MAX = 1_000;
  * here. And the number below which it is taken again, so that it comes in large pieces.
  */
 const [FULL_AT, ROOM_AT] = [16_000, 8_000];
+/** No later try can pass. */
+const FOR_GOOD: ReadonlySet<ErrorCode> = new Set(['bad_subject', 'bad_event', 'body_too_large']);
 /** Rows held in memory; more stay in Postgres until the next sweep finds them. */
 const HELD_MAX = 20_000;
 
@@ -31,7 +34,8 @@ const HELD_MAX = 20_000;
  * Publishes committed outbox rows. What one actor sends another is published one after the other, each when the log has the
  * one before (G5). A `send` row stays until its target's shard applied it (that commit deletes the
  * row); an `outcome` row until JetStream acknowledged it. A row that stays is published again with a fresh
- * Nats-Msg-Id, since JetStream answers a repeated one without delivering it.
+ * Nats-Msg-Id, since JetStream answers a repeated one without delivering it. What can never be published is handed to
+ * `refused`, and holds up nothing.
  */
 export class Outbox {
   readonly #bus: Bus;
@@ -41,6 +45,7 @@ export class Outbox {
   readonly #log: Logger;
   readonly #traceOf: ((row: OutboxRow) => Promise<string | undefined>) | undefined;
   readonly #published: (shard: number, messageId: string) => void;
+  readonly #refused: (refused: Undeliverable) => void;
   readonly #bundles = new Bundles();
   /** Rows on their way to JetStream. */
   readonly #held = new Map<string, Sending>();
@@ -68,6 +73,8 @@ export class Outbox {
     traceOf?: (row: OutboxRow) => Promise<string | undefined>;
     /** All outcomes of a row have reached JetStream: it may go. */
     published: (shard: number, messageId: string) => void;
+    /** It can never reach JetStream. */
+    refused: (refused: Undeliverable) => void;
   }) {
     this.#bus = options.bus;
     this.#clock = options.clock;
@@ -76,6 +83,7 @@ export class Outbox {
     this.#log = options.log;
     this.#traceOf = options.traceOf;
     this.#published = options.published;
+    this.#refused = options.refused;
   }
 
   /** Rows on their way to JetStream. */
@@ -187,6 +195,8 @@ export class Outbox {
       ? subjects.event(this.#namespace, row.type, row.id)
       : subjects.outcome(this.#namespace, row.type, row.id);
     try {
+      assertToken('type', row.type);
+      assertToken('id', row.id);
       const headers = this.#traceOf
         ? { headers: await this.#tracedHeaders(row, this.#traceOf) }
         : isSend
@@ -197,6 +207,11 @@ export class Outbox {
       if (this.#stopped) return;
       sending.failures++;
       this.counts.failed++;
+      if (error instanceof PerdureError && FOR_GOOD.has(error.code)) {
+        this.#leave(sending);
+        const done = isSend ? row.messageId : this.#bundles.published(row);
+        return this.#refused({ row, done, error });
+      }
       const waitMs = 250 + backoff(this.#clock, sending.failures, 250, 5_000);
       if (sending.failures === 1) {
         const { sender, seq } = placeOf(row);
@@ -216,12 +231,16 @@ export class Outbox {
       });
       return;
     }
-    this.#held.delete(row.messageId);
-    if (this.#held.size < ROOM_AT) this.#full = false;
-    this.#next(sending.pair);
+    this.#leave(sending);
     this.counts.published++;
     const done = isSend ? undefined : this.#bundles.published(row);
     if (done !== undefined && !this.#stopped) this.#published(row.shard, done);
+  }
+
+  #leave({ row, pair }: Sending): void {
+    this.#held.delete(row.messageId);
+    if (this.#held.size < ROOM_AT) this.#full = false;
+    this.#next(pair);
   }
 
   async #tracedHeaders(

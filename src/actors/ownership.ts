@@ -169,6 +169,7 @@ export class Ownership {
         await this.#open(opened, kept);
         break;
       } catch (error) {
+        if (this.#stopped) break;
         // Ours by the row and open nowhere: nobody else would take them, so this cannot be given up.
         log.error({ shards: numbers, error: asError(error).stack }, 'shard: opening again failed');
         await sleep(clock, backoff(clock, attempt, 250, 2_000));

@@ -17,6 +17,7 @@ import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import { Suspicion } from './suspicion.ts';
 import { remembers, type Taker } from './taker.ts';
+import { bury } from './undeliverable.ts';
 
 /**
  * A shard's mailbox and the one loop that empties it: a turn takes what waits, loads the actors it is for, and has
@@ -99,8 +100,11 @@ export class Pump {
         // Full: the log lane waits until running actors have finished, and outcomes are published.
         else clock.after(FULL_WAIT_MS, () => this.wake());
     } catch (error) {
-      log.error({ ...this.#shard.place, error: asError(error).stack }, 'pump: turn failed');
-      this.#shard.surprised(asError(error).message);
+      // Of a closed shard it changes nothing (H3): whoever opens it next takes the same anew.
+      if (!this.#shard.closed) {
+        log.error({ ...this.#shard.place, error: asError(error).stack }, 'pump: turn failed');
+        this.#shard.surprised(asError(error).message);
+      }
     } finally {
       const pinned = this.#pinned;
       this.#pinned = NOBODY;
@@ -139,7 +143,7 @@ export class Pump {
   }
 
   #addressOf(item: Item, { read }: Turn): Address | undefined {
-    if (item.kind === 'published') return undefined;
+    if (item.kind === 'published' || item.kind === 'undeliverable') return undefined;
     const { parking } = this.#shard;
     if (item.kind === 'timer' && parking.isLeftAlone(addressKey(rootOf(item.address))))
       return undefined;
@@ -206,6 +210,7 @@ export class Pump {
     const { batch } = this.#shard;
     if (item.kind === 'message') return this.#takeMessage(item.message, turn.read.get(item), turn);
     if (item.kind === 'published') return batch.delivered(item.messageId);
+    if (item.kind === 'undeliverable') return bury(this.#ring, this.#shard, batch, item);
     const resident = this.#bring(item.address, turn);
     // Gone, or of a version this node does not know: nothing to do here; the rows stay as they are.
     if (!(resident instanceof Resident)) return;

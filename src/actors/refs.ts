@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import type { ActorRef, AnyActorRef, EventObject } from 'xstate';
 import type { Address } from '../store/store.ts';
 import { parentRef } from './inside.ts';
-import { rootOf } from './kin.ts';
+import { isPossible, rootOf } from './kin.ts';
 
 /** Whom a reference names: an actor, one of its children, or what waits for an answer to what it asked. */
 export interface Target extends Address {
@@ -58,13 +58,15 @@ export const peer = (target: Target): AnyActorRef => new Peer(target) as unknown
 /**
  * A durable actor as a target: `sendTo(() => actorAddress('order', 'o-1'), { type: 'PAY' })`. What is sent is
  * committed with the transition that sends it and reaches the actor exactly once. It can only be sent to; it may be kept
- * in context and be part of an event.
+ * in context and be part of an event. Type and id are 1 to 128 of `A-Z a-z 0-9 _ -`; what is sent to anything else becomes the
+ * dead letter `bad_subject`.
  */
 export function actorAddress<TEvent extends EventObject = EventObject>(
   type: string,
   id: string,
 ): ActorRef<never, TEvent> {
-  return new Peer({ type, id }) as unknown as ActorRef<never, TEvent>;
+  // JavaScript gives a number, or nothing at all, where an id is wanted: it must not reach where all are text.
+  return new Peer({ type: String(type), id: String(id) }) as unknown as ActorRef<never, TEvent>;
 }
 
 /** Whom a reference names; undefined for anything that is no reference to a durable actor or to a child of one. */
@@ -81,11 +83,21 @@ export function targetOf(ref: object): Target | undefined {
 /** Event type of a message whose target is not the actor it is addressed to, but one of its family. */
 export const FOR = 'perdure.for';
 
-/** A message as it travels: to the root of the target's family, which passes it on. `event` is encoded. */
+/**
+ * A message as it travels: to the root of the target's family, which passes it on. `event` is encoded. An address no actor can
+ * have stays as it is, as far as a row can hold it: the outbox makes a dead letter of it.
+ */
 export function addressed(to: Target, event: string): Address & { body: string } {
-  const { type, id } = rootOf(to);
-  const isRoot = id === to.id && to.child === undefined && to.invoke === undefined;
+  const possible = isPossible(to);
+  const { type, id } = possible ? rootOf(to) : { type: held(to.type), id: held(to.id) };
+  const isRoot = (id === to.id || !possible) && to.child === undefined && to.invoke === undefined;
   const named = `{"$perdure":"Ref","v":${JSON.stringify(to)}}`;
   const body = isRoot ? event : `{"type":"${FOR}","to":${named},"event":${event}}`;
   return { type, id, body };
 }
+
+/** More than any token has: what was cut is none, either. */
+const HELD_MAX = 300;
+
+/** Postgres' text holds no NUL. */
+const held = (part: string): string => part.slice(0, HELD_MAX).replace(/\p{Cc}/gu, '\uFFFD');

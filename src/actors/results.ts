@@ -1,7 +1,7 @@
 import type { Limits } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import type { OutboxWrite } from '../store/store.ts';
-import { encode, errorData, errorSummary } from './codec.ts';
+import { checkRefs, encode, errorData, errorSummary } from './codec.ts';
 import type { Outcome } from './invocation.ts';
 import type { Resident } from './resident.ts';
 import type { Step } from './step.ts';
@@ -15,6 +15,7 @@ export function resultText(limits: Limits, invokeId: string, outcome: Outcome): 
     const output = encode(outcome.output, `output of ${invokeId}`, nestingMax);
     const text = JSON.stringify({ type, output, actorId: invokeId });
     const bytes = Buffer.byteLength(text);
+    checkRefs(text);
     if (bytes <= bodyMaxBytes) return text;
     const problem = `The output of ${invokeId} has ${bytes} bytes; at most ${bodyMaxBytes} are kept.`;
     return errorText(limits, invokeId, new PerdureError('body_too_large', problem));

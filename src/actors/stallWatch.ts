@@ -24,7 +24,7 @@ interface Connections {
 
 interface Conditions extends Connections {
   busyActors: number;
-  /** The node takes nothing new because it runs as much as it may. */
+  /** The node takes nothing new because it runs as much as it may, or its outbox is full. */
   full: boolean;
 }
 
@@ -153,10 +153,10 @@ export class StallWatch {
   }
 
   #judge(): void {
-    const { clock, limits, load } = this.#ring;
+    const { clock, limits, load, outbox } = this.#ring;
     const now = clock.monotonic();
     const connections = this.#connections();
-    const full = load.busyActors >= limits.busyActorsMax;
+    const full = load.busyActors >= limits.busyActorsMax || outbox.isFull;
     const explained = full || connections.nats !== 'closed' || connections.postgres !== 'closed';
     if (explained) this.#explainedAt = now;
     this.#stalled = [];

@@ -2,7 +2,7 @@ import { type AnyActorRef, fromPromise, type PromiseActorLogic } from 'xstate';
 import { LIMITS } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import { workOf } from './attempt.ts';
-import { parse, stringify } from './codec.ts';
+import { checkRefs, parse, stringify } from './codec.ts';
 
 /** What work in steps is given. */
 export interface StepsArguments<TInput> {
@@ -50,6 +50,7 @@ export function fromSteps<TOutput, TInput = never>(
         if (before !== undefined) return read(before);
         // In an array, which can hold undefined.
         const text = stringify([await run()], `result of step ${name}`, LIMITS.nestingMax);
+        checkRefs(text);
         await attempt?.record(name, text);
         return read(text);
       },

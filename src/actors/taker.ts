@@ -345,7 +345,8 @@ export class Taker {
       'dead letter',
     );
     const outboxId = message.header(OUTBOX_HEADER);
-    const told = outboxId === null ? undefined : refusedQuestion(message, outboxId, reason, detail);
+    const told =
+      outboxId === null ? undefined : refusedQuestion(message.body, outboxId, reason, detail);
     if (told) batch.send(told);
     batch.deadLetter({ ...this.#parker.written(message), reason, detail: printable(detail) });
     return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });

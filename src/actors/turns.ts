@@ -58,7 +58,9 @@ export class Turns {
     try {
       await work();
     } catch (error) {
-      this.#log.error({ turn: name, error: asError(error).stack }, 'ownership: turn failed');
+      // Cut short by the end of all, which closes the store under it.
+      if (!this.#stopped)
+        this.#log.error({ turn: name, error: asError(error).stack }, 'ownership: turn failed');
     }
     turn.busy = false;
     if (!this.#stopped) turn.cancel = this.#clock.after(turn.again ? 0 : periodMs, turn.run);

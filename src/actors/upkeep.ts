@@ -16,7 +16,8 @@ export function startUpkeep(ring: Ring, ownership: Ownership): () => void {
       try {
         await work();
       } catch (error) {
-        log.warn({ round: name, error: asError(error).message }, 'upkeep: round failed');
+        if (!stopped)
+          log.warn({ round: name, error: asError(error).message }, 'upkeep: round failed');
       }
       if (!stopped)
         cancels.set(

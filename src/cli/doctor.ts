@@ -8,11 +8,13 @@ import { asError, PerdureError } from '../errors.ts';
 import {
   type ClusterFacts,
   clusterFindings,
+  LATE_COUNTED,
   lagFinding,
   orphans,
   SETTLED_MS,
 } from '../inspect/clusterFindings.ts';
 import { type Finding, fail, ok } from '../inspect/finding.ts';
+import { LATE_MS } from '../inspect/lateOutbox.ts';
 import { readNatsFacts } from '../inspect/natsFacts.ts';
 import { natsFindings } from '../inspect/natsFindings.ts';
 import { readPostgresFacts } from '../inspect/postgresFacts.ts';
@@ -108,14 +110,15 @@ async function checkCluster(flags: Flags): Promise<Finding[]> {
 }
 
 async function readCluster(store: ReadStore): Promise<ClusterFacts> {
-  const [nodes, shards, deadLetters, quarantined, parked] = await Promise.all([
+  const [nodes, shards, deadLetters, quarantined, parked, late] = await Promise.all([
     store.nodes(),
     store.shards(),
     store.deadLetters({ pending: true, limit: DEAD_LETTERS_COUNTED }),
     store.quarantined({ limit: QUARANTINED_COUNTED }),
     store.parked(),
+    store.lateOutbox({ olderThanMs: LATE_MS, limit: LATE_COUNTED }),
   ]);
-  return { nodes, shards, deadLetters, quarantined, parked };
+  return { nodes, shards, deadLetters, quarantined, parked, late };
 }
 
 async function checkNats(flags: Flags): Promise<Finding[]> {

@@ -64,7 +64,13 @@ async function inspect(flags: Flags): Promise<void> {
     tokens: flags.token ? { ...given, ...(made && { act: made }) } : {},
     redact: flags.redact,
     codec: await loadCodec(flags),
+    signal: asked,
+  }).catch((thrown: unknown) => {
+    // Nothing runs yet: who asked it to end while it waited for Postgres has what was asked for.
+    if (!asked.aborted) throw thrown;
+    return undefined;
   });
+  if (!server) return;
   const address = made === undefined ? server.url : `${server.url}/#token=${made}`;
   process.stdout.write(
     flags.json ? `${JSON.stringify({ url: server.url, address })}\n` : `inspector ${address}\n`,

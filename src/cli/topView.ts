@@ -162,7 +162,7 @@ function placesOf(rows: readonly PopulationRow[]): Pick<TypeView, 'counts' | 'st
 function needsOf(all: Awaited<ReturnType<typeof overview>>, shards: readonly ShardView[]): Need[] {
   const ill = shards.filter(({ health }) => health !== 'ok');
   const failed = sum(all.population.filter(({ status }) => status === 'error'));
-  const { dead_letters: letters, parked, still } = all;
+  const { dead_letters: letters, parked, still, late } = all;
   const needs: Need[] = [
     {
       count: all.nodes.live === 0 ? 1 : 0,
@@ -195,6 +195,14 @@ function needsOf(all: Awaited<ReturnType<typeof overview>>, shards: readonly Sha
       what: 'shards are not well',
       detail: [...new Set(ill.map(({ health }) => health))].join(', '),
       next: 'perdure shards --unhealthy',
+    },
+    {
+      count: late.waiting,
+      what: late.more ? 'messages or more are late' : 'messages are late',
+      detail: late.oldest
+        ? `the oldest, for ${late.oldest.of}, since ${late.oldest.since}: ${late.oldest.why}`
+        : '',
+      next: 'perdure doctor',
     },
     {
       count: failed,

@@ -1,7 +1,15 @@
-import type { DeadLetterRow, NodeRow, ParkedRow, QuarantinedRow, ShardRow } from '../store/read.ts';
+import type {
+  DeadLetterRow,
+  LateRow,
+  NodeRow,
+  ParkedRow,
+  QuarantinedRow,
+  ShardRow,
+} from '../store/read.ts';
 import { VERSION } from '../version.ts';
 import { SUSPECT_CRASHES } from './clusterView.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
+import { LATE_MS, lateOutbox } from './lateOutbox.ts';
 
 /** What Postgres has on record of the nodes and their shards. */
 export interface ClusterFacts {
@@ -12,10 +20,14 @@ export interface ClusterFacts {
   /** At most as many as were asked for, too. */
   quarantined: QuarantinedRow[];
   parked: ParkedRow[];
+  /** Older than `LATE_MS`, the oldest first; at most `LATE_COUNTED`. */
+  late: LateRow[];
 }
 
 /** What lasts longer than this is no takeover on its way: after an outage nobody takes anything for a lease, ms. */
 export const SETTLED_MS = 15_000;
+/** Rows of the outbox that are asked for. */
+export const LATE_COUNTED = 10_000;
 /** Names in one line of findings. */
 const NAMED_MAX = 8;
 /** More than nodes take in within a few seconds. */
@@ -32,6 +44,7 @@ export function clusterFindings(facts: ClusterFacts): Finding[] {
     quarantine(facts),
     parked(facts),
     deadLetters(facts),
+    late(facts),
   ];
 }
 
@@ -157,6 +170,17 @@ function deadLetters({ deadLetters }: ClusterFacts): Finding {
     'dead letters',
     `${deadLetters.length} wait: ${reasons.join(', ')}`,
     'perdure dead ls says why; perdure dead redrive publishes them again once the cause is gone.',
+  );
+}
+
+function late({ late: rows, nodes }: ClusterFacts): Finding {
+  const { waiting, more, oldest } = lateOutbox(rows, LATE_COUNTED, nodes);
+  if (oldest === null) return ok('outbox', `nothing waits for over ${LATE_MS / 1_000} s`);
+  const { message_id, of, since, why } = oldest;
+  return warn(
+    'outbox',
+    `${waiting}${more ? ' or more' : ''} messages or outcomes of actors have not arrived for over ${LATE_MS / 1_000} s; the oldest, ${message_id} (${of}), since ${since}: ${why}`,
+    'Look for "outbox: not published yet" in the logs of the nodes, and at perdure shards: nodes that are far behind take them late. A node that holds 16,000 takes nothing new.',
   );
 }
 

@@ -2,6 +2,7 @@ import type { ReadStore } from '../store/read.ts';
 import { VERSION } from '../version.ts';
 import { viewNodes, viewShards, withLags } from './clusterView.ts';
 import type { Counts } from './counts.ts';
+import { LATE_MS, lateOutbox } from './lateOutbox.ts';
 import type { ShardReaders } from './shardReaders.ts';
 
 const LISTED_MAX = 1_000;
@@ -18,11 +19,12 @@ type Readers = () => Promise<ShardReaders | undefined>;
 
 /** Its part that is known at once, however many actors there are. */
 export async function standing(store: ReadStore, readers: Readers = async () => undefined) {
-  const [nodeRows, shardRows, letters, quarantined, found] = await Promise.all([
+  const [nodeRows, shardRows, letters, quarantined, late, found] = await Promise.all([
     store.nodes(),
     store.shards(),
     store.deadLetters({ pending: true, limit: LISTED_MAX }),
     store.quarantined({ limit: LISTED_MAX }),
+    store.lateOutbox({ olderThanMs: LATE_MS, limit: LISTED_MAX }),
     readers(),
   ]);
   const nodes = viewNodes(nodeRows);
@@ -52,6 +54,8 @@ export async function standing(store: ReadStore, readers: Readers = async () => 
       reasons,
     },
     quarantined: quarantined.length,
+    /** What actors sent or ended with over a minute ago and has not arrived. */
+    late: lateOutbox(late, LISTED_MAX, nodeRows),
   };
 }
 

@@ -143,6 +143,7 @@ const passed = (store: ReadStore) => ({
   shards: store.shards.bind(store),
   nodes: store.nodes.bind(store),
   quarantined: store.quarantined.bind(store),
+  lateOutbox: store.lateOutbox.bind(store),
   parked: store.parked.bind(store),
   mayBeParked: store.mayBeParked.bind(store),
   parkedFor: store.parkedFor.bind(store),
@@ -169,7 +170,8 @@ function withoutReasons(retries: unknown): unknown {
   );
 }
 
-const typeIn = (subject: string): string => subject.split('.').at(-2) ?? '';
+/** What an id may not be has any number of dots. */
+const typeIn = (subject: string): string => subject.split('.')[1] ?? '';
 
 function bodyOf({ subject, body }: DeadLetterDetail, rules: Redactions): Uint8Array {
   const paths = pathsOf(rules, typeIn(subject));

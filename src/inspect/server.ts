@@ -45,6 +45,8 @@ export interface InspectServerOptions {
   redact?: readonly string[] | undefined;
   /** Opens what was recorded through it. */
   codec?: TextCodec | undefined;
+  /** Gives the waiting for Postgres up. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface InspectServer {
@@ -54,8 +56,9 @@ export interface InspectServer {
 
 /**
  * Serves the inspector: the page, and the HTTP API it is made of (docs/inspect-api.md).
+ * Waits for Postgres as long as it takes.
  * @throws PerdureError `wrong_credentials`, `schema_missing`, `bad_options` for a door that would be open by accident,
- *   or when it cannot listen there
+ *   or when it cannot listen there; `store_unavailable` when `signal` aborts
  */
 export async function startInspectServer(options: InspectServerOptions): Promise<InspectServer> {
   const { host = '127.0.0.1', names, tokens } = options;
@@ -63,7 +66,13 @@ export async function startInspectServer(options: InspectServerOptions): Promise
   const redactions = redactionsOf(options.redact ?? []);
   const log = options.log ?? createLogger({ level: 'warn' });
   const space = namespace(options.namespace);
-  const opened = await openReadStore({ databaseUrl: options.databaseUrl, namespace: space, log });
+  const { databaseUrl, signal } = options;
+  const opened = await openReadStore({
+    databaseUrl,
+    namespace: space,
+    log,
+    ...(signal && { signal }),
+  });
   const store = unwrappingReadStore(opened, options.codec);
   const engine = options.natsUrl
     ? engineOver({ natsUrl: options.natsUrl, namespace: space, log }, store, redactions.size > 0)

@@ -9,6 +9,7 @@ import type {
   DeadLetterDetail,
   DeadLetterRow,
   HistoryRow,
+  LateRow,
   NodeRow,
   ParkedFor,
   ParkedRow,
@@ -260,6 +261,19 @@ export class PostgresReadStore implements ReadStore {
     return this.#ask({
       text: `SELECT type, status, count(*) AS count FROM actor GROUP BY type, status ORDER BY type, status`,
     });
+  }
+
+  async lateOutbox(filter: { olderThanMs: number; limit?: number }): Promise<LateRow[]> {
+    // By shard, as the index has it: after an outage there may be any number of rows.
+    const rows = await this.#ask<Omit<LateRow, 'created_at'> & { created_at: Date }>({
+      text: `SELECT late.* FROM shard s CROSS JOIN LATERAL (
+               SELECT o.message_id, o.kind, o.type, o.id, o.shard, o.created_at FROM outbox o
+                WHERE o.shard = s.shard AND o.created_at < now() - $1::int8 * interval '1 ms'
+                ORDER BY o.created_at LIMIT $2::int4) AS late
+              ORDER BY late.created_at, late.message_id LIMIT $2::int4`,
+      values: [Math.floor(filter.olderThanMs), listLimit(filter.limit)],
+    });
+    return rows.map((row) => ({ ...row, created_at: row.created_at.toISOString() }));
   }
 
   async shards(): Promise<ShardRow[]> {

@@ -11,6 +11,7 @@ import type {
   DeadLetterDetail,
   DeadLetterRow,
   HistoryRow,
+  LateRow,
   NodeRow,
   ParkedFor,
   ParkedRow,
@@ -275,6 +276,18 @@ export class MemoryReadStore implements ReadStore {
     return [...counts.values()].sort(
       (a, b) => byText(a.type, b.type) || byText(a.status, b.status),
     );
+  }
+
+  async lateOutbox(filter: { olderThanMs: number; limit?: number }): Promise<LateRow[]> {
+    const before = this.clock.now() - filter.olderThanMs;
+    return [...this.tables.outbox.values()]
+      .filter(({ createdAt }) => createdAt < before)
+      .sort((a, b) => a.createdAt - b.createdAt || byText(a.messageId, b.messageId))
+      .slice(0, listLimit(filter.limit))
+      .map(({ messageId, kind, type, id, shard, createdAt }) => ({
+        ...{ message_id: messageId, kind, type, id, shard },
+        created_at: iso(createdAt),
+      }));
   }
 
   async shards(): Promise<ShardRow[]> {

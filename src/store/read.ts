@@ -25,6 +25,11 @@ export interface ReadStore extends SearchStore {
   /** Actors nothing runs for until somebody releases them, the last quarantined first. */
   quarantined(filter?: { limit?: number }): Promise<QuarantinedRow[]>;
   /**
+   * Rows of the outbox that are older than `olderThanMs`: the oldest first, `limit` of them at most (default 50, at most
+   * 10,000).
+   */
+  lateOutbox(filter: { olderThanMs: number; limit?: number }): Promise<LateRow[]>;
+  /**
    * Versions of active actors that some live node cannot open, or has not, and those that messages wait for. Looks at
    * every active actor.
    */
@@ -175,6 +180,18 @@ export interface ParkedRow {
   messages: number;
   /** When the oldest of them was parked. */
   since: string | null;
+}
+
+/** Something committed that has not arrived. */
+export interface LateRow {
+  message_id: string;
+  /** `send`: a message between actors; `outcome`: how an actor has ended; `outcomes`: several of these, `type` and `id` the first's. */
+  kind: string;
+  type: string;
+  id: string;
+  /** The sender's. */
+  shard: number;
+  created_at: string;
 }
 
 export interface QuarantinedRow {

@@ -31,6 +31,7 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
     shards: (...given) => store.shards(...given),
     nodes: (...given) => store.nodes(...given),
     quarantined: (...given) => store.quarantined(...given),
+    lateOutbox: (...given) => store.lateOutbox(...given),
     parked: (...given) => store.parked(...given),
     mayBeParked: (...given) => store.mayBeParked(...given),
     parkedFor: (...given) => store.parkedFor(...given),

@@ -457,6 +457,29 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       ]);
     });
 
+    test('what stays in the outbox can be looked at, the oldest first', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      const rows = (olderThanMs: number, limit?: number) =>
+        cluster.reads.lateOutbox({ olderThanMs, ...(limit !== undefined && { limit }) });
+      await store.commit(nodeId, [part(shard(2), { outboxAdded: [message('m-2')] })]);
+      await cluster.wait(5);
+      await store.commit(nodeId, [
+        part(shard(1), { outboxAdded: [message('m-1', { kind: 'outcome' })] }),
+      ]);
+      await cluster.wait(5);
+      expect(await rows(60_000)).toEqual([]);
+      const { type, id } = message('m-2');
+      expect(await rows(1)).toEqual([
+        { message_id: 'm-2', kind: 'send', type, id, shard: 2, created_at: expect.any(String) },
+        { message_id: 'm-1', kind: 'outcome', type, id, shard: 1, created_at: expect.any(String) },
+      ]);
+      expect(await rows(1, 1)).toMatchObject([{ message_id: 'm-2' }]);
+      await store.commit(nodeId, [
+        part({ ...shard(2), commitNo: 1 }, { outboxDone: ['m-1', 'm-2'] }),
+      ]);
+      expect(await rows(1)).toEqual([]);
+    });
+
     test('a message that is there already is left as it is', async () => {
       const { store, nodeId, shard } = await setupOwner();
       await store.commit(nodeId, [part(shard(1), { outboxAdded: [message('m')] })]);

@@ -2,7 +2,7 @@ import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { assign, fromPromise, sendTo, setup } from 'xstate';
 import { createClient } from '../../src/client.ts';
 import { startNats } from '../../src/dev/natsServer.ts';
-import { defineActor } from '../../src/index.ts';
+import { actorAddress, defineActor } from '../../src/index.ts';
 import { openWorld, printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import { eventually } from '../support/services.ts';
 
@@ -118,17 +118,22 @@ const waiting = defineActor('waiting', {
 
 const shouter = defineActor('shouter', {
   machine: setup({
-    types: { events: {} as { type: 'SHOUT'; to: unknown } },
+    types: {
+      events: {} as { type: 'SHOUT'; to: unknown } | { type: 'WRITE'; to: string; id: string },
+    },
   }).createMachine({
     context: { heard: 0 },
     on: {
       SHOUT: { actions: sendTo(({ event }) => event.to as never, { type: 'X' } as never) },
+      WRITE: { actions: sendTo(({ event }) => actorAddress(event.to, event.id), { type: 'X' }) },
     },
   }),
 });
 
 const world = useWorld();
-beforeAll(() => world.node([target, careless, strict, waiting, shouter]));
+beforeAll(() =>
+  world.node([target, careless, strict, waiting, shouter], { outboxRepublishMs: 1_500 }),
+);
 beforeEach(() => printLogOnFailure(world));
 
 let made = 0;
@@ -425,6 +430,44 @@ test('a sendTo that names nobody ends the actor that sends, and nobody else', as
   await world.client.send(shouter, 's', { type: 'SHOUT', to: 'no-such-child' });
   await world.settled('shouter', 's', 2);
   expect(await world.actor('shouter', 's')).toMatchObject({ status: 'error', seq: 2 });
+});
+
+test('a reference in an event to what can be no actor never reaches the actor', async () => {
+  await world.client.start(shouter, { id: 'r', until: 'committed' });
+  const to = { $perdure: 'Ref', v: { type: 'a.b', id: '../' } };
+  await world.publish('events.shouter.r', JSON.stringify({ type: 'SHOUT', to }));
+  expect(await deadLetter('events.shouter.r')).toMatchObject({
+    reason: 'bad_body',
+    detail: expect.stringContaining('"../"'),
+  });
+  expect(await world.actor('shouter', 'r')).toMatchObject({ status: 'active', seq: 1 });
+});
+
+test.each([
+  ['a.b', '../'],
+  ['mailer', 'user@example.com'],
+  ['mailer', 'nul\u0000'],
+])(
+  'a message to what can be no actor (%j, %j) is one dead letter, and no row stays',
+  async (to, id) => {
+    const from = `w${++made}`;
+    await world.client.start(shouter, { id: from, until: 'committed' });
+    await world.client.send(shouter, from, { type: 'WRITE', to, id }, { until: 'committed' });
+    const subject = `events.${to}.${id.replace('\u0000', '\uFFFD')}`;
+    expect(await deadLetter(subject)).toMatchObject({ reason: 'bad_subject' });
+    expect(await world.sql.query("SELECT FROM outbox WHERE kind = 'send'")).toEqual([]);
+    expect(await world.deadLetters(subject)).toHaveLength(1);
+    expect(await world.actor('shouter', from)).toMatchObject({ status: 'active', seq: 2 });
+  },
+);
+
+test('a row that an older version has left in the outbox is a dead letter once the owner of its shard finds it', async () => {
+  await world.sql.query(
+    `INSERT INTO outbox (created_at, shard, message_id, kind, type, id, body)
+     VALUES (now() - interval '1 hour', 5, 'shouter/old/2/0', 'send', 'old.type', '', '{"type":"X"}')`,
+  );
+  expect(await deadLetter('events.old.type.')).toMatchObject({ reason: 'bad_subject' });
+  expect(await world.sql.query("SELECT FROM outbox WHERE kind = 'send'")).toEqual([]);
 });
 
 test('cancel ends an actor as stopped and aborts what it does', async () => {

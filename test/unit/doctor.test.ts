@@ -100,6 +100,7 @@ const CLUSTER: ClusterFacts = {
   deadLetters: [],
   quarantined: [],
   parked: [],
+  late: [],
 };
 const QUARANTINED = {
   type: 'order',
@@ -280,3 +281,25 @@ test('when acknowledged publishes are on disk', () => {
   expect(syncFinding({ trouble: 'refused' }).found).toContain('refused');
   expect(syncFinding(undefined).advice).toContain('--monitor');
 });
+
+test.each([
+  [{}, {}, 'the owner of the shard it is for has not applied it'],
+  [{ kind: 'outcomes' }, {}, 'JetStream has not taken it'],
+  [{ type: 'a.b', id: '' }, {}, 'no actor can have this address'],
+  [{}, { nats_ok: false }, 'no node reaches NATS'],
+  [{}, { live: false }, 'no node runs'],
+])(
+  'an outbox that something has stayed in is shown, with the oldest and why (%j, %j)',
+  (row, node, why) => {
+    const late = {
+      ...{ message_id: 'order/o-1/3/0', kind: 'send', type: 'mail', id: 'm-1', shard: 0 },
+      created_at: '2030-01-01T00:00:00.000Z',
+      ...row,
+    };
+    const facts = { ...CLUSTER, nodes: [{ ...NODE, ...node }], late: [late, late] };
+    expect(named(clusterFindings(facts), 'outbox')).toMatchObject({
+      level: 'warn',
+      found: `2 messages or outcomes of actors have not arrived for over 60 s; the oldest, order/o-1/3/0 (${late.type}/${late.id}), since 2030-01-01T00:00:00.000Z: ${why}`,
+    });
+  },
+);

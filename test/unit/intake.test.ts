@@ -143,3 +143,51 @@ test('the one event of ours that may come from outside is the cancel', () => {
   expect(eventProblem({ type: 'x'.repeat(256) })).toBeUndefined();
   expect(eventProblem({ type: 'x'.repeat(257) })).toBeTypeOf('string');
 });
+
+test('a reference to what can be no actor is refused, wherever it stands', () => {
+  const ref = (to: object) => ({ $perdure: 'Ref', v: to });
+  const bad = [
+    { type: 'a.b', id: '../' },
+    { type: 'order', id: '' },
+    { type: 'mailer', id: 'user@example.com' },
+    { type: 'order', id: 'o-1.child', child: 'c' },
+    { type: 'order', id: '*', child: 'c' },
+    { type: 'order', id: '>', invoke: { id: 'i', seq: 1 } },
+    { type: 'x'.repeat(129), id: 'o-1' },
+    { type: 'order', id: 'o'.repeat(129) },
+  ];
+  for (const to of bad) {
+    const refused = {
+      ok: false,
+      reason: 'bad_body',
+      detail: expect.stringContaining('no actor can be'),
+    };
+    expect(read('jobs.order.o-1', JSON.stringify(ref(to)))).toMatchObject(refused);
+    const event = { type: 'TELL', deep: [{ $perdure: 'Set', v: [ref(to)] }] };
+    expect(read('events.order.o-1', JSON.stringify(event))).toMatchObject(refused);
+    const sent = { type: 'perdure.for', to: ref(to), event: { type: 'A' } };
+    const headers = { 'Perdure-Outbox': 'order/o-2/1/0' };
+    expect(read('events.order.o-1', JSON.stringify(sent), { headers })).toMatchObject(refused);
+  }
+  const good = [
+    { type: 'order', id: 'o-1' },
+    { type: 'order', id: 'o-1.mid:1~002f-12.low-3', child: 'any / one' },
+    { type: 'order', id: 'o-1', invoke: { id: '0.order.paying', seq: 3 } },
+  ];
+  for (const to of good)
+    expect(read('events.order.o-1', JSON.stringify({ type: 'TELL', to: ref(to) }))).toMatchObject({
+      ok: true,
+    });
+});
+
+test('what is for one of a family is taken on the subject of that family alone', () => {
+  const to = { $perdure: 'Ref', v: { type: 'order', id: 'o-1.mid-2' } };
+  const body = JSON.stringify({ type: 'perdure.for', to, event: { type: 'A' } });
+  const headers = { 'Perdure-Outbox': 'order/o-2/1/0' };
+  expect(read('events.order.o-1', body, { headers })).toMatchObject({
+    ok: true,
+    address: { type: 'order', id: 'o-1.mid-2' },
+  });
+  for (const subject of ['events.order.o-2', 'events.shop.o-1'])
+    expect(read(subject, body, { headers })).toMatchObject({ ok: false, reason: 'bad_event' });
+});

@@ -4,6 +4,7 @@ import { Outbox } from '../../src/actors/outbox.ts';
 import type { Bus } from '../../src/bus/bus.ts';
 import { systemClock } from '../../src/clock.ts';
 import { LIMITS, namespace } from '../../src/config.ts';
+import { type ErrorCode, PerdureError } from '../../src/errors.ts';
 import { createLogger } from '../../src/log.ts';
 import type { OutboxRow, OutboxWrite } from '../../src/store/store.ts';
 import { eventually } from '../support/services.ts';
@@ -47,6 +48,7 @@ const outboxOn = (bus: Bus, more: Partial<ConstructorParameters<typeof Outbox>[0
     namespace: namespace(),
     log: createLogger({ level: 'silent' }),
     published: () => {},
+    refused: () => {},
     ...more,
   });
 
@@ -197,5 +199,71 @@ test('outcomes that an earlier owner has left of a commit are all published', as
   for (const { done } of asked) done();
   await eventually(() => gone.length > 0, { what: 'the row may go' });
   expect(gone).toEqual([[1, 'order/a/2/outcome']]);
+  outbox.stop();
+});
+
+test('rows that can never be published are handed on, and are not held: 16,000 of them stop nothing', async () => {
+  const { bus, bodies } = hangingBus();
+  const refused: string[] = [];
+  const outbox = outboxOn(bus, {
+    refused: ({ row, done, error }) => {
+      expect({ done, code: error.code }).toEqual({ done: row.messageId, code: 'bad_subject' });
+      refused.push(row.messageId);
+    },
+  });
+  // As older versions left them.
+  outbox.resume(
+    Array.from({ length: 16_000 }, (_, n) => ({ ...row('a', `${n + 1}/0`, ''), type: 'a.b' })),
+  );
+  outbox.relay([row('a', '16001/0', 'm')]);
+  await eventually(() => refused.length === 16_000, { what: 'all are refused' });
+  await eventually(() => bodies().length === 1, { what: 'what can be published is' });
+  expect({ held: outbox.held, full: outbox.isFull }).toEqual({ held: 1, full: false });
+  outbox.stop();
+});
+
+test.each(['bad_subject', 'bad_event', 'body_too_large'] satisfies ErrorCode[])(
+  'a message that JetStream refuses for good (%s) does not hold up the next one',
+  async (code) => {
+    const sent: string[] = [];
+    const bus = {
+      publish: async (_subject: string, body: string) => {
+        sent.push(body);
+        if (body === 'a 1/0') throw new PerdureError(code, 'never');
+        return { seq: 1, duplicate: false };
+      },
+    } as unknown as Bus;
+    const refused: unknown[] = [];
+    const outbox = outboxOn(bus, { refused: ({ done }) => void refused.push(done) });
+    outbox.relay([row('a', '1/0', 'm'), row('a', '1/1', 'm')]);
+    await eventually(() => outbox.held === 0, { what: 'both have ended' });
+    expect({ sent, refused }).toEqual({ sent: ['a 1/0', 'a 1/1'], refused: ['order/a/1/0'] });
+    outbox.stop();
+  },
+);
+
+test('a bundle goes when its last outcome is published or refused', async () => {
+  const outcomes = ['x', 'y', 'z'].map(
+    (id): OutboxRow => ({ ...row(id, '2/outcome', id), kind: 'outcome' }),
+  );
+  bundled(outcomes);
+  const bus = {
+    publish: async (subject: string) => {
+      if (!subject.endsWith('.z')) throw new PerdureError('body_too_large', 'never');
+      return { seq: 1, duplicate: false };
+    },
+  } as unknown as Bus;
+  const done: unknown[] = [];
+  const outbox = outboxOn(bus, {
+    refused: (refused) => void done.push([refused.row.id, refused.done]),
+    published: (_shard, messageId) => void done.push(['published', messageId]),
+  });
+  outbox.relay(outcomes);
+  await eventually(() => outbox.held === 0, { what: 'all have ended' });
+  expect(done).toEqual([
+    ['x', undefined],
+    ['y', undefined],
+    ['published', 'order/x/2/outcome'],
+  ]);
   outbox.stop();
 });

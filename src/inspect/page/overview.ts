@@ -2,6 +2,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { FeedEntry } from '../../client.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import type { NodeView } from '../clusterView.ts';
+import type { Late } from '../lateOutbox.ts';
 import { useCounted } from './api.ts';
 import { isShown } from './cluster.ts';
 import { type Rate, type Second, useLive } from './live.ts';
@@ -28,6 +29,7 @@ interface Overview {
   waiting: number | null;
   dead_letters: { waiting: number; more: boolean; reasons: Record<string, number> };
   quarantined: number;
+  late: Late;
   parked: { type: string; version: string | null; actors: number; messages: number }[] | null;
   still: PopulationRow[] | null;
 }
@@ -116,6 +118,12 @@ function Needs({ data }: { data: Overview }) {
         .slice(0, 3)
         .map(({ shard, health }) => `${shard} ${health}`)
         .join(', '),
+      hrefOf(['cluster']),
+    ],
+    [
+      data.late.waiting,
+      'messages are late',
+      data.late.oldest ? `the oldest is for ${data.late.oldest.of}: ${data.late.oldest.why}` : '',
       hrefOf(['cluster']),
     ],
     [
