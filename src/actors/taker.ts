@@ -2,18 +2,11 @@ import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
-import {
-  addressKey,
-  eventKey,
-  type Origin,
-  type StoredActor,
-  type TransitionWrite,
-} from '../store/store.ts';
+import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
 import { refusedQuestion } from './asks.ts';
 import type { Batch } from './batch.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
-import { isAct } from './effects.ts';
 import { type Caused, Family } from './family.ts';
 import { pauses, type Refusal, type Request } from './intake.ts';
 import { isChildRow } from './kin.ts';
@@ -32,6 +25,7 @@ import { searchableIn } from './searchable.ts';
 import type { Shard } from './shard.ts';
 import { bornStep, FAIL, firstStep, nextStep, RELEASE, SEND, type Step } from './step.ts';
 import { type Traced, withTrace } from './tracing.ts';
+import { transitionRow } from './transitionRow.ts';
 
 type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
 
@@ -285,23 +279,8 @@ export class Taker {
     resident.uncommitted++;
     resident.touchedAt = this.#ring.clock.monotonic();
     if (cause.eventId !== null) resident.eventIds.add(cause.eventId);
-    let actions = 0;
-    for (const effect of step.effects) if (isAct(effect)) actions++;
     for (const timerId of step.timersDropped) batch.dropTimer({ ...address, timerId });
-    const write: TransitionWrite = {
-      type: address.type,
-      id: address.id,
-      seq,
-      eventType: cause.eventType,
-      event: cause.text,
-      eventId: cause.eventId,
-      origin: cause.origin,
-      fromState,
-      toState: step.state,
-      edges: step.edges,
-      actions,
-      snapshot: step.envelope,
-    };
+    const write = transitionRow(address, fromState, step, cause);
     const timers = step.timersArmed.map((timer) => ({ ...address, ...timer, armedSeq: seq }));
     batch.transition({
       resident,
