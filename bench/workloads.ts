@@ -95,7 +95,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: '/s',
     better: 'more',
     run: async (context) =>
-      flat(await drain({ ...context, kind: 'flow', count: countOf(context, 15_000) })),
+      flat(await drain({ ...context, kind: 'flow', count: countOf(context, 60_000) })),
   },
   {
     name: 'events',
