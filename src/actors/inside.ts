@@ -130,8 +130,12 @@ const BEGUN = {
 export interface Edge {
   source: { id: string };
   eventType: string;
-  target?: { id: string }[];
+  target?: readonly { id: string }[] | undefined;
 }
+
+/** `#source|EVENT|#target,#target`. */
+export const edgeText = ({ source, eventType, target }: Edge): string =>
+  `#${source.id}|${eventType}|${target ? target.map(({ id }) => `#${id}`).join(',') : ''}`;
 
 /** What is ours of an actor system. */
 export interface SystemParts {

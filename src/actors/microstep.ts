@@ -9,8 +9,9 @@ import type {
 import { XSTATE_VERSION } from './envelope.ts';
 import { leafOf, placedAs, STOP, transitionsOf, unstarted } from './inside.ts';
 import { type Act, actOf, isChain, type Move, Moves, type Spawn, type Written } from './moves.ts';
-import type { StepScope } from './scope.ts';
+import type { Collected, StepScope } from './scope.ts';
 import type { StateNodeOf } from './states.ts';
+import { without } from './without.ts';
 
 /**
  * What `machine.transition` does, for the steps most machines mostly do, without what XState makes anew for each of them: sets
@@ -63,46 +64,26 @@ export function transition(
   );
 }
 
-/** What is collected: as `StepScope.collected`. */
-interface Collecting {
-  actions: ExecutableActionObject[];
-  edges: string[];
-  book: number;
-}
-
 /** @returns undefined when XState has to do it; `collecting` is not touched then */
 export function takeShortcut(
   machine: AnyStateMachine,
   snapshot: AnyMachineSnapshot,
   event: EventObject,
   scope: AnyActorScope,
-  collecting: Collecting,
+  collecting: Collected,
 ): AnyMachineSnapshot | undefined {
   const isPlain = snapshot.machine === machine && snapshot.status === 'active';
   const moves = isPlain && event.type !== '*' ? movesOf(machine) : null;
-  if (!moves) return undefined;
-  const { book } = collecting;
-  try {
-    const [transition, another] = transitionsOf(machine, snapshot, event);
-    if (another) return undefined;
-    const leaf = leafOf(snapshot);
-    if (!transition) return undefined;
-    const move = moves.of(leaf, transition);
-    if (!move) return undefined;
-    const next = new Microstep(machine, snapshot, event, scope).make(move);
-    if (!next) {
-      moves.giveUp(leaf, transition);
-      collecting.book = book;
-      return undefined;
-    }
-    collecting.edges.push(move.edge);
-    for (const action of next.actions) collecting.actions.push(action);
-    return next.snapshot;
-  } catch {
-    // Whatever is wrong with it: XState says it in its own words.
-    collecting.book = book;
-    return undefined;
-  }
+  const transition = moves ? selected(machine, snapshot, event) : undefined;
+  if (!moves || !transition) return undefined;
+  const leaf = leafOf(snapshot);
+  const move = moves.of(leaf, transition);
+  if (!move) return undefined;
+  const microstep = new Microstep(machine, snapshot, event, scope);
+  const next = carriedOut(microstep, () => microstep.make(move), collecting);
+  if (next) collecting.edges.push(move.edge);
+  else if (microstep.isXStates) moves.giveUp(leaf, transition);
+  return next;
 }
 
 /** The first snapshot likewise. */
@@ -110,26 +91,50 @@ export function beginShortly(
   machine: AnyStateMachine,
   input: unknown,
   scope: AnyActorScope,
-  collecting: Collecting,
+  collecting: Collected,
 ): AnyMachineSnapshot | undefined {
   const moves = movesOf(machine);
   const move = moves?.first();
   if (!moves || !move) return undefined;
+  const event = { type: 'xstate.init', input };
+  const microstep = new Microstep(machine, placedAs(move.after, {}, {}), event, scope);
+  const first = carriedOut(microstep, () => microstep.begin(move), collecting);
+  if (!first && microstep.isXStates) moves.giveUpFirst();
+  return first;
+}
+
+/** The one transition an event leads to; undefined for none, for more than one, and where a guard throws. */
+function selected(
+  machine: AnyStateMachine,
+  snapshot: AnyMachineSnapshot,
+  event: EventObject,
+): object | undefined {
   try {
-    const event = { type: 'xstate.init', input };
-    const microstep = new Microstep(machine, placedAs(move.after, {}, {}), event, scope);
-    const next = microstep.begin() ? microstep.make(move) : undefined;
-    if (!next) {
-      moves.giveUp(undefined, undefined);
-      collecting.book = 0;
-      return undefined;
-    }
-    for (const action of next.actions) collecting.actions.push(action);
-    return next.snapshot;
+    const [transition, another] = transitionsOf(machine, snapshot, event);
+    return another ? undefined : transition;
   } catch {
-    collecting.book = 0;
     return undefined;
   }
+}
+
+/** Whatever is wrong with it, XState says in its own words: nothing has been collected then. */
+function carriedOut(
+  microstep: Microstep,
+  make: () => AnyMachineSnapshot,
+  collecting: Collected,
+): AnyMachineSnapshot | undefined {
+  const { book } = collecting;
+  try {
+    const snapshot = make();
+    if (!microstep.isXStates) {
+      for (const action of microstep.actions) collecting.actions.push(action);
+      return snapshot;
+    }
+  } catch {
+    // Below.
+  }
+  collecting.book = book;
+  return undefined;
 }
 
 type Children = Record<string, AnyActorRef>;
@@ -139,12 +144,12 @@ class Microstep {
   readonly #before: AnyMachineSnapshot;
   readonly #event: EventObject;
   readonly #scope: AnyActorScope;
-  readonly #actions: ExecutableActionObject[] = [];
+  readonly actions: ExecutableActionObject[] = [];
   /** Events that would have to be taken in this very step. */
   readonly #raised: EventObject[] = [];
   #context: unknown;
   #children: Children;
-  #isXStates = false;
+  #hasSpawned = false;
 
   constructor(
     machine: AnyStateMachine,
@@ -160,37 +165,36 @@ class Microstep {
     this.#children = before.children as Children;
   }
 
-  /** The context a machine begins with. */
-  begin(): boolean {
+  /** It has turned out to be none of those that can be carried out here. */
+  get isXStates(): boolean {
+    return this.#hasSpawned || this.#raised.length > 0;
+  }
+
+  /** `make`, with the context the machine begins with. */
+  begin(move: Move): AnyMachineSnapshot {
     const { context } = this.#machine.config as { context?: unknown };
     if (typeof context === 'function') {
       const { input } = this.#event as EventObject & { input: unknown };
       const made = context({ spawn: this.#spawn, input, self: this.#scope.self });
       this.#context = Object.assign({}, made);
     } else this.#context = context || {};
-    return !this.#isXStates;
+    return this.make(move);
   }
 
-  make({ acts, after, end }: Move) {
+  make({ acts, after, end }: Move): AnyMachineSnapshot {
     for (const act of acts) this.#do(act);
-    let snapshot = placedAs(after, this.#context, this.#children);
-    if (end) {
-      const output = this.#output(end.final);
-      for (const act of end.acts) this.#do(act);
-      snapshot = placedAs(after, this.#context, this.#children);
-      snapshot.status = 'done';
-      snapshot.output = output;
-      for (const id in this.#children) this.#tell('xstate.stopChild', this.#children[id]);
-    }
-    return this.#isXStates || this.#raised.length > 0
-      ? undefined
-      : { snapshot, actions: this.#actions };
+    if (!end) return placedAs(after, this.#context, this.#children);
+    const output = this.#output(end.final);
+    for (const act of end.acts) this.#do(act);
+    for (const id in this.#children) this.#tell('xstate.stopChild', this.#children[id]);
+    const ended = { status: 'done', output };
+    return { ...placedAs(after, this.#context, this.#children), ...ended } as AnyMachineSnapshot;
   }
 
   #do(act: Act): void {
     switch (act.do) {
       case 'call':
-        this.#actions.push({
+        this.actions.push({
           type: act.type,
           info: this.#info(),
           params: this.#paramsOf(act.params),
@@ -276,17 +280,11 @@ class Microstep {
 
   /** A built-in action: nothing but its parameters is ever looked at. */
   #tell(type: string, params: unknown): void {
-    this.#actions.push({ type, params, info: undefined, exec: undefined } as never);
+    this.actions.push({ type, params, info: undefined, exec: undefined } as never);
   }
 
   readonly #spawn = (): never => {
-    this.#isXStates = true;
+    this.#hasSpawned = true;
     throw new Error('What is spawned in between is left to XState.');
   };
-}
-
-function without(children: Children, id: string): Children {
-  const others: Children = {};
-  for (const other in children) if (other !== id) others[other] = children[other] as AnyActorRef;
-  return others;
 }

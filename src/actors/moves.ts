@@ -1,4 +1,5 @@
 import type { AnyActorLogic, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import { edgeText } from './inside.ts';
 import { kindOf } from './logic.ts';
 import { inPlace } from './standIns.ts';
 import { childrenOf, type StateNodeOf } from './states.ts';
@@ -92,9 +93,12 @@ export class Moves {
   }
 
   /** It has turned out that this one is XState's. */
-  giveUp(leaf: StateNodeOf | undefined, transition: object | undefined): void {
-    if (leaf && transition) this.#known.get(leaf)?.set(transition, null);
-    else this.#first = null;
+  giveUp(leaf: StateNodeOf, transition: object): void {
+    this.#known.get(leaf)?.set(transition, null);
+  }
+
+  giveUpFirst(): void {
+    this.#first = null;
   }
 
   /** What cannot be planned, for whatever reason, XState will say, or do. */
@@ -112,8 +116,9 @@ export class Moves {
     return this.#move([], [], entered, new Set(entered), '');
   }
 
-  #taking(leaf: StateNodeOf, { source, target, reenter, actions, eventType }: Transition): Move {
-    const edge = `#${source.id}|${eventType}|${target ? target.map(({ id }) => `#${id}`).join(',') : ''}`;
+  #taking(leaf: StateNodeOf, transition: Transition): Move {
+    const { source, target, reenter, actions } = transition;
+    const edge = edgeText(transition);
     const active = chainOf(leaf);
     const to = target?.[0];
     if (!to) return this.#move(active, actions, [], NONE, edge);

@@ -8,7 +8,7 @@ import type {
   ExecutableActionObject,
 } from 'xstate';
 import { type Address, addressKey } from '../store/store.ts';
-import { Inner, nodesOf, setNodes, systemOf } from './inside.ts';
+import { edgeText, Inner, nodesOf, setNodes, systemOf } from './inside.ts';
 import { parentOf } from './kin.ts';
 import { actorAddress, peer, shown, TARGET, type Target } from './refs.ts';
 
@@ -88,7 +88,7 @@ export class StepScope {
 
 export interface Collected {
   actions: ExecutableActionObject[];
-  /** Edges taken, `#source|EVENT|#target,#target`. */
+  /** Edges taken, see `edgeText`. */
   edges: string[];
   book: number;
 }
@@ -120,10 +120,7 @@ const system = systemOf({
   get: (systemId) => keyed?.get(systemId) ?? remote(systemId),
   getAll: () => Object.fromEntries(keyed ?? []),
   taken(edges) {
-    for (const { source, eventType, target } of edges)
-      turn.collected.edges.push(
-        `#${source.id}|${eventType}|${target ? target.map(idOf).join(',') : ''}`,
-      );
+    for (const edge of edges) turn.collected.edges.push(edgeText(edge));
   },
 });
 
@@ -217,8 +214,6 @@ export function createStepScope(
 ): StepScope {
   return new StepScope(address, deliver, parent);
 }
-
-const idOf = ({ id }: { id: string }): string => `#${id}`;
 
 const withParallel = new WeakMap<AnyStateMachine, boolean>();
 

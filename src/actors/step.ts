@@ -13,6 +13,7 @@ import { type Born, MachineLogic } from './machineLogic.ts';
 import { initial, transition } from './microstep.ts';
 import { peer, type Target } from './refs.ts';
 import type { StepScope } from './scope.ts';
+import { without } from './without.ts';
 
 /**
  * The pure half of the ring: (snapshot, event) → next snapshot + everything it causes, as data.
@@ -196,12 +197,6 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
       : { status: 'done', output: (event as { output?: unknown }).output, input: undefined };
   if (child) setSnapshot(child, { ...child.getSnapshot(), ...settled });
   return { ...live, started: without(live.started, actorId) };
-}
-
-function without(seqs: Readonly<Record<string, number>>, id: string): Record<string, number> {
-  const others: Record<string, number> = {};
-  for (const other in seqs) if (other !== id) others[other] = seqs[other] as number;
-  return others;
 }
 
 /** Its parent is told of a machine's end. */
