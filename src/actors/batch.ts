@@ -54,7 +54,6 @@ export interface OwnTransaction {
  */
 export class Batch {
   readonly taken: Taken[] = [];
-  readonly messages: LogMessage[] = [];
   readonly replies: Reply[] = [];
   readonly outbox: OutboxRow[] = [];
   /** Set off by the commit besides the steps: a retry that was recorded. */
@@ -75,6 +74,12 @@ export class Batch {
   readonly #unparked: LogPosition[] = [];
   #searchable: SearchableWrite[] | undefined;
   #cursor = 0;
+  /** Messages that have their effect in it. They are not kept: whoever waits for a commit keeps the collector busy. */
+  #consumed = 0;
+  /** The last of them. */
+  #last: LogMessage | undefined;
+  /** When the log took the first of them. */
+  #publishedAt: number | null = null;
   /** The rows as they were when it was closed. */
   #rows: ActorWrite[] | undefined;
 
@@ -100,8 +105,14 @@ export class Batch {
 
   /** The message has its effect in this batch; the cursor may pass it. */
   consumed(message: LogMessage): void {
-    this.messages.push(message);
+    if (this.#consumed++ === 0) this.#publishedAt = message.publishedAt;
+    this.#last = message;
     this.#cursor = message.seq;
+  }
+
+  /** It has landed: JetStream is told. */
+  acknowledge(): void {
+    this.#last?.ack();
   }
 
   /** Where the cursor stands once this has landed; 0: unmoved. */
@@ -204,15 +215,15 @@ export class Batch {
 
   /** How long the oldest of its messages has been in the log by `now`, ms; undefined when it has none. */
   waitedMs(now: number): number | undefined {
-    const at = this.messages[0]?.publishedAt ?? undefined;
+    const at = this.#publishedAt;
     // The log's clock is another machine's.
-    return at === undefined ? undefined : Math.max(0, now - at);
+    return at === null ? undefined : Math.max(0, now - at);
   }
 
   /** It has landed. */
   count(load: NodeLoad): void {
     load.transitions += this.taken.length;
-    load.messages += this.messages.length;
+    load.messages += this.#consumed;
     for (const { resident, write, status } of this.taken) {
       const ofType = loadOf(load, resident.address.type);
       ofType.transitions++;

@@ -356,7 +356,7 @@ export class Shard implements CommitSource {
     if (this.#closed) return;
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
-    for (const message of batch.messages) message.ack();
+    batch.acknowledge();
     if (at !== null) this.#ring.timers.observe(at);
     const waitedMs = batch.waitedMs(this.#ring.clock.now());
     if (waitedMs !== undefined) this.#ring.waited?.(waitedMs);

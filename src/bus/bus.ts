@@ -6,7 +6,8 @@
  *  B1  A reader hands over the messages of its shard in log order, each once, from `startSeq` on.
  *  B2  What it cannot hand over in unbroken order (a gap, a lost consumer) is a surprise: it says so once, then
  *      hands over nothing more.
- *  B3  A message that is not acknowledged comes back to the next reader that starts at or below it.
+ *  B3  Messages are acknowledged in log order: one, and with it all before it. What is not acknowledged comes back to the next
+ *      reader that starts at or below it.
  *  B4  At most `pendingMax` messages are handed over and not acknowledged; waiting longer than the server's
  *      ack-wait is no surprise.
  *  B5  `publish` resolves only on the stream's acknowledgement.
@@ -83,7 +84,7 @@ export interface LogMessage {
   header(name: string): string | null;
   /** Every header, for dead letters. */
   headers(): Record<string, string>;
-  /** Tells JetStream that the commit has landed. Call it once, only then. */
+  /** Tells JetStream that the commits of this message, and of all the reader handed over before it, have landed: not earlier. */
   ack(): void;
 }
 

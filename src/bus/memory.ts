@@ -288,10 +288,15 @@ export class MemoryConsumer {
       header: (name) => names[name] ?? null,
       headers: () => ({ ...names }),
       ack: () => {
-        if (!this.#held.delete(stored.seq) || this.#stopped) return;
-        if (!this.#bus.connected) return; // the word gets lost; ack-wait asks for it again
-        this.#pending.delete(stored.seq);
-        this.wake();
+        if (!this.#held.has(stored.seq) || this.#stopped) return;
+        const { connected } = this.#bus;
+        for (const seq of this.#held)
+          if (seq <= stored.seq) {
+            this.#held.delete(seq);
+            // Otherwise the word gets lost; ack-wait asks for it again.
+            if (connected) this.#pending.delete(seq);
+          }
+        if (connected) this.wake();
       },
     };
   }

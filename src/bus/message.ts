@@ -4,7 +4,7 @@ import type { LogMessage } from './bus.ts';
 import { HeaderReader } from './wire.ts';
 
 /** What JetStream says about a delivery, in the subject that acknowledges it. */
-interface Delivery {
+export interface Delivery {
   /** 1 the first time. */
   count: number;
   /** Sequence in the stream. */
@@ -40,6 +40,11 @@ export class DeliveryParser {
       consumerSeq: Number(reply.slice(c, d)),
     };
   }
+
+  /** Where an acknowledgement of a delivery goes; when it was stored and how many wait is of no interest to the server there. */
+  ackSubject({ count, seq, consumerSeq }: Delivery): string {
+    return `${this.#prefix}${count}.${seq}.${consumerSeq}.0.0`;
+  }
 }
 
 /** Of an acknowledgement's subject; not a number when it is none. ms since 1970. */
@@ -52,22 +57,18 @@ function publishedAt(reply: string): number {
 export class JetStreamMessage implements LogMessage {
   readonly shard: number;
   readonly seq: number;
-  /** Keep-alive round in which it arrived; the reader's business. */
-  readonly round: number;
   readonly #msg: Msg;
-  readonly #settle: (message: JetStreamMessage) => void;
+  readonly #settle: (seq: number) => void;
   #headers: HeaderReader | undefined;
 
   constructor(
     shard: number,
     seq: number,
-    round: number,
     msg: Msg,
-    settle: (message: JetStreamMessage) => void,
+    settle: (seq: number) => void,
   ) {
     this.shard = shard;
     this.seq = seq;
-    this.round = round;
     this.#msg = msg;
     this.#settle = settle;
   }
@@ -87,7 +88,7 @@ export class JetStreamMessage implements LogMessage {
   }
 
   get publishedAt(): number | null {
-    const at = publishedAt(this.ackSubject);
+    const at = publishedAt(this.#msg.reply ?? '');
     return Number.isFinite(at) ? at : null;
   }
 
@@ -105,11 +106,6 @@ export class JetStreamMessage implements LogMessage {
   }
 
   ack(): void {
-    this.#settle(this);
-  }
-
-  /** Where an acknowledgement of this delivery goes. */
-  get ackSubject(): string {
-    return this.#msg.reply ?? '';
+    this.#settle(this.seq);
   }
 }

@@ -5,7 +5,7 @@ import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { LogReader, ReaderOptions } from './bus.ts';
 import type { Connection } from './connection.ts';
-import { DeliveryParser, JetStreamMessage } from './message.ts';
+import { type Delivery, DeliveryParser, JetStreamMessage } from './message.ts';
 
 /** A pull request ends after this, ms; then the reader pulls again. */
 const PULL_EXPIRES_MS = 5_000;
@@ -64,9 +64,11 @@ export class ShardReader implements LogReader {
   readonly #inbox = createInbox();
   readonly #nextSubject: string;
   readonly #parser = new DeliveryParser();
-  /** Handed over and not acknowledged, by sequence, oldest first. */
-  readonly #held = new Map<number, JetStreamMessage>();
-  readonly #settle = (message: JetStreamMessage) => this.#acknowledge(message);
+  /** Handed over and not acknowledged, oldest first. The messages themselves are let go of. */
+  readonly #held: Delivery[] = [];
+  /** The newest that was acknowledged. */
+  #acknowledged: Delivery | undefined;
+  readonly #settle = (seq: number) => this.#acknowledge(seq);
   readonly #undo = new Set<Cancel>();
   #beat: Cancel = () => {};
   #keepAlive: Cancel = () => {};
@@ -80,7 +82,8 @@ export class ShardReader implements LogReader {
   #heard = true;
   #silentBeats = 0;
   #refusals = 0;
-  #round = 0;
+  /** Last sequence that had been handed over when the server was told last what is being worked on. */
+  #toldSeq = 0;
 
   constructor(port: ReaderPort, options: ReaderOptions, consumer: string) {
     this.#port = port;
@@ -120,7 +123,7 @@ export class ShardReader implements LogReader {
     this.#beat();
     this.#keepAlive();
     for (const undo of this.#undo) undo();
-    this.#held.clear();
+    this.#held.length = 0;
   }
 
   #surprise(reason: string) {
@@ -147,21 +150,16 @@ export class ShardReader implements LogReader {
     const { seq } = delivery;
     if (seq <= this.#lastSeq) {
       // A repeated delivery: still held here, or done and its acknowledgement got lost.
-      if (!this.#held.has(seq)) this.#send(msg.reply ?? '', ACK);
+      if (seq <= (this.#acknowledged?.seq ?? 0)) this.#acknowledgeAgain();
     } else if (delivery.count > 1) {
       return this.#surprise(`message ${seq} came again, its first delivery never arrived`);
     } else {
-      const message = new JetStreamMessage(
-        this.#options.shard,
-        seq,
-        this.#round,
-        msg,
-        this.#settle,
-      );
       this.#lastSeq = seq;
-      this.#held.set(seq, message);
+      this.#held.push(delivery);
       try {
-        this.#options.onMessage(message);
+        this.#options.onMessage(
+          new JetStreamMessage(this.#options.shard, seq, msg, this.#settle),
+        );
       } catch (thrown) {
         this.#port.log.error(
           { shard: this.#options.shard, epoch: this.#options.epoch, logSeq: seq, err: thrown },
@@ -222,6 +220,8 @@ export class ShardReader implements LogReader {
     this.#wanted = 0;
     this.#silentBeats = 0;
     this.#refusals = 0;
+    // The last word may have got lost.
+    this.#acknowledgeAgain();
     this.#pull();
     if (info.delivered.consumer_seq > this.#consumerSeq)
       this.#later(IN_FLIGHT_MS, () => {
@@ -252,16 +252,35 @@ export class ShardReader implements LogReader {
   #nextKeepAlive() {
     this.#keepAlive = this.#port.clock.after(this.#options.ackWaitMs / 3, () => {
       this.#nextKeepAlive();
-      this.#round++;
-      for (const message of this.#held.values()) {
-        if (this.#round - message.round < 2) break; // the rest is younger than one round
-        this.#send(message.ackSubject, WORKING);
+      for (const delivery of this.#held) {
+        if (delivery.seq > this.#toldSeq) break; // the rest is younger than one round
+        this.#send(this.#parser.ackSubject(delivery), WORKING);
       }
+      this.#toldSeq = this.#lastSeq;
     });
   }
 
-  #acknowledge(message: JetStreamMessage) {
-    if (this.#held.delete(message.seq)) this.#send(message.ackSubject, ACK);
+  /** One word for it and all before it: shards are worked through in order (ADR 0016). */
+  #acknowledge(seq: number) {
+    let last: Delivery | undefined;
+    let done = 0;
+    for (; done < this.#held.length; done++) {
+      const delivery = this.#held[done];
+      if (delivery === undefined || delivery.seq > seq) break;
+      last = delivery;
+    }
+    if (last === undefined) return;
+    this.#held.splice(0, done);
+    this.#acknowledged = last;
+    this.#send(this.#parser.ackSubject(last), ACK);
+  }
+
+  /**
+   * Not that of the repeated delivery: the server takes an acknowledgement for one of everything it delivered before, and
+   * would hear no other of what it delivered meanwhile.
+   */
+  #acknowledgeAgain() {
+    if (this.#acknowledged) this.#send(this.#parser.ackSubject(this.#acknowledged), ACK);
   }
 
   /** Words that may get lost: an acknowledgement that does is asked for again after ack-wait. */

@@ -174,7 +174,7 @@ export function consumerConfig(
   return {
     durable_name: name,
     filter_subject: `${options.shard}.>`,
-    ack_policy: AckPolicy.Explicit,
+    ack_policy: AckPolicy.All,
     ack_wait: nanos(options.ackWaitMs),
     max_ack_pending: options.pendingMax,
     max_deliver: -1,

@@ -215,8 +215,8 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
       await eventually(() => seen.messages.length === 8, { what: 'eight messages' });
       await pause(300);
       expect(seen.messages).toHaveLength(8);
-      // Out of order on purpose: a commit covers whatever is ready.
-      for (const message of seen.messages.slice(2, 5)) message.ack();
+      // Those before it are done with it.
+      seen.messages[2]?.ack();
       await eventually(() => seen.messages.length === 11, { what: 'three more' });
       await pause(100);
       expect(seen.messages).toHaveLength(11);
