@@ -19,7 +19,7 @@ interface Sending {
 }
 
 /** Rows that are being published at once; more wait for their turn. */
-const IN_FLIGHT_MAX = 1_000;
+const IN_FLIGHT_MAX = 2_000;
 /**
  * Rows held from which on nothing new is taken from the log: jobs that end faster than JetStream takes their outcomes pile up
  * here. And the number below which it is taken again, so that it comes in large pieces.

@@ -4,7 +4,7 @@ import { takesBatches } from './topology.ts';
 import { headersOf } from './wire.ts';
 
 /** The server takes a thousand of them (NATS ADR-50); fewer keep an answer near. */
-const MESSAGES_MAX = 500;
+const MESSAGES_MAX = 1_000;
 /** What a batch may hold, bytes: the server keeps it in memory until it is whole. */
 const BYTES_MAX = 1024 * 1024;
 /** Batches and lone messages of one stream without an answer; while they are there, what comes gathers. */

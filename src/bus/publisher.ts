@@ -9,7 +9,7 @@ import { checked, first, type Publish, Waiting } from './outgoing.ts';
 import { headersOf } from './wire.ts';
 
 /** Publishes without an answer yet, at most; more wait their turn. */
-const IN_FLIGHT_MAX = 1_000;
+const IN_FLIGHT_MAX = 2_000;
 const TIMEOUT_MS = 5_000;
 /** A publish with a message id that has no answer yet is sent again after this, ms. */
 const RESEND_MS = 2_000;
