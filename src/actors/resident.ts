@@ -52,6 +52,8 @@ export class Resident {
   #children: Map<string, Resident> | undefined;
   live: Live | undefined;
   /** The row's columns as of the newest step. */
+  /** Whether Postgres has a row of it, or will with an earlier commit; undefined: that is not known. */
+  #stored: boolean | undefined;
   #row: Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error' | 'envelope'> | undefined;
   /** Ids of the events it has taken; all of them while `eventIdsComplete`. */
   readonly eventIds: Set<string>;
@@ -97,8 +99,18 @@ export class Resident {
     scope.deliver = (event) => deliver(this, event);
   }
 
+  /** One that has no row. */
   static created(address: Address, type: ActorType, deliver: Deliver): Resident {
-    return new Resident(address, type, [], true, deliver, createStepScope(address, nowhere));
+    const resident = new Resident(
+      address,
+      type,
+      [],
+      true,
+      deliver,
+      createStepScope(address, nowhere),
+    );
+    resident.#stored = false;
+    return resident;
   }
 
   /** A child machine, in the step of its parent that begins it. */
@@ -130,6 +142,7 @@ export class Resident {
     const { eventIds, eventIdsComplete } = stored;
     const scope = createStepScope(address, nowhere, parent?.scope.self);
     const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver, scope);
+    resident.#stored = true;
     resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
     if (stored.quarantined) resident.quarantined = stored;
     if (stored.paused) resident.paused = true;
@@ -239,13 +252,15 @@ export class Resident {
     }
   }
 
-  /** The whole row at the newest step. */
+  /** The whole row at the newest step, for the next commit: what is written later finds it there. */
   write(): ActorWrite {
     const row = this.#row;
     const live = this.live;
     invariant(row && live, `${this.key} has nothing to write`);
     let retries: string | null = null;
     for (const _ in this.retries) retries ??= JSON.stringify(this.retries);
+    const stored = this.#stored;
+    this.#stored = true;
     return {
       type: this.address.type,
       id: this.address.id,
@@ -260,7 +275,8 @@ export class Resident {
       busy: this.busy,
       actedSeq: (this.unacted[0] ?? live.seq + 1) - 1,
       retries,
-      ...(this.paused !== undefined && { paused: this.paused && !this.finished }),
+      paused: this.paused === undefined ? undefined : this.paused && !this.finished,
+      stored,
     };
   }
 }

@@ -61,12 +61,7 @@ export class JetStreamMessage implements LogMessage {
   readonly #settle: (seq: number) => void;
   #headers: HeaderReader | undefined;
 
-  constructor(
-    shard: number,
-    seq: number,
-    msg: Msg,
-    settle: (seq: number) => void,
-  ) {
+  constructor(shard: number, seq: number, msg: Msg, settle: (seq: number) => void) {
     this.shard = shard;
     this.seq = seq;
     this.#msg = msg;

@@ -157,9 +157,7 @@ export class ShardReader implements LogReader {
       this.#lastSeq = seq;
       this.#held.push(delivery);
       try {
-        this.#options.onMessage(
-          new JetStreamMessage(this.#options.shard, seq, msg, this.#settle),
-        );
+        this.#options.onMessage(new JetStreamMessage(this.#options.shard, seq, msg, this.#settle));
       } catch (thrown) {
         this.#port.log.error(
           { shard: this.#options.shard, epoch: this.#options.epoch, logSeq: seq, err: thrown },

@@ -1,6 +1,6 @@
 import { invariant } from '../errors.ts';
 import { int4Array, int8Array } from './arrays.ts';
-import { AT, epochOf, PARTS, shardOf } from './commitParts.ts';
+import { AT, epochOf, MOVED, PARTS, shardOf } from './commitParts.ts';
 import type { Lane, Statement } from './lane.ts';
 import { ConnectionLost, isTransient } from './pgErrors.ts';
 import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
@@ -36,6 +36,11 @@ fence AS (
 const TAIL = `
 SELECT ARRAY(SELECT shard FROM fence) AS shards, (extract(epoch FROM ${AT}) * 1000)::int8 AS at`;
 
+/** An error when all shards have passed and the row of an actor is gone: somebody else has deleted it. `count`: a parameter with a value for each row. */
+const allMoved = (count: string) => `,
+       (CASE WHEN (SELECT count(*) FROM fence) = cardinality($2) AND (SELECT count(*) FROM ${MOVED}) < cardinality(${count})
+             THEN 'the row of an actor is gone' ELSE '1' END)::int AS moved`;
+
 /** At the end of a transaction that must not be committed without it: an error when the shard did not pass. */
 const OR_FAIL = ', 1 / (SELECT count(*) FROM fence) AS passed';
 /** Division by zero: what `OR_FAIL` says, and nothing else in the statement. */
@@ -48,10 +53,12 @@ function textFor(present: number): string {
   let text = texts.get(present);
   if (text !== undefined) return text;
   let parameter = 5;
-  const parts = PARTS.filter((_, index) => present & (1 << index)).map((part) =>
-    part.sql.replaceAll('?', () => `$${++parameter}`),
-  );
-  text = [HEAD, ...parts].join(',\n') + TAIL;
+  let tail = TAIL;
+  const parts = PARTS.filter((_, index) => present & (1 << index)).map((part) => {
+    if (part.sql.startsWith(MOVED)) tail += allMoved(`$${parameter + 1}`);
+    return part.sql.replaceAll('?', () => `$${++parameter}`);
+  });
+  text = [HEAD, ...parts].join(',\n') + tail;
   texts.set(present, text);
   return text;
 }

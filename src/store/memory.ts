@@ -178,7 +178,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       );
     });
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
-    this.#refuseDuplicates(passed);
+    this.#refuse(passed, passed.length === commits.length);
     if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
     return { committed: new Set(passed.map(({ shard }) => shard)), at };
@@ -249,8 +249,15 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     return [...found.values()].sort((a, b) => byText(a.type, b.type) || byText(a.id, b.id));
   }
 
-  #refuseDuplicates(parts: readonly ShardCommit[]): void {
+  /** `all`: none of the statement's shards was fenced. Postgres looks for rows that are gone only then. */
+  #refuse(parts: readonly ShardCommit[], all: boolean): void {
     const seen = new Set<string>();
+    for (const { stored, paused, ...row } of parts.flatMap(({ actors }) => actors)) {
+      if (paused !== undefined) continue;
+      const isThere = this.tables.actors.has(addressKey(row));
+      if (stored === false && isThere) throw new Error(`duplicate actor ${addressKey(row)}`);
+      if (stored && !isThere && all) throw new Error('the row of an actor is gone');
+    }
     for (const part of parts)
       for (const row of part.transitions) {
         const key = addressKey(row);
@@ -277,7 +284,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     if (part.cursor > shard.cursor && shard.suspectSeq === null && !isParked) shard.crashes = 0;
     shard.cursor = Math.max(shard.cursor, part.cursor);
     shard.commitNo = part.commitNo;
-    for (const { paused, ...row } of part.actors) {
+    for (const { paused, stored: _, ...row } of part.actors) {
       const earlier = tables.actors.get(addressKey(row));
       const before = earlier?.pausedAt ?? null;
       tables.actors.set(addressKey(row), {

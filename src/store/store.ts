@@ -243,7 +243,9 @@ export interface ActorWrite extends Address {
   /** JSON of invokes that wait for another attempt: `{invokeId: {attempt, nextAt, error}}`. */
   retries: string | null;
   /** Whether it is paused from now on; left out: as before. */
-  paused?: boolean;
+  paused?: boolean | undefined;
+  /** Whether there is a row of it already; left out: that is not known. */
+  stored?: boolean | undefined;
 }
 
 export interface StoredActor extends ActorWrite {

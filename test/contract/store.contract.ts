@@ -299,6 +299,25 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       expect(committed).toEqual(new Set([1, 2]));
     });
 
+    test('who is said to be new and is there, or to be there and is gone, refuses the statement', async () => {
+      const { store, nodeId, shard } = await setupOwner();
+      const written = (commitNo: number, stored: boolean | undefined, seq: number) =>
+        part({ ...shard(1), commitNo }, { actors: [actor('a', seq, { stored })] });
+      const other = part(shard(2), { actors: [actor('b', 1, { stored: false })] });
+      const gone = [written(0, true, 1), other];
+      await expect(store.commit(nodeId, gone)).rejects.toThrow(/the row of an actor is gone/);
+      await store.commit(nodeId, [written(0, false, 1), other]);
+      await expect(store.commit(nodeId, [written(1, false, 2)])).rejects.toThrow(/duplicate/);
+      // What a shard that was fenced has to say of its actors changes nothing.
+      const stale = part({ ...shard(3), epoch: 7 }, { actors: [actor('c', 1, { stored: true })] });
+      const { committed } = await store.commit(nodeId, [written(1, true, 2), stale]);
+      expect(committed).toEqual(new Set([1]));
+      expect(await store.load([address('a'), address('b')], 10)).toMatchObject([
+        { id: 'a', seq: 2 },
+        { id: 'b', seq: 1 },
+      ]);
+    });
+
     test('an event id that the actor has recorded refuses the statement; another actor may use it', async () => {
       const { store, nodeId, shard } = await setupOwner();
       await store.commit(nodeId, [

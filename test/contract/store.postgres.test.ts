@@ -508,7 +508,7 @@ test('plans made on empty tables still go by index when the tables have grown', 
       part(
         { ...(shard as OpenedShard), commitNo: commitNo++ },
         {
-          actors: ids.map((id) => actor(id, 1)),
+          actors: ids.map((id) => actor(id, 1, { stored: false })),
           transitions: ids.map((id) => transition(id, 1, { eventId: 'e' })),
           timersArmed: ids.map((id) => timer(id, 't')),
           outboxAdded: ids.map((id) => message(`m-${id}`)),
@@ -522,7 +522,7 @@ test('plans made on empty tables still go by index when the tables have grown', 
       part(
         { ...(shard as OpenedShard), commitNo: commitNo++ },
         {
-          actors: [actor(id, 2)],
+          actors: [actor(id, 2, { stored: true })],
           transitions: [transition(id, 2)],
           timersDropped: [{ ...address(id), timerId: 't' }],
           outboxDone: [`m-${id}`],
