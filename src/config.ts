@@ -66,7 +66,7 @@ export const LIMITS: Limits = {
   shardParkedMax: 10_000,
   shardIntakeMax: 64,
   ackWaitMs: 30_000,
-  commitMax: 2_000,
+  commitMax: 4_000,
   commitsInFlight: 2,
   residentsMax: 20_000,
   busyActorsMax: 10_000,

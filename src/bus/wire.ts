@@ -50,21 +50,29 @@ export function headerLine(name: string, value: string): string {
 export const headersOf = (lines: string): MsgHdrs =>
   ({ encode: () => Buffer.from(`NATS/1.0${lines}\r\n\r\n`) }) as unknown as MsgHdrs;
 
-/** Larger ones go by themselves. */
+/** Larger ones go by themselves. UTF-16 units; each is at most 3 bytes. */
 const POST_MAX = 16 * 1024;
+const PIECE_BYTES = 64 * 1024;
+const [CR, LF] = [13, 10];
 
 interface ConnectionInside {
   protocol?: { sendCommand?(command: Uint8Array): void };
 }
 
-/** Small messages without headers and answers, which nobody waits for: those of one go are one write. */
+/**
+ * Small messages without headers and answers, which nobody waits for: those of one go are one write. They are written where they
+ * are sent from at once: texts that wait for each other are what the collector would have to copy.
+ */
 export class Posts {
-  #text = '';
+  #piece = Buffer.alloc(0);
+  /** What is in the piece from here to there has not been handed over. */
+  #from = 0;
+  #at = 0;
   #to: NatsConnection | undefined;
 
   post(nc: NatsConnection, subject: string, body: string | Uint8Array): void {
     const { protocol } = nc as unknown as ConnectionInside;
-    const isSmall = typeof body === 'string' && body.length <= POST_MAX;
+    const isSmall = typeof body === 'string' && body.length + subject.length <= POST_MAX;
     if (!isSmall || !protocol?.sendCommand || /\s/.test(subject)) {
       this.flush();
       return nc.publish(subject, typeof body === 'string' ? Buffer.from(body) : body);
@@ -74,16 +82,41 @@ export class Posts {
       this.#to = nc;
       queueMicrotask(() => this.flush());
     }
-    this.#text += `PUB ${subject} ${Buffer.byteLength(body)}\r\n${body}\r\n`;
-    if (this.#text.length > POST_MAX * 4) this.flush();
+    this.#makeRoom(3 * (subject.length + body.length) + 32);
+    this.#write(subject, body);
+  }
+
+  #makeRoom(bytes: number): void {
+    if (this.#piece.length - this.#at >= bytes) return;
+    const to = this.#to;
+    this.flush();
+    this.#to = to;
+    this.#piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+    this.#from = this.#at = 0;
+  }
+
+  /** The body first: how long it is goes ahead of it. */
+  #write(subject: string, body: string): void {
+    const piece = this.#piece;
+    let head = `PUB ${subject} ${body.length}\r\n`;
+    let bytes = piece.write(body, this.#at + head.length);
+    if (bytes !== body.length || piece.write(head, this.#at) !== head.length) {
+      // Not all of it is ASCII, and the body begins elsewhere.
+      head = `PUB ${subject} ${bytes}\r\n`;
+      this.#at += piece.write(head, this.#at);
+      bytes = piece.write(body, this.#at);
+    } else this.#at += head.length;
+    this.#at += bytes;
+    piece[this.#at++] = CR;
+    piece[this.#at++] = LF;
   }
 
   /** Hands what has gathered to the client. */
   flush(): void {
     const to = this.#to as unknown as ConnectionInside | undefined;
-    const text = this.#text;
-    this.#text = '';
+    const text = this.#piece.subarray(this.#from, this.#at);
+    this.#from = this.#at;
     this.#to = undefined;
-    if (text !== '') to?.protocol?.sendCommand?.(Buffer.from(text));
+    if (text.length > 0) to?.protocol?.sendCommand?.(text);
   }
 }
