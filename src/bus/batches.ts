@@ -3,7 +3,7 @@ import type { Publish } from './outgoing.ts';
 import { takesBatches } from './topology.ts';
 import { headersOf } from './wire.ts';
 
-/** The server takes a thousand of them (NATS ADR-50); fewer keep an answer near. */
+/** As many as the server takes (NATS ADR-50): what it does for each batch is a ninth of its work with half as many. */
 const MESSAGES_MAX = 1_000;
 /** What a batch may hold, bytes: the server keeps it in memory until it is whole. */
 const BYTES_MAX = 1024 * 1024;

@@ -192,6 +192,28 @@ describe('NATS only', () => {
     await bus.close();
     line.close();
   });
+
+  test('an acknowledgement that an outage swallowed is said again when the line is back', async () => {
+    const line = await flakyLine(natsUrl());
+    const ns = namespace(freshNamespace());
+    used.push(ns);
+    const bus = await open(line.url, ns);
+    const shard = shardOf('order', 'o-1', 64);
+    const subject = subjects.start(ns, 'order', 'o-1');
+    const seen = await record(bus, { shard, pendingMax: 2 });
+    for (const text of ['1', '2', '3', '4']) await bus.publish(subject, text);
+    await eventually(() => seen.messages.length === 2, { what: 'as many as may wait' });
+    line.cut();
+    await timed('it notices', () => !bus.connected);
+    seen.messages[1]?.ack();
+    line.mend();
+    // Long before ack-wait, after which the server would ask for it.
+    const ms = await timed('the others', () => seen.messages.length === 4);
+    expect(ms).toBeLessThan(4_000);
+    expect(seen.surprises).toEqual([]);
+    await bus.close();
+    line.close();
+  });
 });
 
 describe('a server of its own', () => {

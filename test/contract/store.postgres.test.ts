@@ -547,7 +547,13 @@ test('plans made on empty tables still go by index when the tables have grown', 
     );
     return rows[0] as { scanned: number; fetched: number };
   };
-  for (let i = 0; i < 10; i++) await probe(-1 - i);
+  for (let i = 1; i <= 10; i++) {
+    const actors = [actor(`actor-${-i}`, 1, { stored: false })];
+    await store.commit(nodeId, [
+      part({ ...(shard as OpenedShard), commitNo: commitNo++ }, { actors }),
+    ]);
+    await probe(-i);
+  }
   for (let n = 0; n < 10; n++) await round(n * size);
   const before = await scans();
   for (let i = 0; i < 20; i++) await probe(i * 997);
