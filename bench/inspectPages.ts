@@ -9,7 +9,7 @@ const EVERY_MS = 3_000;
 const REST_FACTOR = 40;
 
 async function listen(): Promise<void> {
-  const { body } = await fetch(`${url}/api/live`);
+  const { body } = await fetch(`${url}/api/live?only=rates`);
   // biome-ignore lint/style/noNonNullAssertion: a stream has a body
   for await (const chunk of body!) bytes += chunk.length;
 }

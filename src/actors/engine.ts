@@ -14,6 +14,7 @@ import { Others } from './others.ts';
 import { Outbox } from './outbox.ts';
 import { Outcomes } from './outcomes.ts';
 import { Ownership } from './ownership.ts';
+import { Pulse } from './pulse.ts';
 import { answerQueries } from './queries.ts';
 import type { Registry } from './registry.ts';
 import type { NodeLoad, Ring, Witness } from './ring.ts';
@@ -124,6 +125,7 @@ export function composeEngine(parts: EngineParts): Engine {
     outbox,
     source,
     load,
+    pulse: new Pulse(nodeId),
     tracing: parts.tracing,
     ...(parts.waited && { waited: parts.waited }),
     ...(parts.witness && { witness: parts.witness }),

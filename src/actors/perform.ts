@@ -21,6 +21,7 @@ export function perform(
   at: number | null,
   waitedMs?: number,
 ): void {
+  if (waitedMs !== undefined) ring.pulse.waited(waitedMs);
   if (shard.sealed) return performSealed(ring, batch, at);
   let timersUnknown = false;
   for (const taken of batch.taken) {
@@ -181,11 +182,11 @@ function tell(ring: Ring, taken: Taken, at: number | null, waitedMs?: number): v
   const from = write.fromState ?? 'null';
   const waited = waitedMs === undefined ? '' : `,"waited":${Math.round(waitedMs)}`;
   const more = emitted.length > 0 ? `${waited},"emitted":[${emitted}]` : waited;
-  ring.bus.broadcast(
-    // A child machine's is heard where its family is.
-    subjects.transition(ring.namespace, type, rootOf(taken.resident.address).id),
-    `{"type":"${type}","id":"${id}","seq":${seq},"event":${quoted(eventType)},"from":${from},"to":${toState},"status":"${status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`,
-  );
+  const text = `{"type":"${type}","id":"${id}","seq":${seq},"event":${quoted(eventType)},"from":${from},"to":${toState},"status":"${status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`;
+  ring.pulse.told(text);
+  // A child machine's is heard where its family is.
+  const { id: root } = rootOf(taken.resident.address);
+  ring.bus.broadcast(subjects.transition(ring.namespace, type, root), text);
 }
 
 /** As JSON; nearly all event types need no escaping, and this runs for every transition. */

@@ -11,6 +11,7 @@ import type { LogSource } from './logSource.ts';
 import type { Marks } from './marks.ts';
 import type { Others } from './others.ts';
 import type { Outbox } from './outbox.ts';
+import type { Pulse } from './pulse.ts';
 import type { Registry } from './registry.ts';
 import type { SurpriseReason } from './surpriseReason.ts';
 import type { Timers } from './timers.ts';
@@ -54,6 +55,7 @@ export interface Ring {
   readonly source: LogSource;
   /** Counts what this node has in memory and has done, for back-pressure and metrics. */
   readonly load: NodeLoad;
+  readonly pulse: Pulse;
   readonly witness?: Witness;
   /** Undefined while nobody wants traces. */
   readonly tracing: Tracing | undefined;

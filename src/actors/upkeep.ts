@@ -1,3 +1,4 @@
+import { subjects } from '../bus/subjects.ts';
 import type { Cancel } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { Ownership } from './ownership.ts';
@@ -36,6 +37,10 @@ export function startUpkeep(ring: Ring, ownership: Ownership): () => void {
     const full = ring.load.residents > limits.residentsMax;
     for (const shard of ownership.shards.values()) shard.passivate(full);
   });
+  every('pulse', PULSE_MS, () => {
+    const told = ring.pulse.take(ring.load.types);
+    if (told !== undefined) ring.bus.broadcast(subjects.nodes(ring.namespace), told);
+  });
   every('timers', limits.timerHorizonMs / 3, async () => {
     const { at, timers } = await ring.store.nearTimers(owned(), limits.timerHorizonMs);
     ring.timers.observe(at);
@@ -64,3 +69,4 @@ export function startUpkeep(ring: Ring, ownership: Ownership): () => void {
 /** Stale rows that are read at once: after a long outage there may be any number. */
 const STALE_MAX = 10_000;
 const LOG_ROUND_MS = 30_000;
+const PULSE_MS = 1_000;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { asError, ERRORS, PerdureError } from '../errors.ts';
+import { asError, PerdureError } from '../errors.ts';
+import { assertReason } from '../inspect/letterReason.ts';
 import { redrive } from '../inspect/redrive.ts';
 import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
 import { age } from './age.ts';
@@ -157,21 +158,6 @@ async function waiting(store: ReadStore, flags: RedriveFlags): Promise<string[]>
   if (letters.length === AT_ONCE_MAX)
     process.stderr.write(`${AT_ONCE_MAX} or more wait: these are the oldest; run it again\n`);
   return letters.map((letter) => letter.dead_letter_id);
-}
-
-/**
- * A code that is misspelt would be taken for one that no letter has.
- * @throws PerdureError `bad_options` with the codes that letters have
- */
-async function assertReason(store: ReadStore, reason: string | undefined): Promise<void> {
-  if (reason === undefined || Object.hasOwn(ERRORS, reason)) return;
-  const letters = await store.deadLetters({ limit: AT_ONCE_MAX });
-  const reasons = [...new Set(letters.map((letter) => letter.reason))].sort();
-  if (reasons.includes(reason)) return;
-  throw new PerdureError(
-    'bad_options',
-    `No dead letter has the reason ${reason}; ${reasons.length === 0 ? 'there are none at all' : `there are letters with ${reasons.join(', ')}`}.`,
-  );
 }
 
 /** One that cannot be redriven does not keep the others; servers that are away do. */

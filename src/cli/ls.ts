@@ -99,9 +99,13 @@ async function lsParked(only: string | undefined, flags: Flags): Promise<void> {
       'bad_options',
       '--parked is about versions: leave --status, --state, --where and --paused out.',
     );
-  const rows = await withReadStore(flags, (store) =>
-    store.parked(only === undefined ? {} : { type: only }),
-  );
+  const rows = await withReadStore(flags, async (store) => {
+    const found = await store.parked(only === undefined ? {} : { type: only });
+    // A type that is misspelt would be taken for one of which nothing is parked.
+    if (found.length === 0 && only !== undefined)
+      await new Marks(store).assertFindable({ type: only });
+    return found;
+  });
   if (flags.json) return rows.forEach(printJson);
   if (rows.length === 0) return void process.stderr.write('nothing is parked\n');
   printTable(

@@ -4,6 +4,7 @@ import { type Act, type Acts, BULK_MAX, eventIn, type Telling } from './acts.ts'
 import type { Engine } from './engine.ts';
 import { afterIn, asParameters, FILTER, searchIn } from './filter.ts';
 import { HttpError } from './httpError.ts';
+import { assertReason } from './letterReason.ts';
 import type { Marks } from './marks.ts';
 import { type Asked, type Field, Query, type Route } from './route.ts';
 
@@ -160,6 +161,7 @@ async function redriveAll(
   engine: Engine,
   body: Readonly<Record<string, unknown>>,
 ) {
+  await assertReason(store, typeof body.reason === 'string' ? body.reason : undefined);
   // Of more than this the oldest are taken, and in their order: what depended on it once still does.
   const letters = await store.deadLetters({
     pending: true,

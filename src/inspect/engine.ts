@@ -1,3 +1,4 @@
+import { readPulse } from '../actors/pulse.ts';
 import { openBus } from '../bus/nats.ts';
 import { subjects } from '../bus/subjects.ts';
 import { createClient, type FeedEntry, type Receipt } from '../client.ts';
@@ -6,7 +7,7 @@ import { type Namespace, SHARDS } from '../config.ts';
 import { PerdureError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { ReadStore } from '../store/read.ts';
-import type { Listen } from './live.ts';
+import type { Sources } from './live.ts';
 import { type Redriven, redrive } from './redrive.ts';
 import { newestReaders, type ShardReaders } from './shardReaders.ts';
 
@@ -21,7 +22,8 @@ export interface Engine {
     options: { until: 'accepted' | 'committed'; messageId?: string },
   ): Promise<Receipt>;
   redrive(deadLetterId: string, again: boolean): Promise<Redriven>;
-  listen: Listen;
+  listen: Sources['listen'];
+  pulses: Sources['pulses'];
   /** Who reads the log, and how much waits there; undefined when NATS is not to be had in a moment. */
   readers(): Promise<ShardReaders | undefined>;
   /** What waits for an actor in the memory of the node that owns it; undefined when that does not say in a moment. */
@@ -72,17 +74,24 @@ export function engineOver(
     });
     return Promise.race([opening, late]);
   };
+  const shown = ({ emitted, ...entry }: FeedEntry): FeedEntry =>
+    quiet || emitted === undefined ? entry : { ...entry, emitted };
   return {
     send: (type, id, event, given) =>
       client.send(type, id, event, { timeoutMs: PATIENCE_MS, ...given }),
     async redrive(deadLetterId, again) {
       return redrive(store, await bus(), namespace, deadLetterId, again);
     },
-    async listen(hear) {
-      const subject = subjects.transition(namespace, '*', '*');
-      return (await bus()).listen(subject, (_subject, body) => {
-        const { emitted, ...entry } = JSON.parse(Buffer.from(body).toString()) as FeedEntry;
-        hear(quiet || emitted === undefined ? entry : { ...entry, emitted });
+    async listen({ type = '*', id = '*' }, hear) {
+      const subject = subjects.transition(namespace, type, id);
+      return (await bus()).listen(subject, (_subject, body) =>
+        hear(shown(JSON.parse(Buffer.from(body).toString()) as FeedEntry)),
+      );
+    },
+    async pulses(hear) {
+      return (await bus()).listen(subjects.nodes(namespace), (_subject, body) => {
+        const told = readPulse(body);
+        if (told) hear({ ...told, recent: (told.recent as FeedEntry[]).map(shown) });
       });
     },
     async readers() {
@@ -123,6 +132,7 @@ export function noEngine(): Engine {
     send: refuse,
     redrive: refuse,
     listen: refuse,
+    pulses: refuse,
     readers: async () => undefined,
     mailbox: async () => undefined,
     close: async () => {},

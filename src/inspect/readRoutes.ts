@@ -10,6 +10,7 @@ import type { Counts } from './counts.ts';
 import type { Engine } from './engine.ts';
 import { afterIn, FILTER, reachOf, searchIn } from './filter.ts';
 import { historyRoutes } from './historyRoutes.ts';
+import { assertReason } from './letterReason.ts';
 import type { Live } from './live.ts';
 import { viewMailbox } from './mailboxView.ts';
 import type { Marks } from './marks.ts';
@@ -141,6 +142,7 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query }) => {
         const reason = query.text('reason');
         const pending = query.yes('pending');
+        await assertReason(store, reason);
         return {
           dead_letters: await store.deadLetters({
             limit: query.whole('limit') ?? 50,
@@ -195,12 +197,18 @@ export function readRoutes(sources: Sources): Route[] {
       'Server-sent events: transitions as they are committed, and rates each second. Last-Event-ID resumes.',
       async ({ query, request, response }) => {
         const [type, id] = [query.token('type'), query.token('id')];
-        await live.open(request, response, { type, id });
+        const only = query.text('only') as 'rates' | undefined;
+        await live.open(request, response, { type, id, only });
         return ANSWERED;
       },
       {
         type: { kind: 'text', about: 'Only this actor type.' },
         id: { kind: 'text', about: 'Only this actor and its family.' },
+        only: {
+          kind: 'text',
+          about: 'No transitions but the last ones, once a second, with the rates.',
+          oneOf: ['rates'],
+        },
       },
     ),
   ];

@@ -123,7 +123,7 @@ export class Site {
     this.#guard = guard;
     this.#log = log;
     this.#store = store;
-    this.#live = new Live(engine.listen, log);
+    this.#live = new Live(engine, log);
     const charts = new Charts(store);
     this.#charts = charts;
     const marks = new Marks(store);

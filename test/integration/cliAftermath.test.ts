@@ -195,6 +195,10 @@ test('bug: a reason that is misspelt, and a dead letter that is not there, were 
       stderr:
         'perdure: bad_options: No dead letter has the reason nope; there are letters with bad_body, unknown_actor.\n',
     });
+  expect(await perdure('ls', 'zzz', '--parked')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('There is no actor type zzz; there is parcel.'),
+  });
   expect(await perdure('dead', 'redrive', '--all', '--reason', 'log_full')).toMatchObject({
     code: 0,
     stderr: 'no dead letters\n',

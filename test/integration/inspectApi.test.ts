@@ -24,7 +24,7 @@ describe.each<[string, () => Promise<StoreCluster>]>([
   let cluster: StoreCluster;
   let site: Awaited<ReturnType<typeof startSite>>;
   let nodeId: string;
-  const { engine, told, emit } = recordingEngine();
+  const { engine, told, emit, pulse, listeners } = recordingEngine();
   const get = (path: string) => ask(site.url + path);
   const post = (path: string, json: unknown) => ask(site.url + path, { json });
   const ids = async (query: string) =>
@@ -326,6 +326,10 @@ describe.each<[string, () => Promise<StoreCluster>]>([
       body: 'AAF7/w==',
       body_encoding: 'base64',
     });
+    const misspelt = await get('/api/dead-letters?reason=bad_boby');
+    expect(misspelt.status).toBe(400);
+    expect(misspelt.body.error.message).toContain('No dead letter has the reason bad_boby');
+    expect((await get('/api/dead-letters?reason=log_full')).body.dead_letters).toEqual([]);
     expect((await get('/api/dead-letters/999999')).status).toBe(404);
     for (const path of ['/api/quarantined', '/api/parked', '/api/me', '/readyz', '/livez'])
       expect((await get(path)).status, path).toBe(200);
@@ -503,13 +507,6 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect(told.data).toMatchObject({ entries: [{ id: 'a-1', seq: 4 }], skipped: 0 });
     emit({ type: 'order', id: 'a-2', seq: 2, event: 'PAY', status: 'error' });
     expect((await first.next('transitions')).data).toMatchObject({ entries: [{ id: 'a-2' }] });
-    expect((await first.next('rates')).data).toHaveProperty('types');
-    // A second may have ended before they were told.
-    for (const waited of [40, 10, 20, 30]) emit({ type: 'order', id: 'a-2', seq: 3, waited });
-    let latency: unknown = null;
-    while (latency === null)
-      latency = ((await first.next('rates')).data as { latency: unknown }).latency;
-    expect(latency).toEqual({ p50: 20, p95: 40 });
     const again = reading(await open(told.id));
     expect((await again.next('transitions')).data).toMatchObject({
       entries: expect.arrayContaining([expect.objectContaining({ id: 'a-2', seq: 2 })]),
@@ -517,6 +514,44 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     const stranger = reading(await open('other-1'));
     expect(await stranger.next('reset')).toBeDefined();
     stop.abort();
+  });
+
+  test('how much goes on is told once a second, and nobody hears of every transition for that', async () => {
+    const stop = new AbortController();
+    const before = listeners.size;
+    const open = (query: string) => fetch(`${site.url}/api/live${query}`, { signal: stop.signal });
+    const rates = reading(await open('?only=rates'));
+    expect(await rates.next('hello')).toBeDefined();
+    expect(listeners.size).toBe(before);
+    const type = { transitions: 5, started: 2, done: 1, error: 1 };
+    const word = (node: string, waited: number[], ...ids: string[]) =>
+      pulse({
+        ...{ node, word: 'pulse', waited, types: { order: type } },
+        recent: ids.map((id, at) => ({ type: 'order', id, seq: 1, at })),
+      });
+    word('one', [10, 20, 30, 40], 'a', 'c');
+    word('two', [], 'b');
+    let told: { types: Record<string, unknown>; latency: unknown; recent: { id: string }[] };
+    do told = (await rates.next('rates')).data as typeof told;
+    while (!told.types.order);
+    expect(told.types).toEqual({
+      order: { transitions: 10, started: 4, done: 2, failed: 2 },
+    });
+    expect(told.latency).toEqual({ p50: 20, p95: 40 });
+    expect(told.recent.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
+    // Each transition once, and a node that says nothing any more is forgotten.
+    do {
+      told = (await rates.next('rates')).data as typeof told;
+      expect(told.recent).toEqual([]);
+    } while (told.types.order);
+    const later = reading(await open('?type=order'));
+    const { seconds } = (await later.next('hello')).data as { seconds: { types: object }[] };
+    expect(seconds.filter(({ types }) => 'order' in types).length).toBeGreaterThan(0);
+    expect(seconds.every((second) => !('recent' in second))).toBe(true);
+    stop.abort();
+    const refused = await get('/api/live?only=all');
+    expect(refused.status).toBe(400);
+    expect(refused.body.error.message).toContain('only must be one of rates');
   });
 });
 

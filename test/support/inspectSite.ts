@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { fromPromise, setup } from 'xstate';
 import { recordsOf } from '../../src/actors/chartOf.ts';
 import { defineActor } from '../../src/actors/define.ts';
+import type { PulseWord } from '../../src/actors/pulse.ts';
 import type { FeedEntry } from '../../src/client.ts';
 import type { Engine } from '../../src/inspect/engine.ts';
 import { Guard, type GuardOptions } from '../../src/inspect/guard.ts';
@@ -39,7 +40,12 @@ export const machines = recordsOf([order]);
 /** An engine that writes down what it was told. */
 export function recordingEngine() {
   const told: unknown[] = [];
-  let hear: (entry: FeedEntry) => void = () => {};
+  /** As the bus has it: who listens hears what its subject is of. */
+  const listeners = new Set<{
+    of: { type?: string; id?: string };
+    hear(entry: FeedEntry): void;
+  }>();
+  let pulse: (told: PulseWord) => void = () => {};
   const engine: Engine = {
     async send(type, id, event, options) {
       told.push({ type, id, event, ...options });
@@ -49,15 +55,25 @@ export function recordingEngine() {
       told.push({ redrive: deadLetterId });
       return { dead_letter_id: deadLetterId, message_id: 'm', log_seq: 1 };
     },
-    async listen(listener) {
-      hear = listener;
+    async listen(of, hear) {
+      const listener = { of, hear };
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async pulses(listener) {
+      pulse = listener;
       return () => {};
     },
     readers: async () => new Map([[1, { epoch: 1, lag: 3 }]]),
     mailbox: async (_node, _type, id) => (id === 'a-1' ? 2 : undefined),
     close: async () => {},
   };
-  return { engine, told, emit: (entry: Partial<FeedEntry>) => hear(entry as FeedEntry) };
+  const emit = (entry: Partial<FeedEntry>) => {
+    for (const { of, hear } of listeners)
+      if ([entry.type, undefined].includes(of.type) && [entry.id, undefined].includes(of.id))
+        hear(entry as FeedEntry);
+  };
+  return { engine, told, emit, pulse: (word: PulseWord) => pulse(word), listeners };
 }
 
 /** An inspector over a store, on a free port of this machine. */

@@ -13,6 +13,8 @@ export interface Rate {
 export interface Second {
   types: Record<string, Rate>;
   latency: Latency | null;
+  /** The last transitions of that second; only while it is new. */
+  recent?: FeedEntry[];
 }
 
 export interface LiveHandlers {
@@ -25,13 +27,16 @@ export interface LiveHandlers {
 }
 
 /** Hears what is committed for as long as it is shown; the browser comes back by itself and is told what it missed. */
-export function useLive(filter: { type?: string; id?: string }, handlers: LiveHandlers): boolean {
+export function useLive(
+  filter: { type?: string; id?: string; only?: 'rates' },
+  handlers: LiveHandlers,
+): boolean {
   const [on, setOn] = useState(false);
   const newest = useRef(handlers);
   newest.current = handlers;
-  const { type, id } = filter;
+  const { type, id, only } = filter;
   useEffect(() => {
-    const source = new EventSource(`/api/live${queryOf({ type, id })}`);
+    const source = new EventSource(`/api/live${queryOf({ type, id, only })}`);
     const read = (event: Event) => JSON.parse((event as MessageEvent<string>).data);
     source.addEventListener('hello', (event) => {
       newest.current.past?.(read(event).seconds);
@@ -48,6 +53,6 @@ export function useLive(filter: { type?: string; id?: string }, handlers: LiveHa
     });
     source.addEventListener('rates', (event) => newest.current.rates?.(read(event)));
     return () => source.close();
-  }, [type, id]);
+  }, [type, id, only]);
   return on;
 }

@@ -53,11 +53,12 @@ export function OverviewPage() {
   }, [data]);
   const [recent, setRecent] = useState<FeedEntry[]>([]);
   const on = useLive(
-    {},
+    { only: 'rates' },
     {
-      transitions: (entries) =>
-        setRecent((old) => [...entries.slice(-FEED).toReversed(), ...old].slice(0, FEED)),
-      rates: (second) => setSeconds((old) => [...old.slice(1 - SHOWN), second]),
+      rates: ({ recent: entries = [], ...second }) => {
+        setRecent((old) => [...entries.slice(-FEED).toReversed(), ...old].slice(0, FEED));
+        setSeconds((old) => [...old.slice(1 - SHOWN), second]);
+      },
       past: setSeconds,
       reset: again,
     },

@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { Pulse, readPulse } from '../../src/actors/pulse.ts';
+import { emptyLoad, loadOf } from '../../src/actors/ring.ts';
+
+const read = (text: string | undefined) => text && readPulse(Buffer.from(text));
+
+test('a pulse tells what was committed since the one before, and once that it was nothing', () => {
+  const { types } = emptyLoad();
+  const pulse = new Pulse('n-1');
+  expect(pulse.take(types)).toBeUndefined();
+  const order = loadOf({ types } as never, 'order');
+  order.transitions += 3;
+  order.started += 1;
+  order.error += 1;
+  pulse.told('{"id":"a"}');
+  pulse.waited(7.4);
+  expect(read(pulse.take(types))).toEqual({
+    node: 'n-1',
+    word: 'pulse',
+    types: { order: { transitions: 3, started: 1, done: 0, error: 1 } },
+    waited: [7],
+    recent: [{ id: 'a' }],
+  });
+  expect(read(pulse.take(types))).toMatchObject({ types: {}, waited: [], recent: [] });
+  expect(pulse.take(types)).toBeUndefined();
+  order.transitions += 2;
+  pulse.told('{"id":"b"}');
+  expect(read(pulse.take(types))).toMatchObject({ types: { order: { transitions: 2 } } });
+});
+
+test('of many it tells the last ten, and times from everywhere between', () => {
+  const pulse = new Pulse('n-1');
+  for (let i = 0; i < 1_234; i++) {
+    pulse.told(`{"seq":${i}}`);
+    pulse.waited((i * 7) % 1_234);
+  }
+  const told = read(pulse.take(new Map())) as { recent: { seq: number }[]; waited: number[] };
+  expect(told.recent.map(({ seq }) => seq)).toEqual(
+    Array.from({ length: 10 }, (_, i) => 1_224 + i),
+  );
+  expect(told.waited).toHaveLength(50);
+  expect([told.waited[0], told.waited.at(-1)]).toEqual([0, 1_233]);
+  expect(told.waited.toSorted((a, b) => a - b)).toEqual(told.waited);
+});
+
+test.each(['', '7', 'null', '{"word":"look","node":"n"}', '{"word":"pulse","node":"n"}'])(
+  '%j is no pulse',
+  (text) => {
+    expect(readPulse(Buffer.from(text))).toBeUndefined();
+  },
+);
