@@ -129,7 +129,7 @@ export function composeEngine(parts: EngineParts): Engine {
     tracing: parts.tracing,
     ...(parts.waited && { waited: parts.waited }),
     ...(parts.witness && { witness: parts.witness }),
-    surprise: (shard, reason) => ownership.surprise(shard, reason),
+    surprise: (...given) => ownership.surprise(...given),
     resumed: (shard) => ownership.resumed(shard),
   };
   const ownership = new Ownership(ring, node, parts.shards);

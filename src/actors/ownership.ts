@@ -1,5 +1,6 @@
 import { atMost, backoff, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
+import type { Reopened } from '../store/refused.ts';
 import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from '../store/store.ts';
 import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
@@ -28,6 +29,8 @@ export class Ownership {
   readonly #shards = new Map<number, Shard>();
   readonly #peers: Peers;
   readonly #handOver: HandOver;
+  /** Shards whose commit was refused, until they are opened again. */
+  readonly #refused = new Set<number>();
   readonly #reopenings: Reopenings;
   /** Being opened again: neither here nor gone. */
   readonly #reopeningNow = new Set<number>();
@@ -129,7 +132,8 @@ export class Ownership {
   }
 
   /** The shard cannot go on as it is: forget it and open it again. Several at once are opened together. */
-  surprise(shard: number, reason: string): void {
+  surprise(shard: number, reason: string, refused = false): void {
+    if (refused) this.#refused.add(shard);
     if (!this.#isNews(shard, reason)) return;
     const epoch = this.#shards.get(shard)?.epoch;
     this.#ring.log.warn({ shard, epoch, reason }, 'shard: surprise, opening again');
@@ -150,12 +154,12 @@ export class Ownership {
 
   async #reopen(numbers: readonly number[]): Promise<void> {
     const kept = new Map<number, Map<string, Invocation>>();
-    const known: { shard: number; epoch: number }[] = [];
+    const known: Reopened[] = [];
     for (const number of numbers) {
       const shard = this.#shards.get(number);
       if (!shard) continue;
       this.#reopeningNow.add(number);
-      known.push({ shard: number, epoch: shard.epoch });
+      known.push({ shard: number, epoch: shard.epoch, refused: this.#refused.delete(number) });
       kept.set(number, shard.close());
       this.#shards.delete(number);
     }

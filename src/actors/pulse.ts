@@ -24,14 +24,36 @@ export interface PulseWord {
 /** Undefined for another word, or anything else that somebody has published there. */
 export function readPulse(body: Uint8Array): PulseWord | undefined {
   try {
-    const told = JSON.parse(Buffer.from(body).toString()) as PulseWord;
-    const isPulse = told.word === 'pulse' && typeof told.node === 'string';
-    return isPulse && Array.isArray(told.waited) && Array.isArray(told.recent) && told.types
-      ? told
-      : undefined;
+    const told = JSON.parse(Buffer.from(body).toString()) as Record<string, unknown>;
+    return isPulse(told) ? told : undefined;
   } catch {
     return undefined;
   }
+}
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const hasCounts = (value: unknown): boolean =>
+  isRecord(value) &&
+  (['transitions', 'started', 'done', 'error'] as const).every((name) => isCount(value[name]));
+const isEntry = (value: unknown): boolean =>
+  isRecord(value) && typeof value.type === 'string' && typeof value.id === 'string';
+
+function isPulse(
+  told: Partial<Record<keyof PulseWord, unknown>>,
+): told is Partial<Record<keyof PulseWord, unknown>> & PulseWord {
+  const { node, word, types, waited, recent } = told;
+  return (
+    word === 'pulse' &&
+    typeof node === 'string' &&
+    isRecord(types) &&
+    Object.values(types).every(hasCounts) &&
+    Array.isArray(waited) &&
+    waited.every(isCount) &&
+    Array.isArray(recent) &&
+    recent.every(isEntry)
+  );
 }
 
 /**

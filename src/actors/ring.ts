@@ -61,8 +61,8 @@ export interface Ring {
   readonly tracing: Tracing | undefined;
   /** How long the oldest message of a commit was in the log before it was committed, ms. */
   readonly waited?: (ms: number) => void;
-  /** The shard cannot go on as it is; opens it again. */
-  surprise(shard: number, reason: string): void;
+  /** The shard cannot go on as it is; opens it again. `refused`: Postgres will not have what was in its commit. */
+  surprise(shard: number, reason: string, refused?: boolean): void;
   /** Somebody in the shard was resumed; opens it again soon. */
   resumed(shard: number): void;
 }

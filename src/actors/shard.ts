@@ -2,6 +2,7 @@ import type { EventObject } from 'xstate';
 import type { LogReader } from '../bus/bus.ts';
 import { backoff, sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
+import { StoreRefused } from '../store/refused.ts';
 import type { Address, OpenedShard, Recovered, ShardCommit, StoredActor } from '../store/store.ts';
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import { Batch, type OwnTransaction } from './batch.ts';
@@ -304,8 +305,8 @@ export class Shard implements CommitSource {
   }
 
   /** The shard cannot go on as it is. */
-  surprised(reason: string): void {
-    if (!this.#closed) this.#ring.surprise(this.number, reason);
+  surprised(reason: string, refused = false): void {
+    if (!this.#closed) this.#ring.surprise(this.number, reason, refused);
   }
 
   /** Has the batch committed: now, or soon when there is only row-only news (an outcome is out, an action is done). */
@@ -383,7 +384,7 @@ export class Shard implements CommitSource {
     const own = this.#inFlight?.own;
     if (own) this.#ring.transactions.refused(own.key, error);
     this.#broken = true;
-    this.surprised(`commit refused: ${error.message}`);
+    this.surprised(`commit refused: ${error.message}`, !own && error instanceof StoreRefused);
   }
 
   lost(): void {

@@ -10,7 +10,7 @@ import { epochOf } from './trials.ts';
 type Timer = Extract<Item, { kind: 'timer' }>;
 
 /**
- * Owners of this shard died one after the other without getting on: one of the messages or timers they began with may
+ * Owners of this shard died one after the other, or Postgres refused their commits, without getting on: one of the messages or timers they began with may
  * be what kills them. After one death, no more messages are taken than one turn holds before they are committed, so
  * that whatever kills in them is among the first. After more, each of these is tried alone, marked in Postgres before.
  * The message that was marked when the fifth owner died becomes a dead letter (G9).
@@ -79,7 +79,7 @@ export class Suspicion {
   refusal(seq: number): Refusal | undefined {
     const { crashes, suspectSeq } = this.#opened;
     if (seq !== suspectSeq || crashes < QUARANTINE_AFTER) return undefined;
-    const detail = `${crashes} nodes died in a row when they came to this message.`;
+    const detail = `${crashes} times in a row a node died, or Postgres refused its commit, when it came to this message.`;
     return { ok: false, reason: 'event_quarantined', detail, outboxId: null };
   }
 

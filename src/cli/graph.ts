@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { type Chart, type ChartMachine, machineAt } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
 import { layOut } from '../inspect/layout.ts';
+import { Marks } from '../inspect/marks.ts';
 import { mermaidOf } from '../inspect/mermaid.ts';
 import { svgOf } from '../inspect/svgChart.ts';
 import { textChart } from '../inspect/textChart.ts';
@@ -68,6 +69,8 @@ async function recorded(store: ReadStore, type: string, asked: string | undefine
   const version = asked ?? known[0]?.version;
   const row = version === undefined ? undefined : await store.machine(type, version);
   if (row) return JSON.parse(row.definition) as Chart;
+  const missing = await new Marks(store).missing(type);
+  if (missing) throw new PerdureError('not_found', missing);
   throw new PerdureError(
     'not_found',
     `No node has recorded a machine of ${type}${asked === undefined ? '' : ` version ${asked}`}; recorded are ${known.map((one) => one.version).join(', ') || 'none'}.`,

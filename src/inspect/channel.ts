@@ -103,7 +103,8 @@ export class Channel {
 
   #resume(stream: Stream, lastId: string | string[] | undefined, hello: object): void {
     stream.response.write('retry: 1000\n\n');
-    if (lastId === undefined) return write(stream, this.#message('hello', hello));
+    // One that is told of no transitions has missed none, and is told of the seconds before once more.
+    if (lastId === undefined || !this.#listen) return write(stream, this.#message('hello', hello));
     const [incarnation, number] = String(lastId).split('-');
     const seen = Number(number);
     const oldest = this.#last - this.#kept.length;

@@ -7,8 +7,8 @@ import { Channel, type Listening } from './channel.ts';
 import { HttpError } from './httpError.ts';
 
 const RATES_MS = 1_000;
-/** What a node has told counts for so long, ms: it tells once a second. */
-const PULSE_MS = 1_600;
+/** Pulses of a node that wait for their second: one, so that one that comes a little late leaves no gap. */
+const WAITING_MAX = 1;
 /** Seconds that a page which comes is told of. */
 const RATES_KEPT = 90;
 const STREAMS_MAX = 64;
@@ -54,9 +54,11 @@ export class Live {
   readonly #log: Logger;
   /** By what they want. */
   readonly #channels = new Map<string, Channel>();
-  /** What each node has told last, and when. */
-  readonly #pulses = new Map<string, { at: number; told: PulseWord }>();
+  /** What each node has told and is not told on yet, oldest first. */
+  readonly #pulses = new Map<string, PulseWord[]>();
   #told: Second[] = [];
+  /** Transitions that were told with pulses since the last second. */
+  #recent: FeedEntry[] = [];
   #listening: Promise<() => void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -99,9 +101,7 @@ export class Live {
 
   async #begin(): Promise<void> {
     if (!this.#listening) {
-      this.#listening = this.#sources.pulses((told) =>
-        this.#pulses.set(told.node, { at: performance.now(), told }),
-      );
+      this.#listening = this.#sources.pulses((told) => this.#hear(told));
       this.#timer = setInterval(() => this.#tellRates(), RATES_MS).unref();
       this.#listening.catch(() => this.#stop());
     }
@@ -116,22 +116,39 @@ export class Live {
     );
     this.#listening = undefined;
     this.#pulses.clear();
+    this.#recent = [];
     this.#told = [];
   }
 
+  #hear(told: PulseWord): void {
+    const waiting = this.#pulses.get(told.node);
+    if (waiting) waiting.push(told);
+    // The first one waits: the second one is heard a second later, more or less.
+    else this.#pulses.set(told.node, [NOTHING, told]);
+    this.#recent.push(...(told.recent as FeedEntry[]));
+  }
+
+  /** One of each node, each of them once; more when they have piled up. */
+  #dueNow(): PulseWord[] {
+    const due: PulseWord[] = [];
+    for (const [node, waiting] of this.#pulses) {
+      due.push(...waiting.splice(0, Math.max(1, waiting.length - WAITING_MAX)));
+      if (waiting.length === 0) this.#pulses.delete(node);
+    }
+    return due;
+  }
+
   #tellRates(): void {
-    const now = performance.now();
-    for (const [node, { at }] of this.#pulses) if (now - at > PULSE_MS) this.#pulses.delete(node);
-    const told = [...this.#pulses.values()].map((pulse) => pulse.told);
+    const told = this.#dueNow();
     const second = { types: ratesOf(told), latency: latencyOf(told.flatMap((one) => one.waited)) };
     this.#told = [...this.#told.slice(1 - RATES_KEPT), second];
-    // Those are told once; a node whose next word is late is rather counted once more than shown as still.
-    const recent = told.flatMap((one) => one.recent.splice(0)) as unknown as FeedEntry[];
-    recent.sort((a, b) => (a.at ?? 0) - (b.at ?? 0));
+    const recent = this.#recent.splice(0).sort((a, b) => (a.at ?? 0) - (b.at ?? 0));
     const message = { ...second, recent: recent.slice(-RECENT) };
     for (const channel of this.#channels.values()) channel.say('rates', message);
   }
 }
+
+const NOTHING: PulseWord = { node: '', word: 'pulse', types: {}, waited: [], recent: [] };
 
 function ratesOf(told: readonly PulseWord[]): Record<string, Rate> {
   const rates = new Map<string, Rate>();

@@ -198,6 +198,12 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query, request, response }) => {
         const [type, id] = [query.token('type'), query.token('id')];
         const only = query.text('only') as 'rates' | undefined;
+        if (only !== undefined && (type ?? id) !== undefined)
+          throw new PerdureError(
+            'bad_options',
+            'only=rates is of all types: leave type and id out.',
+          );
+        if (type !== undefined) await marks.assertFindable({ type });
         await live.open(request, response, { type, id, only });
         return ANSWERED;
       },

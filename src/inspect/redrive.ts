@@ -31,7 +31,7 @@ export async function redrive(
   if (letter.redriven_at !== null && !again)
     throw new PerdureError(
       'bad_options',
-      `Dead letter ${deadLetterId} was redriven at ${letter.redriven_at}; --again does it once more.`,
+      `Dead letter ${deadLetterId} was redriven at ${letter.redriven_at}; it is published once more only when that is said (--again, or "again": true).`,
     );
   // The id it had is remembered by JetStream for a while, which would drop it without a word.
   const messageId = `redrive-${deadLetterId}-${Date.parse(letter.redriven_at ?? letter.at)}`;

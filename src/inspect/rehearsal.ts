@@ -61,7 +61,7 @@ export class Rehearsal {
     this.#before = unwrap(this.#options.codec, JSON.stringify(line.snapshot));
   }
 
-  /** The transitions must come in order, each to `take` or `pass`. @throws PerdureError `codec_failed`, `unknown_type`, `bad_options` */
+  /** The transitions must come in order, each to `take` or `pass`. @throws PerdureError `codec_failed`, `bad_options` */
   async take(line: TransitionLine): Promise<Verdict> {
     const { codec } = this.#options;
     const { type, id } = this.#actor;
@@ -101,7 +101,7 @@ export class Rehearsal {
     const newest = registry.newest(name);
     if (!newest)
       throw new PerdureError(
-        'unknown_type',
+        'bad_options',
         `The code has no actor type ${name}; it has ${registry}.`,
       );
     if (as !== undefined && !registry.version(name, as))

@@ -1,8 +1,9 @@
-import { invariant } from '../errors.ts';
+import { asError, invariant } from '../errors.ts';
 import { int4Array, int8Array } from './arrays.ts';
 import { AT, epochOf, MOVED, PARTS, shardOf } from './commitParts.ts';
 import type { Lane, Statement } from './lane.ts';
-import { ConnectionLost, isTransient } from './pgErrors.ts';
+import { ConnectionLost, isAboutData, isTransient } from './pgErrors.ts';
+import { StoreRefused } from './refused.ts';
 import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
 
 /**
@@ -113,6 +114,7 @@ export async function commit(
     } catch (error) {
       if (error instanceof ConnectionLost) throw new StoreUnknown(error.message, { cause: error });
       // The server undid it and said so: the same statement again is safe.
+      if (isAboutData(error)) throw new StoreRefused(asError(error).message, { cause: error });
       if (!isTransient(error)) throw error;
       await lane.pause(attempt, error);
     }

@@ -1,10 +1,11 @@
 import { invariant } from '../errors.ts';
-import { int4Array, int8Array } from './arrays.ts';
+import { boolArray, int4Array, int8Array } from './arrays.ts';
 import type { Session } from './connection.ts';
 import { NEEDS_LAST_MS } from './elsewhere.ts';
 import type { Lane } from './lane.ts';
 import { NOT_PAUSED } from './paused.ts';
 import { ALIVE, HELD, steady } from './presence.ts';
+import type { Reopened } from './refused.ts';
 import {
   type NodeInfo,
   type OpenedShard,
@@ -230,17 +231,18 @@ export class Leases {
    * any epoch from the given one on will do, as long as the shard has been ours without a break since then
    * (`claimed_epoch`); otherwise a stranger's commit number could pass for that of the caller's lost commit.
    */
-  reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]> {
+  reclaim(nodeId: string, shards: readonly Reopened[]): Promise<OpenedShard[]> {
     return this.#inTurn(async () => {
       const rows = await this.#ownership.ask<OpenedRow>({
         name: 'reclaim',
         text: `
           WITH mine AS MATERIALIZED (
-            SELECT s.shard FROM unnest($2::int4[], $3::int8[]) AS w (shard, epoch)
+            SELECT s.shard, w.refused FROM unnest($2::int4[], $3::int8[], $4::bool[]) AS w (shard, epoch, refused)
               JOIN shard s ON s.shard = w.shard
              WHERE s.owner = $1 AND w.epoch BETWEEN s.claimed_epoch AND s.epoch
              ORDER BY s.shard FOR NO KEY UPDATE OF s)
-          UPDATE shard s SET epoch = s.epoch + 1, opened_at = now()
+          UPDATE shard s SET epoch = s.epoch + 1, opened_at = now(),
+                 crashes = s.crashes + CASE WHEN mine.refused THEN 1 ELSE 0 END
             FROM mine WHERE s.shard = mine.shard
           RETURNING s.shard, s.epoch, s.cursor, s.commit_no, NULL::text AS previous_owner,
                     s.crashes, s.suspect_seq`,
@@ -248,6 +250,7 @@ export class Leases {
           nodeId,
           int4Array(shards, (wanted) => wanted.shard),
           int8Array(shards, (wanted) => wanted.epoch),
+          boolArray(shards, (wanted) => wanted.refused === true),
         ],
       });
       const told = this.#told.get(nodeId);

@@ -13,6 +13,7 @@ import {
 } from './memoryRead.ts';
 import { MemoryTransaction, type TestTransaction } from './memoryTransaction.ts';
 import type { ReadStore } from './read.ts';
+import { StoreRefused } from './refused.ts';
 import {
   type Address,
   addressKey,
@@ -255,8 +256,8 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     for (const { stored, paused, ...row } of parts.flatMap(({ actors }) => actors)) {
       if (paused !== undefined) continue;
       const isThere = this.tables.actors.has(addressKey(row));
-      if (stored === false && isThere) throw new Error(`duplicate actor ${addressKey(row)}`);
-      if (stored && !isThere && all) throw new Error('the row of an actor is gone');
+      if (stored === false && isThere) throw new StoreRefused(`duplicate actor ${addressKey(row)}`);
+      if (stored && !isThere && all) throw new StoreRefused('the row of an actor is gone');
     }
     for (const part of parts)
       for (const row of part.transitions) {
@@ -265,12 +266,12 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         const stored =
           row.seq <= (earlier?.at(-1)?.seq ?? 0) && earlier?.some(({ seq }) => seq === row.seq);
         if (stored || seen.has(`${key}/${row.seq}`))
-          throw new Error(`duplicate transition ${key}/${row.seq}`);
+          throw new StoreRefused(`duplicate transition ${key}/${row.seq}`);
         seen.add(`${key}/${row.seq}`);
         if (row.eventId === null) continue;
         const event = `${key} ${row.eventId}`;
         if (seen.has(event) || this.tables.eventIds.get(key)?.has(row.eventId))
-          throw new Error(`duplicate event ${event}`);
+          throw new StoreRefused(`duplicate event ${event}`);
         seen.add(event);
       }
   }

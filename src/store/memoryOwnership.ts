@@ -1,5 +1,6 @@
 import { NEEDS_LAST_MS, type OtherNodes, type ShardNeeds } from './elsewhere.ts';
 import { isPaused, MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
+import type { Reopened } from './refused.ts';
 import {
   type ActorTrial,
   addressKey,
@@ -121,11 +122,12 @@ export class MemoryOwnership extends MemoryReadStore {
     return shard?.owner === nodeId && shard.epoch === epoch ? shard : undefined;
   }
 
-  async reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]> {
+  async reclaim(nodeId: string, shards: readonly Reopened[]): Promise<OpenedShard[]> {
     const opened: OpenedShard[] = [];
-    for (const { shard: number, epoch } of shards) {
+    for (const { shard: number, epoch, refused } of shards) {
       const shard = this.tables.shards[number];
       if (shard?.owner !== nodeId || epoch < shard.claimedEpoch || epoch > shard.epoch) continue;
+      if (refused) shard.crashes++;
       opened.push(this.#open(shard, null));
     }
     return opened.sort((a, b) => a.shard - b.shard);

@@ -12,6 +12,7 @@ import { knownEvents, load, markLog, nearTimers, outboxOf, recover, transitions 
 import { checkSchema } from './migrate.ts';
 import { need, parkedMessages } from './parked.ts';
 import type { ReadStore } from './read.ts';
+import type { Reopened } from './refused.ts';
 import type {
   ActorTrial,
   Address,
@@ -219,7 +220,7 @@ export class PostgresStore implements Store {
     return this.#leases.claim(nodeId, max, among);
   }
 
-  reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]> {
+  reclaim(nodeId: string, shards: readonly Reopened[]): Promise<OpenedShard[]> {
     return this.#leases.reclaim(nodeId, shards);
   }
 

@@ -11,6 +11,7 @@ import type {
   ShardNeeds,
   StoredParked,
 } from './elsewhere.ts';
+import type { Reopened } from './refused.ts';
 import type { StoreTransaction } from './userTransaction.ts';
 
 /**
@@ -44,8 +45,11 @@ export interface Store {
    * `among`: only these; left out: any.
    */
   claim(nodeId: string, max: number, among?: readonly number[]): Promise<OpenedShard[]>;
-  /** Opens shards this node owns at the given epochs again with `epoch + 1`; those it lost are absent (S3). */
-  reclaim(nodeId: string, shards: readonly ShardEpoch[]): Promise<OpenedShard[]>;
+  /**
+   * Opens shards this node owns at the given epochs again with `epoch + 1`; those it lost are absent (S3). One whose commit was
+   * refused has one more death: what it takes next is to blame.
+   */
+  reclaim(nodeId: string, shards: readonly Reopened[]): Promise<OpenedShard[]>;
   /** These are about to be tried, at most one for each shard: when the node dies, it may have died of them. */
   tryMessages(nodeId: string, trials: readonly MessageTrial[]): Promise<void>;
   /** These are about to be tried, or have stood it; each actor once. */

@@ -876,6 +876,17 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       expect((await store.commit(nodeId, [next])).committed).toEqual(new Set([1]));
     });
 
+    test('one whose commit was refused has one more death when it is opened again', async () => {
+      const { store, nodeId, shard } = await setupOwner();
+      const [first] = await store.reclaim(nodeId, [{ ...shard(1), refused: true }]);
+      expect(first).toMatchObject({ shard: 1, crashes: 1 });
+      const again = await store.reclaim(nodeId, [
+        { ...shard(1), refused: true },
+        { ...shard(2), refused: false },
+      ]);
+      expect(again.map(({ crashes }) => crashes)).toEqual([2, 0]);
+    });
+
     test('reclaiming from an epoch that was bumped since finds the shard, since only its owner can have', async () => {
       const { store, nodeId, shard } = await setupOwner();
       await store.reclaim(nodeId, [shard(1)]);

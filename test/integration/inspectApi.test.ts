@@ -532,23 +532,34 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     word('one', [10, 20, 30, 40], 'a', 'c');
     word('two', [], 'b');
     let told: { types: Record<string, unknown>; latency: unknown; recent: { id: string }[] };
-    do told = (await rates.next('rates')).data as typeof told;
-    while (!told.types.order);
+    const recent: string[] = [];
+    do {
+      told = (await rates.next('rates')).data as typeof told;
+      recent.push(...told.recent.map(({ id }) => id));
+    } while (!told.types.order);
     expect(told.types).toEqual({
       order: { transitions: 10, started: 4, done: 2, failed: 2 },
     });
     expect(told.latency).toEqual({ p50: 20, p95: 40 });
-    expect(told.recent.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
-    // Each transition once, and a node that says nothing any more is forgotten.
-    do {
-      told = (await rates.next('rates')).data as typeof told;
-      expect(told.recent).toEqual([]);
-    } while (told.types.order);
+    expect(recent).toEqual(['a', 'b', 'c']);
+    // Each pulse once, whenever the next one comes.
+    for (let second = 0; second < 3; second++)
+      expect((await rates.next('rates')).data).toMatchObject({ types: {}, recent: [] });
     const later = reading(await open('?type=order'));
     const { seconds } = (await later.next('hello')).data as { seconds: { types: object }[] };
     expect(seconds.filter(({ types }) => 'order' in types).length).toBeGreaterThan(0);
     expect(seconds.every((second) => !('recent' in second))).toBe(true);
+    // Who comes back is told of the seconds it has missed.
+    const back = reading(
+      await fetch(`${site.url}/api/live?only=rates`, {
+        signal: stop.signal,
+        headers: { 'last-event-id': (await rates.next('rates')).id },
+      }),
+    );
+    expect((await back.next('hello')).data).toHaveProperty('seconds');
     stop.abort();
+    for (const query of ['only=rates&type=order', 'type=oder'])
+      expect((await get(`/api/live?${query}`)).status, query).toBe(400);
     const refused = await get('/api/live?only=all');
     expect(refused.status).toBe(400);
     expect(refused.body.error.message).toContain('only must be one of rates');

@@ -378,8 +378,8 @@ describe('a damaged file', () => {
       join(ROOT, 'examples/order.ts'),
     );
     expect(other.stderr).toContain(
-      'perdure: unknown_type: The code has no actor type trip; it has order@1.',
+      'perdure: bad_options: The code has no actor type trip; it has order@1.',
     );
-    expect(other.code).toBe(1);
+    expect(other.code).toBe(2);
   });
 });

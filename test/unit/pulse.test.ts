@@ -12,26 +12,26 @@ test('a pulse tells what was committed since the one before, and once that it wa
   order.transitions += 3;
   order.started += 1;
   order.error += 1;
-  pulse.told('{"id":"a"}');
+  pulse.told('{"type":"order","id":"a"}');
   pulse.waited(7.4);
   expect(read(pulse.take(types))).toEqual({
     node: 'n-1',
     word: 'pulse',
     types: { order: { transitions: 3, started: 1, done: 0, error: 1 } },
     waited: [7],
-    recent: [{ id: 'a' }],
+    recent: [{ type: 'order', id: 'a' }],
   });
   expect(read(pulse.take(types))).toMatchObject({ types: {}, waited: [], recent: [] });
   expect(pulse.take(types)).toBeUndefined();
   order.transitions += 2;
-  pulse.told('{"id":"b"}');
+  pulse.told('{"type":"order","id":"b"}');
   expect(read(pulse.take(types))).toMatchObject({ types: { order: { transitions: 2 } } });
 });
 
 test('of many it tells the last ten, and times from everywhere between', () => {
   const pulse = new Pulse('n-1');
   for (let i = 0; i < 1_234; i++) {
-    pulse.told(`{"seq":${i}}`);
+    pulse.told(`{"type":"order","id":"a","seq":${i}}`);
     pulse.waited((i * 7) % 1_234);
   }
   const told = read(pulse.take(new Map())) as { recent: { seq: number }[]; waited: number[] };
@@ -43,9 +43,21 @@ test('of many it tells the last ten, and times from everywhere between', () => {
   expect(told.waited.toSorted((a, b) => a - b)).toEqual(told.waited);
 });
 
-test.each(['', '7', 'null', '{"word":"look","node":"n"}', '{"word":"pulse","node":"n"}'])(
-  '%j is no pulse',
-  (text) => {
-    expect(readPulse(Buffer.from(text))).toBeUndefined();
-  },
-);
+const pulseWith = (more: object) =>
+  JSON.stringify({ node: 'n', word: 'pulse', types: {}, waited: [], recent: [], ...more });
+
+test.each([
+  '',
+  '7',
+  'null',
+  '{"word":"look","node":"n"}',
+  '{"word":"pulse","node":"n"}',
+  pulseWith({ types: { x: null } }),
+  pulseWith({ types: { x: { transitions: 7 } } }),
+  pulseWith({ types: [] }),
+  pulseWith({ waited: ['a', null] }),
+  pulseWith({ waited: [-1] }),
+  pulseWith({ recent: [null] }),
+])('bug: %j was taken for a pulse and ended the inspector', (text) => {
+  expect(readPulse(Buffer.from(text))).toBeUndefined();
+});

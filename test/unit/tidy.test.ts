@@ -80,6 +80,7 @@ const LAYERS: Record<string, { files?: string[]; layers?: string[] }> = {
         'store/store.ts',
         'store/elsewhere.ts',
         'store/userTransaction.ts',
+        'store/refused.ts',
       ],
     ],
   },

@@ -11,8 +11,17 @@ function read(): Place {
   const parts = path
     .split('/')
     .filter((part) => part !== '')
-    .map(decodeURIComponent);
+    .map(decoded);
   return { parts, params: new URLSearchParams(query) };
+}
+
+/** Who mistypes an address is told that there is nothing of that name. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export function usePlace(): Place {
