@@ -29,18 +29,22 @@ const servers = new Servers();
 const contender: Contender = { module: './perdure.ts', peer: peers[1] as Contender['peer'] };
 try {
   const rounds: Record<'bare' | 'noop' | 'flow', number>[] = [];
-  while (rounds.length < ROUNDS && performance.now() < ENOUGH_MS)
+  const round = async () =>
     rounds.push({
       bare: await bare(),
       noop: await cpu('noop', 15_000),
       flow: await cpu('flow', 5_000),
     });
   // What else runs on the machine makes CPU time longer and never shorter.
-  const least = (name: 'bare' | 'noop' | 'flow') => Math.min(...rounds.map((round) => round[name]));
-  process.exitCode = judge({
+  const least = (name: 'bare' | 'noop' | 'flow') => Math.min(...rounds.map((one) => one[name]));
+  const ratios = (): Ratios => ({
     noop: least('noop') / least('bare'),
     flow: least('flow') / least('bare'),
   });
+  while (rounds.length < ROUNDS && performance.now() < ENOUGH_MS) await round();
+  // The bare parts may have had the machine's quick moment, and the jobs a slow one: what is slower stays so.
+  for (let more = 0; more < ROUNDS && !flags.record && isSlower(ratios()); more++) await round();
+  process.exitCode = judge(ratios());
 } finally {
   await servers.stop();
 }
@@ -59,17 +63,26 @@ async function bare(): Promise<number> {
   return parts.reduce((sum, part) => sum + part, 0) + steps.cpuPer1000 * 10;
 }
 
+function recorded(): Ratios {
+  return JSON.parse(readFileSync(FILE, 'utf8')) as Ratios;
+}
+
+function isSlower(now: Ratios): boolean {
+  const before = recorded();
+  return now.noop / before.noop > TOLERANCE || now.flow / before.flow > TOLERANCE;
+}
+
 function judge(now: Ratios): number {
   if (flags.record) {
     writeFileSync(FILE, `${JSON.stringify(now, null, 2)}\n`);
     console.log(`recorded: noop ${now.noop.toFixed(2)}, flow ${now.flow.toFixed(2)}`);
     return 0;
   }
-  const recorded = JSON.parse(readFileSync(FILE, 'utf8')) as Ratios;
+  const before = recorded();
   let failed = 0;
   for (const kind of ['noop', 'flow'] as const) {
-    const worse = now[kind] / recorded[kind];
-    const words = `${kind}: ${now[kind].toFixed(2)} times the bare parts, recorded ${recorded[kind].toFixed(2)} (${worse.toFixed(2)})`;
+    const worse = now[kind] / before[kind];
+    const words = `${kind}: ${now[kind].toFixed(2)} times the bare parts, recorded ${before[kind].toFixed(2)} (${worse.toFixed(2)})`;
     if (worse > TOLERANCE) failed = 1;
     console.log(worse > TOLERANCE ? `SLOWER ${words}` : `ok ${words}`);
   }
