@@ -260,15 +260,9 @@ export class ShardReader implements LogReader {
 
   /** One word for it and all before it: shards are worked through in order (ADR 0016). */
   #acknowledge(seq: number) {
-    let last: Delivery | undefined;
-    let done = 0;
-    for (; done < this.#held.length; done++) {
-      const delivery = this.#held[done];
-      if (delivery === undefined || delivery.seq > seq) break;
-      last = delivery;
-    }
+    const next = this.#held.findIndex((delivery) => delivery.seq > seq);
+    const last = this.#held.splice(0, next < 0 ? this.#held.length : next).at(-1);
     if (last === undefined) return;
-    this.#held.splice(0, done);
     this.#acknowledged = last;
     this.#send(this.#parser.ackSubject(last), ACK);
   }

@@ -164,14 +164,22 @@ describe('NATS only', () => {
     await bus.close();
   });
 
-  test('an outage the process sits out: publishing goes on, reading is taken up again', async () => {
-    // A proxy that cuts the line and leaves the server alone.
+  /** A bus on a line that can be cut while the server is left alone. */
+  async function overALine() {
     const line = await flakyLine(natsUrl());
     const ns = namespace(freshNamespace());
     used.push(ns);
     const bus = await open(line.url, ns);
-    const shard = shardOf('order', 'o-1', 64);
+    const close = async () => {
+      await bus.close();
+      line.close();
+    };
     const subject = subjects.start(ns, 'order', 'o-1');
+    return { line, bus, shard: shardOf('order', 'o-1', 64), subject, close };
+  }
+
+  test('an outage the process sits out: publishing goes on, reading is taken up again', async () => {
+    const { line, bus, shard, subject, close } = await overALine();
     const seen = await record(bus, { shard }, (message) => message.ack());
     await bus.publish(subject, '1');
     await eventually(() => seen.messages.length === 1, { what: 'the first' });
@@ -189,17 +197,11 @@ describe('NATS only', () => {
     const ms = await timed('the second', () => seen.messages.length === 2);
     expect(ms).toBeLessThan(2_000);
     expect(seen.surprises).toEqual([]);
-    await bus.close();
-    line.close();
+    await close();
   });
 
   test('an acknowledgement that an outage swallowed is said again when the line is back', async () => {
-    const line = await flakyLine(natsUrl());
-    const ns = namespace(freshNamespace());
-    used.push(ns);
-    const bus = await open(line.url, ns);
-    const shard = shardOf('order', 'o-1', 64);
-    const subject = subjects.start(ns, 'order', 'o-1');
+    const { line, bus, shard, subject, close } = await overALine();
     const seen = await record(bus, { shard, pendingMax: 2 });
     for (const text of ['1', '2', '3', '4']) await bus.publish(subject, text);
     await eventually(() => seen.messages.length === 2, { what: 'as many as may wait' });
@@ -211,8 +213,7 @@ describe('NATS only', () => {
     const ms = await timed('the others', () => seen.messages.length === 4);
     expect(ms).toBeLessThan(4_000);
     expect(seen.surprises).toEqual([]);
-    await bus.close();
-    line.close();
+    await close();
   });
 });
 
