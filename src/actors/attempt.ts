@@ -49,7 +49,7 @@ export const infoOf = (self: AnyActorRef): InvocationInfo | undefined =>
 
 /** One run of what an actor invoked, from its wait to its end. */
 export class Attempt {
-  readonly key: string;
+  #key: string | undefined;
   readonly isOpenEnded: boolean;
   outcome: Outcome | undefined;
   readonly #clock: Clock;
@@ -85,7 +85,12 @@ export class Attempt {
     this.isOpenEnded = isOpenEnded(request.child.logic);
     this.#settings = settings;
     this.#release = release;
-    this.key = idempotencyKey(request.address, request.invokeId, request.seq);
+  }
+
+  get key(): string {
+    const { address, invokeId, seq } = this.#request;
+    this.#key ??= idempotencyKey(address, invokeId, seq);
+    return this.#key;
   }
 
   get attempt(): number {
@@ -217,7 +222,7 @@ export class Attempt {
       },
       outcome: this.#settings.outcome,
       transaction: async (run) => {
-        const ended = await this.#settings.transactions.run(this.key, this.#signal(), run);
+        const ended = await this.#settings.transactions.run(this.key, this.signal(), run);
         this.#transaction = ended.transaction;
         return ended.output;
       },
@@ -231,19 +236,12 @@ export class Attempt {
   #arguments(): RunArguments {
     const child: ChildRef & RunningSelf = this.#request.child;
     child[ATTEMPT] = this;
-    const signal = () => this.#signal();
-    return {
-      input: child.getSnapshot().input,
-      self: child,
-      system: executorSystem,
-      get signal() {
-        return signal();
-      },
-      emit() {},
-    };
+    const { input } = child.getSnapshot();
+    const args = { input, self: child, system: executorSystem, emit: nowhere, [ATTEMPT]: this };
+    return Object.defineProperty(args, 'signal', SIGNAL) as unknown as RunArguments;
   }
 
-  #signal(): AbortSignal {
+  signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
       // Looked at for the first time when it is too late: the state has been left, or time is up.
@@ -275,6 +273,17 @@ export class Attempt {
     if (!this.isOpenEnded) this.#release();
   }
 }
+
+/** One getter for all: a function of its own would give each of them a shape of its own, which costs four times as much. */
+const SIGNAL: PropertyDescriptor & ThisType<{ [ATTEMPT]: Attempt }> = {
+  get() {
+    return this[ATTEMPT].signal();
+  },
+  enumerable: true,
+  configurable: true,
+};
+
+function nowhere(): void {}
 
 const executorSystem = { ...emptySystem(), get: () => undefined };
 

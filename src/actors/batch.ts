@@ -21,7 +21,7 @@ import type { StoreTransaction } from '../store/userTransaction.ts';
 import { bundled } from './bundle.ts';
 import type { Effect } from './effects.ts';
 import type { Resident } from './resident.ts';
-import { loadOf, type NodeLoad } from './ring.ts';
+import { loadOf, type NodeLoad, type TypeLoad } from './ring.ts';
 import type { ActorSpan } from './tracing.ts';
 
 /** A step on its way to Postgres, with what to do once it is there. */
@@ -30,7 +30,7 @@ export interface Taken {
   write: TransitionWrite;
   status: ActorStatus;
   effects: Effect[];
-  timers: TimerWrite[];
+  timers: readonly TimerWrite[];
   /** Ends with the commit. */
   span: ActorSpan | undefined;
 }
@@ -185,7 +185,12 @@ export class Batch {
   }
 
   #write(): ActorWrite[] {
-    return Array.from(this.#residents, (resident) => resident.write());
+    const rows: ActorWrite[] = new Array(this.#residents.size);
+    let n = 0;
+    this.#residents.forEach((resident) => {
+      rows[n++] = resident.write();
+    });
+    return rows;
   }
 
   toCommit(epoch: number, commitNo: number, cursor: number): ShardCommit {
@@ -224,8 +229,13 @@ export class Batch {
   count(load: NodeLoad): void {
     load.transitions += this.taken.length;
     load.messages += this.#consumed;
-    for (const { resident, write, status } of this.taken) {
-      const ofType = loadOf(load, resident.address.type);
+    let type: string | undefined;
+    let ofType: TypeLoad | undefined;
+    for (const { write, status } of this.taken) {
+      if (!ofType || write.type !== type) {
+        type = write.type;
+        ofType = loadOf(load, type);
+      }
       ofType.transitions++;
       if (write.seq === 1) ofType.started++;
       if (status !== 'active') ofType[status]++;

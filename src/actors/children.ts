@@ -1,4 +1,4 @@
-import type { AnyActorRef, EventObject } from 'xstate';
+import type { AnyActorRef, AnyMachineSnapshot, EventObject } from 'xstate';
 import { setSnapshot, tellsSnapshots } from './inside.ts';
 import { kindOf, type LogicKind } from './logic.ts';
 
@@ -81,4 +81,22 @@ function withoutStack({ name, message }: Error): Error {
   const error = new Error(message);
   Object.defineProperties(error, { name: { value: name }, stack: { value: undefined } });
   return error;
+}
+
+/** Children of a snapshot that were not there before. */
+export function newChildren(
+  previous: AnyMachineSnapshot | undefined,
+  snapshot: AnyMachineSnapshot,
+): AnyActorRef[] {
+  let found: AnyActorRef[] | undefined;
+  if (snapshot.status !== 'active') return [];
+  const children = snapshot.children as Record<string, AnyActorRef | undefined>;
+  for (const id in children) {
+    const child = children[id];
+    if (!child || child === previous?.children[id]) continue;
+    // An array that begins empty makes room for 17 at its first push.
+    if (found) found.push(child);
+    else found = [child];
+  }
+  return found ?? [];
 }

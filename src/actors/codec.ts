@@ -182,6 +182,7 @@ function encodeRecord(value: object, path: string, room: number): unknown {
     const item = (value as Record<string, unknown>)[key];
     // Strings and numbers are most of what there is; they skip building a path.
     if (typeof item === 'string' || typeof item === 'boolean' || item === null) continue;
+    if (typeof item === 'number' && Number.isFinite(item)) continue;
     // A key without a value is still a key: a machine may ask for it, and the order of keys is kept.
     const encoded = item === undefined ? UNDEFINED : encode(item, `${path}.${key}`, room - 1);
     if (encoded === item) continue;

@@ -51,8 +51,8 @@ export function writeEnvelope(type: ActorType, live: Live, nestingMax: number): 
   const inPlace = childInPlace(type.name, snapshot);
   if (inPlace) throw inPlace;
   const envelope: Envelope = {
-    ...(isEmpty(machines) ? {} : { machines }),
-    ...(path.length === 0 ? {} : { path }),
+    machines: isEmpty(machines) ? undefined : machines,
+    path: path.length === 0 ? undefined : path,
     machine: type.machine.id,
     version: type.version,
     xstate: XSTATE_VERSION,
@@ -123,25 +123,25 @@ const ownerOf = ({ self }: StepScope): Target =>
 /** What is kept of a snapshot: XState's own form, with values the codec carries. */
 function persist(snapshot: AnyMachineSnapshot, nestingMax: number): Record<string, unknown> {
   const { status, output, error, value, context, children, historyValue } = snapshot;
-  const written: Record<string, unknown> = { status };
-  if (output !== undefined) written.output = encode(output, 'output', nestingMax);
-  if (error !== undefined) written.error = encode(error, 'error', nestingMax);
-  written.value = value;
-  written.context = encode(context, 'context', nestingMax);
-  written.children = persistChildren(children, nestingMax);
-  written.historyValue = historyIds(historyValue);
-  return written;
+  return {
+    status,
+    output: encode(output, 'output', nestingMax),
+    error: encode(error, 'error', nestingMax),
+    value,
+    context: encode(context, 'context', nestingMax),
+    children: persistChildren(children, nestingMax),
+    historyValue: historyIds(historyValue),
+  };
 }
 
 function historyIds(historyValue: AnyMachineSnapshot['historyValue']): unknown {
-  const written: Record<string, { id: string }[]> = {};
-  for (const key in historyValue)
+  let written: Record<string, { id: string }[]> | undefined;
+  for (const key in historyValue) {
+    written ??= {};
     written[key] = (historyValue[key] ?? []).map(({ id }) => ({ id }));
-  return written;
+  }
+  return written ?? NONE;
 }
-
-/** All that XState keeps of a promise, a callback, an observable or a transition function. */
-const CHILD_KEYS = ['status', 'output', 'error', 'context', 'input'] as const;
 
 /** What XState keeps of a child, without the fields that are not there: there are as many children as invokes. */
 function persistChildren(children: AnyMachineSnapshot['children'], nestingMax: number): unknown {
@@ -151,22 +151,36 @@ function persistChildren(children: AnyMachineSnapshot['children'], nestingMax: n
     if (!child) continue;
     const { src, systemId } = child;
     const syncSnapshot = tellsSnapshots(child);
-    const snapshot: Record<string, unknown> = {};
-    // A machine's is in a row of its own. Of others in one order, whatever happened in memory: the same step must be
-    // the same text.
-    if (kindOfChild(child) === 'machine') {
-      if (child.ended) snapshot.status = child.ended;
-    } else {
-      const shown = child.getSnapshot();
-      for (const key of CHILD_KEYS) {
-        const value = shown[key];
-        if (value !== undefined) snapshot[key] = encode(value, `${key} of ${id}`, nestingMax);
-      }
-    }
+    // A machine's is in a row of its own.
+    const snapshot =
+      kindOfChild(child) === 'machine'
+        ? { status: child.ended }
+        : persistShown(child.getSnapshot(), id, nestingMax);
     written[id] = { snapshot, src, systemId, syncSnapshot };
   }
   return written;
 }
+
+/**
+ * All that XState keeps of a promise, a callback, an observable or a transition function. In one order, whatever happened in
+ * memory: the same step must be the same text.
+ */
+function persistShown(
+  { status, output, error, context, input }: ReturnType<Child['getSnapshot']>,
+  id: string,
+  nestingMax: number,
+): unknown {
+  return {
+    status,
+    output: encodeOf(id, 'output', output, nestingMax),
+    error: encodeOf(id, 'error', error, nestingMax),
+    context: encodeOf(id, 'context', context, nestingMax),
+    input: encodeOf(id, 'input', input, nestingMax),
+  };
+}
+
+const encodeOf = (id: string, what: string, value: unknown, nestingMax: number): unknown =>
+  value === undefined ? undefined : encode(value, `${what} of ${id}`, nestingMax);
 
 /** References to the actor's own children are the children themselves. */
 export function reviveOwn({ children, context }: AnyMachineSnapshot): void {

@@ -47,6 +47,16 @@ export function pauses({ kind, value }: Request): boolean | undefined {
   return type === PAUSE ? true : type === RESUME ? false : undefined;
 }
 
+const refuse = (outboxId: string | null, reason: ErrorCode, detail: string): Refusal => ({
+  ok: false,
+  reason,
+  detail,
+  outboxId,
+});
+
+const badToken = (part: 'type' | 'id', token: string): string =>
+  `The ${part} ${JSON.stringify(token)} is not allowed: use 1 to 128 of A-Z a-z 0-9 _ and -.`;
+
 const EVENT_ID_MAX = 512;
 const EVENT_TYPE_MAX = 256;
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
@@ -58,35 +68,26 @@ export function readMessage(
   limits: Limits,
 ): Request | Refusal {
   const outboxId = message.header(OUTBOX_HEADER);
-  const refuse = (reason: ErrorCode, detail: string): Refusal => ({
-    ok: false,
-    reason,
-    detail,
-    outboxId,
-  });
   const [kind, type = '', id = '', ...rest] = message.subject.split('.');
   if ((kind !== 'jobs' && kind !== 'events') || rest.length > 0)
     return refuse(
+      outboxId,
       'bad_subject',
       `${message.subject} is neither jobs.<type>.<id> nor events.<type>.<id>.`,
     );
-  for (const [part, token] of [
-    ['type', type],
-    ['id', id],
-  ])
-    if (!TOKEN.test(token as string))
-      return refuse(
-        'bad_subject',
-        `The ${part} ${JSON.stringify(token)} is not allowed: use 1 to 128 of A-Z a-z 0-9 _ and -.`,
-      );
-  if (message.body.length > limits.bodyMaxBytes)
+  if (!TOKEN.test(type)) return refuse(outboxId, 'bad_subject', badToken('type', type));
+  if (!TOKEN.test(id)) return refuse(outboxId, 'bad_subject', badToken('id', id));
+  const { body } = message;
+  if (body.length > limits.bodyMaxBytes)
     return refuse(
+      outboxId,
       'body_too_large',
-      `The body has ${message.body.length} bytes; at most ${limits.bodyMaxBytes} are allowed.`,
+      `The body has ${body.length} bytes; at most ${limits.bodyMaxBytes} are allowed.`,
     );
   const eventId = outboxId ?? message.messageId ?? `${logTag}.${message.seq}`;
   if (eventId.length > EVENT_ID_MAX || hasControl(eventId) || eventId.startsWith('!'))
     return refuse(
+      outboxId,
       'bad_event',
       `The message id must be at most ${EVENT_ID_MAX} printable characters and not begin with "!".`,
     );
@@ -94,18 +95,19 @@ export function readMessage(
   let text: string;
   let value: unknown;
   try {
-    text = decoder.decode(message.body);
+    text = decoder.decode(body);
     value = text === '' && kind === 'jobs' ? undefined : parseGiven(text);
   } catch (error) {
     if (error instanceof PerdureError && error.code === 'not_serialisable')
-      return refuse('bad_body', error.message);
+      return refuse(outboxId, 'bad_body', error.message);
     return refuse(
+      outboxId,
       'bad_body',
       `The body cannot be read as JSON in UTF-8: ${(error as Error).message}`,
     );
   }
   const problem = bodyProblem(value, limits.nestingMax);
-  if (problem) return refuse('bad_body', problem);
+  if (problem) return refuse(outboxId, 'bad_body', problem);
   if (kind === 'events' && outboxId !== null && isFor(value, type, id)) {
     const to = targetOf(value.to) as Target;
     // A child without a row of its own is told by its actor.
@@ -124,7 +126,7 @@ export function readMessage(
   }
   if (kind === 'events') {
     const wrong = eventProblem(value);
-    if (wrong) return refuse('bad_event', wrong);
+    if (wrong) return refuse(outboxId, 'bad_event', wrong);
   }
   return {
     ok: true,

@@ -3,7 +3,7 @@ import { PerdureError } from '../errors.ts';
 import type { Address } from '../store/store.ts';
 import { checkTimerId, delayOf, inTurn, type Timer } from './arming.ts';
 import { questionOf } from './asks.ts';
-import { type Child, kindOfChild, react, toldAtStart } from './children.ts';
+import { type Child, kindOfChild, newChildren, react, toldAtStart } from './children.ts';
 import { parse, writeEvent } from './codec.ts';
 import type { Effect } from './effects.ts';
 import { parentRef, STOP } from './inside.ts';
@@ -81,7 +81,7 @@ class StepLowering {
   #machines: Readonly<Record<string, number>>;
   #asks = 0;
   /** Children that were ended. */
-  #stopped: Set<AnyActorRef> | undefined;
+  #stopped: AnyActorRef[] | undefined;
   /** What is due in no time. */
   #last: Effect[] | undefined;
 
@@ -153,7 +153,7 @@ class StepLowering {
       timersArmed: this.#armed ? inTurn([...this.#armed.values()]) : [],
       timersDropped: this.#dropped ? [...this.#dropped] : [],
       messages: this.#messages,
-      kin: seq === 1 ? childrenFirst(this.#kin) : this.#kin,
+      kin: seq === 1 && this.#kin.length > 1 ? childrenFirst(this.#kin) : this.#kin,
       started: this.#started,
       timers,
       machines: this.#machines,
@@ -350,10 +350,10 @@ class StepLowering {
 
   #stop(child: AnyActorRef | undefined): void {
     const { before, previous, self } = this.#step;
-    if (!child || previous?.children[child.id] !== child || this.#stopped?.has(child)) return;
-    this.#stopped ??= new Set();
-    const index = this.#stopped.size;
-    this.#stopped.add(child);
+    if (!child || previous?.children[child.id] !== child || this.#stopped?.includes(child)) return;
+    const index = this.#stopped?.length ?? 0;
+    if (this.#stopped) this.#stopped.push(child);
+    else this.#stopped = [child];
     if (kindOfChild(child as Child) === 'machine') {
       const { [child.id]: startedBy, ...others } = this.#machines;
       if (startedBy === before.machines[child.id]) this.#machines = others;
@@ -384,17 +384,3 @@ const childrenFirst = (acts: readonly KinAct[]): KinAct[] => [
   ...acts.filter(({ kind }) => kind === 'begin'),
   ...acts.filter(({ kind }) => kind !== 'begin'),
 ];
-
-function newChildren(
-  previous: AnyMachineSnapshot | undefined,
-  snapshot: AnyMachineSnapshot,
-): AnyActorRef[] {
-  const found: AnyActorRef[] = [];
-  if (snapshot.status !== 'active') return found;
-  const children = snapshot.children as Record<string, AnyActorRef | undefined>;
-  for (const id in children) {
-    const child = children[id];
-    if (child && child !== previous?.children[id]) found.push(child);
-  }
-  return found;
-}

@@ -74,15 +74,18 @@ export function takeShortcut(
 ): AnyMachineSnapshot | undefined {
   const isPlain = snapshot.machine === machine && snapshot.status === 'active';
   const moves = isPlain && event.type !== '*' ? movesOf(machine) : null;
-  const transition = moves ? selected(machine, snapshot, event) : undefined;
-  if (!moves || !transition) return undefined;
+  if (!moves) return undefined;
   const leaf = leafOf(snapshot);
+  const transition = moves.chosen(leaf, event.type) ?? selected(machine, snapshot, event);
+  if (!transition) return undefined;
   const move = moves.of(leaf, transition);
   if (!move) return undefined;
   const microstep = new Microstep(machine, snapshot, event, scope);
-  const next = carriedOut(microstep, () => microstep.make(move), collecting);
-  if (next) collecting.edges.push(move.edge);
-  else if (microstep.isXStates) moves.giveUp(leaf, transition);
+  const next = carriedOut(microstep, move, collecting);
+  if (next) {
+    if (collecting.edges.length === 0) collecting.edges = [move.edge];
+    else collecting.edges.push(move.edge);
+  } else if (microstep.isXStates) moves.giveUp(leaf, transition);
   return next;
 }
 
@@ -98,7 +101,7 @@ export function beginShortly(
   if (!moves || !move) return undefined;
   const event = { type: 'xstate.init', input };
   const microstep = new Microstep(machine, placedAs(move.after, {}, {}), event, scope);
-  const first = carriedOut(microstep, () => microstep.begin(move), collecting);
+  const first = carriedOut(microstep, move, collecting, true);
   if (!first && microstep.isXStates) moves.giveUpFirst();
   return first;
 }
@@ -120,14 +123,16 @@ function selected(
 /** Whatever is wrong with it, XState says in its own words: nothing has been collected then. */
 function carriedOut(
   microstep: Microstep,
-  make: () => AnyMachineSnapshot,
+  move: Move,
   collecting: Collected,
+  isFirst = false,
 ): AnyMachineSnapshot | undefined {
   const { book } = collecting;
   try {
-    const snapshot = make();
+    const snapshot = isFirst ? microstep.begin(move) : microstep.make(move);
     if (!microstep.isXStates) {
-      for (const action of microstep.actions) collecting.actions.push(action);
+      if (collecting.actions.length === 0) collecting.actions = microstep.actions;
+      else for (const action of microstep.actions) collecting.actions.push(action);
       return snapshot;
     }
   } catch {

@@ -68,6 +68,7 @@ export class Moves {
   readonly #machine: AnyStateMachine;
   readonly #known = new Map<StateNodeOf, Map<object, Move | null>>();
   readonly #places = new Map<StateNodeOf, AnyMachineSnapshot>();
+  readonly #chains = new Map<StateNodeOf, readonly StateNodeOf[]>();
   #first: Move | null | undefined;
 
   constructor(machine: AnyStateMachine) {
@@ -78,6 +79,21 @@ export class Moves {
   first(): Move | null {
     if (this.#first === undefined) this.#first = this.#planned(() => this.#beginning());
     return this.#first;
+  }
+
+  /** What an event of that type leads to, where neither a guard nor a wildcard has a say in it; undefined: XState has to be asked. */
+  chosen(leaf: StateNodeOf, eventType: string): object | undefined {
+    let chain = this.#chains.get(leaf);
+    if (!chain) {
+      const upwards = chainOf(leaf).reverse();
+      chain = upwards.some(hasWildcard) ? [] : upwards;
+      this.#chains.set(leaf, chain);
+    }
+    for (const { transitions } of chain) {
+      const candidate = transitions.get(eventType)?.[0];
+      if (candidate) return candidate.guard === undefined ? candidate : undefined;
+    }
+    return undefined;
   }
 
   /** Null: left to XState. */
@@ -264,6 +280,9 @@ const NONE: ReadonlySet<StateNodeOf> = new Set();
 function unplanned(): never {
   throw new Error('This is left to XState.');
 }
+
+const hasWildcard = ({ transitions }: StateNodeOf): boolean =>
+  [...transitions.keys()].some((eventType) => eventType.includes('*'));
 
 /** From the root to the state itself. */
 function chainOf(node: StateNodeOf): StateNodeOf[] {

@@ -24,6 +24,7 @@ export function perform(
   if (waitedMs !== undefined) ring.pulse.waited(waitedMs);
   if (shard.sealed) return performSealed(ring, batch, at);
   let timersUnknown = false;
+  const when = whenText(ring, at);
   for (const taken of batch.taken) {
     taken.resident.uncommitted--;
     if (taken.span) taken.span.within(() => runEffects(ring, shard, taken));
@@ -35,7 +36,7 @@ export function perform(
       else if (delayMs <= ring.limits.timerHorizonMs)
         ring.timers.add({ ...timer, shard: shard.number, fireAt: at + delayMs });
     }
-    tell(ring, taken, at, taken === batch.taken[0] ? waitedMs : undefined);
+    tell(ring, taken, when, taken === batch.taken[0] ? waitedMs : undefined);
   }
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
   for (const run of batch.afterwards) run();
@@ -45,9 +46,10 @@ export function perform(
 
 /** The shard is being given back: its next owner does what has to be done; only the waiting are told. */
 function performSealed(ring: Ring, batch: Batch, at: number | null): void {
+  const when = whenText(ring, at);
   for (const taken of batch.taken) {
     taken.resident.uncommitted--;
-    tell(ring, taken, at);
+    tell(ring, taken, when);
   }
   for (const { subject, body } of batch.replies) ring.bus.broadcast(subject, body);
 }
@@ -108,34 +110,41 @@ function runEffects(ring: Ring, shard: Shard, taken: Taken): void {
   const { resident, effects } = taken;
   if (effects.length === 0) return;
   const { seq } = taken.write;
+  let acts: Act[] | undefined;
   for (const effect of effects)
-    if (effect.kind === 'log')
+    if (isAct(effect)) {
+      acts ??= [];
+      acts.push(effect);
+    } else if (effect.kind === 'log')
       ring.log.info(
         { actor: resident.key, ...shard.place, seq, label: effect.label },
         String(effect.value),
       );
   const isFirst = seq === 1;
-  const others = isFirst ? effects.filter((effect) => !begins(effect)) : effects;
-  if (isFirst) runOthers(ring, shard, taken, effects.filter(begins), () => {});
-  const acts = effects.filter(isAct);
-  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, taken, others, tell);
-  if (acts.length > 0) runActs(ring, shard, resident, seq, acts, rest);
-  else rest(() => {});
+  if (isFirst) runOthers(ring, shard, taken, begins, toNobody);
+  const which = isFirst ? isLater : isAny;
+  if (!acts) return runOthers(ring, shard, taken, which, toNobody);
+  const rest = (tell: (told: Tell) => void) => runOthers(ring, shard, taken, which, tell);
+  runActs(ring, shard, resident, seq, acts, rest);
 }
 
 /** A child, and what it is before it has done anything. */
 const begins = (effect: Effect): boolean =>
   effect.kind === 'invoke' || (effect.kind === 'due' && effect.begins);
+const isLater = (effect: Effect): boolean => !begins(effect);
+const isAny = (): boolean => true;
+const toNobody = (): void => {};
 
 function runOthers(
   ring: Ring,
   shard: Shard,
   taken: Taken,
-  effects: readonly Effect[],
+  which: (effect: Effect) => boolean,
   tell: (told: Tell) => void,
 ): void {
-  const { resident, timers, span } = taken;
-  for (const effect of effects)
+  const { resident, effects, timers, span } = taken;
+  for (const effect of effects) {
+    if (!which(effect)) continue;
     switch (effect.kind) {
       case 'invoke':
         begin(ring, shard, resident, effect, span?.trace);
@@ -159,6 +168,7 @@ function runOthers(
       default:
         effect satisfies never;
     }
+  }
 }
 
 /** Skipped when a newer step, already taken, has left the state again. */
@@ -173,25 +183,34 @@ function begin(
     startAttempt(ring, shard, resident, invokeId, 1, 0, trace);
 }
 
-/** The live feed: a hint for watchers, complete only for who listens now. */
-function tell(ring: Ring, taken: Taken, at: number | null, waitedMs?: number): void {
+/** What the feed says of all transitions of a commit. */
+const whenText = (ring: Ring, at: number | null): string =>
+  `","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"`;
+
+/** The live feed: a hint for watchers, complete only for who listens now. The text is made of few pieces: each is an object. */
+function tell(ring: Ring, taken: Taken, when: string, waitedMs?: number): void {
   const { write, status } = taken;
-  const { type, id, seq, eventType, toState } = write;
-  const emitted: string[] = [];
-  for (const effect of taken.effects) if (effect.kind === 'emit') emitted.push(effect.text);
-  const from = write.fromState ?? 'null';
-  const waited = waitedMs === undefined ? '' : `,"waited":${Math.round(waitedMs)}`;
-  const more = emitted.length > 0 ? `${waited},"emitted":[${emitted}]` : waited;
-  const text = `{"type":"${type}","id":"${id}","seq":${seq},"event":${quoted(eventType)},"from":${from},"to":${toState},"status":"${status}","at":${at === null ? 'null' : Math.round(at)},"node":"${ring.nodeId}"${more}}`;
+  const { type, id, seq, toState } = write;
+  let emitted: string[] | undefined;
+  for (const effect of taken.effects)
+    if (effect.kind === 'emit') {
+      emitted ??= [];
+      emitted.push(effect.text);
+    }
+  let end = '}';
+  if (emitted) end = `,"emitted":[${emitted}]}`;
+  if (waitedMs !== undefined) end = `,"waited":${Math.round(waitedMs)}${end}`;
+  const event = inQuotes(write.eventType);
+  const text = `{"type":"${type}","id":"${id}","seq":${seq},"event":"${event}","from":${write.fromState},"to":${toState},"status":"${status}${when}${end}`;
   ring.pulse.told(text);
   // A child machine's is heard where its family is.
   const { id: root } = rootOf(taken.resident.address);
   ring.bus.broadcast(subjects.transition(ring.namespace, type, root), text);
 }
 
-/** As JSON; nearly all event types need no escaping, and this runs for every transition. */
-const quoted = (text: string): string =>
-  /^[\w.-]+$/.test(text) ? `"${text}"` : JSON.stringify(text);
+/** As it stands in JSON between the quotes; nearly all event types need no escaping, and this runs for every transition. */
+const inQuotes = (text: string): string =>
+  /^[\w.-]+$/.test(text) ? text : JSON.stringify(text).slice(1, -1);
 
 async function readTimers(ring: Ring, shard: Shard): Promise<void> {
   const near = await ring.store.nearTimers([shard.number], ring.limits.timerHorizonMs);

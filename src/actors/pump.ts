@@ -79,8 +79,10 @@ export class Pump {
       return;
     }
     this.#turning = true;
-    this.#ring.clock.soon(() => void this.#turn());
+    this.#ring.clock.soon(this.#begin);
   }
+
+  readonly #begin = (): void => void this.#turn();
 
   async #turn(): Promise<void> {
     const { load, limits, clock, log, outbox } = this.#ring;
@@ -108,7 +110,7 @@ export class Pump {
     } finally {
       const pinned = this.#pinned;
       this.#pinned = NOBODY;
-      for (const key of pinned.keys()) this.#shard.release(key);
+      pinned.forEach((_, key) => void this.#shard.release(key));
       this.#turning = false;
       if (this.#again) {
         this.#again = false;
@@ -123,22 +125,31 @@ export class Pump {
   }
 
   async #takeAll(items: readonly Item[]): Promise<void> {
-    const turn: Turn = { read: new Map(), stored: NOTHING, known: NO_EVENTS };
+    const turn: Turn = { read: new Map(), keys: [], stored: NOTHING, known: NO_EVENTS };
     const pinned = new Map<string, Address>();
+    const missing: Address[] = [];
     for (const item of items) {
       const address = this.#addressOf(item, turn);
-      if (address) pin(pinned, rootOf(address));
+      if (!address) {
+        turn.keys.push('');
+        continue;
+      }
+      const root = rootOf(address);
+      const key = addressKey(root);
+      turn.keys.push(address === root ? key : addressKey(address));
+      if (pinned.has(key)) continue;
+      pinned.set(key, root);
+      if (!this.#shard.residents.has(key)) missing.push(root);
     }
     this.#pinned = pinned;
-    const missing: Address[] = [];
-    for (const [key, address] of pinned) if (!this.#shard.residents.has(key)) missing.push(address);
     if (missing.length > 0) turn.stored = await this.#ring.loader.load(missing);
     if (this.#hasStrangers(turn)) await this.#ring.others.refresh();
     if (this.#shard.closed) return;
     const doubtful = this.#doubtful(items, turn);
     if (doubtful.length > 0) turn.known = await this.#ring.store.knownEvents(doubtful);
     if (this.#shard.closed) return;
-    for (const item of items) this.#take(item, turn);
+    for (let i = 0; i < items.length; i++)
+      this.#take(items[i] as Item, turn, turn.keys[i] as string);
     this.#shard.offer();
   }
 
@@ -184,8 +195,12 @@ export class Pump {
   }
 
   /** The actor from memory or from what was loaded; undefined when it does not exist. */
-  #bring(address: Address, turn: Turn, free = false): Resident | StoredActor | undefined {
-    const key = addressKey(address);
+  #bring(
+    address: Address,
+    turn: Turn,
+    free = false,
+    key = addressKey(address),
+  ): Resident | StoredActor | undefined {
     const resident = this.#shard.residents.get(key);
     if (resident) return (!free && resident.head.quarantined) || resident;
     if (isChildRow(address)) {
@@ -206,12 +221,13 @@ export class Pump {
     return (!free && brought.quarantined) || brought;
   }
 
-  #take(item: Item, turn: Turn): void {
+  #take(item: Item, turn: Turn, key: string): void {
     const { batch } = this.#shard;
-    if (item.kind === 'message') return this.#takeMessage(item.message, turn.read.get(item), turn);
+    if (item.kind === 'message')
+      return this.#takeMessage(item.message, turn.read.get(item), turn, key);
     if (item.kind === 'published') return batch.delivered(item.messageId);
     if (item.kind === 'undeliverable') return bury(this.#ring, this.#shard, batch, item);
-    const resident = this.#bring(item.address, turn);
+    const resident = this.#bring(item.address, turn, false, key || undefined);
     // Gone, or of a version this node does not know: nothing to do here; the rows stay as they are.
     if (!(resident instanceof Resident)) return;
     if (resident.isPaused && !mayTake(resident, item)) return;
@@ -239,16 +255,19 @@ export class Pump {
     }
   }
 
-  #takeMessage(message: LogMessage, read: Request | Refusal | undefined, turn: Turn): void {
+  #takeMessage(
+    message: LogMessage,
+    read: Request | Refusal | undefined,
+    turn: Turn,
+    key: string,
+  ): void {
     // Below the cursor: applied before the reader started (a consumer may hand over an older one).
     const isOld = message.seq <= this.#shard.cursor && !(message instanceof ParkedMessage);
     if (isOld || !read) return message.ack();
-    const actor = read.ok ? this.#bring(read.address, turn, frees(read)) : undefined;
-    this.#taker.message(this.#shard.batch, message, read, actor, turn.known);
+    const actor = read.ok ? this.#bring(read.address, turn, frees(read), key) : undefined;
+    this.#taker.message(this.#shard.batch, message, read, actor, turn.known, key);
   }
 }
-
-const pin = (pinned: Map<string, Address>, root: Address) => pinned.set(addressKey(root), root);
 
 /**
  * Of a paused actor only that its actions are done is taken: they need not be redone. Unless they have said something that
@@ -270,6 +289,8 @@ function owesActions(member: Resident, root: Resident, row: StoredActor | undefi
 /** What one turn knows. */
 interface Turn {
   readonly read: Map<Item, Request | Refusal>;
+  /** Of whom each item is for; empty for one that is for nobody, or left alone. */
+  readonly keys: string[];
   /** Actors that were not in memory when it began. */
   stored: ReadonlyMap<string, StoredActor>;
   /** Event ids that are recorded, of those memory could not tell. */

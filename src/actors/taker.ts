@@ -2,7 +2,7 @@ import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
-import { addressKey, eventKey, type Origin, type StoredActor } from '../store/store.ts';
+import { eventKey, type Origin, type StoredActor, type TimerWrite } from '../store/store.ts';
 import { refusedQuestion } from './asks.ts';
 import type { Batch } from './batch.ts';
 import { ChildReports } from './childReports.ts';
@@ -76,13 +76,14 @@ export class Taker {
     read: Request | Refusal,
     actor: Resident | StoredActor | undefined,
     known: ReadonlySet<string>,
+    /** `addressKey` of whom it is for. */
+    name: string,
   ): undefined {
     if (!read.ok) {
       this.#parker.consume(batch, message, read);
       return this.#refuse(batch, message, read.reason, read.detail);
     }
     const { address, eventId } = read;
-    const name = addressKey(address);
     const isKnown =
       actor && (remembers(actor, eventId) || known.has(eventKey({ ...address, eventId })));
     const paused = pauses(read);
@@ -281,7 +282,10 @@ export class Taker {
     if (cause.eventId !== null) resident.eventIds.add(cause.eventId);
     for (const timerId of step.timersDropped) batch.dropTimer({ ...address, timerId });
     const write = transitionRow(address, fromState, step, cause);
-    const timers = step.timersArmed.map((timer) => ({ ...address, ...timer, armedSeq: seq }));
+    const timers =
+      step.timersArmed.length === 0
+        ? NO_TIMERS
+        : step.timersArmed.map((timer) => ({ ...address, ...timer, armedSeq: seq }));
     batch.transition({
       resident,
       write,
@@ -364,6 +368,7 @@ const isUp = (actor: Resident | StoredActor): boolean =>
   actor.status === 'active' && !actor.quarantined;
 
 const INIT = 'xstate.init';
+const NO_TIMERS: readonly TimerWrite[] = [];
 
 /** The event of a first transition; `input` is encoded, and empty when there is none. */
 const initText = (input: string): string =>

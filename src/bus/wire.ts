@@ -80,11 +80,13 @@ export class Posts {
     if (this.#to !== nc) {
       this.flush();
       this.#to = nc;
-      queueMicrotask(() => this.flush());
+      queueMicrotask(this.#soon);
     }
     this.#makeRoom(3 * (subject.length + body.length) + 32);
     this.#write(subject, body);
   }
+
+  readonly #soon = (): void => this.flush();
 
   #makeRoom(bytes: number): void {
     if (this.#piece.length - this.#at >= bytes) return;
