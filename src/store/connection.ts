@@ -3,6 +3,7 @@ import pg from 'pg';
 import { backoff, type Clock, sleep } from '../clock.ts';
 import { asError, InvariantViolation, PerdureError } from '../errors.ts';
 import { type Logger, withoutSecrets } from '../log.ts';
+import { bindInPieces } from './bind.ts';
 import { asWrongCredentials } from './pgErrors.ts';
 
 /** How one session with Postgres is set up. */
@@ -112,6 +113,7 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
   signal?.addEventListener('abort', session.destroy);
   try {
     await client.connect();
+    bindInPieces(client);
     await prepareSession(client, options);
     return session;
   } catch (error) {
