@@ -62,12 +62,19 @@ export function lowerActions(step: Lowering, actions: readonly ExecutableActionO
 
 type Params = Record<string, unknown>;
 
-class StepLowering {
+/** It is what it comes to, so that nothing has to be copied. */
+class StepLowering implements Lowered {
   readonly #step: Lowering;
   readonly #actions: readonly ExecutableActionObject[];
-  readonly #effects: Effect[] = [];
-  readonly #messages: Message[] = [];
-  readonly #kin: KinAct[] = [];
+  readonly effects: Effect[] = [];
+  readonly messages: Message[] = [];
+  kin: KinAct[] = [];
+  /** Copied when something changes: most steps leave one of the two as it is. */
+  started: Record<string, number>;
+  machines: Readonly<Record<string, number>>;
+  timers: Readonly<Record<string, number>>;
+  timersArmed: Timer[] = [];
+  timersDropped: string[] = [];
   /** Made when something is put into it, like the others below: most steps arm and drop nothing. */
   #armed: Map<string, Timer> | undefined;
   #dropped: Set<string> | undefined;
@@ -75,10 +82,7 @@ class StepLowering {
   readonly #new: AnyActorRef[];
   /** What those are told before they begin. */
   #early: { child: AnyActorRef; tell: () => void }[] | undefined;
-  /** Copied when something changes: most steps leave one of the two as it is. */
-  #started: Record<string, number>;
   #startedIsOurs = false;
-  #machines: Readonly<Record<string, number>>;
   #asks = 0;
   /** Children that were ended. */
   #stopped: AnyActorRef[] | undefined;
@@ -88,8 +92,9 @@ class StepLowering {
   constructor(step: Lowering, actions: readonly ExecutableActionObject[]) {
     this.#step = step;
     this.#actions = actions;
-    this.#started = step.before.started;
-    this.#machines = step.before.machines;
+    this.started = step.before.started;
+    this.machines = step.before.machines;
+    this.timers = step.before.timers;
     this.#new = newChildren(step.previous, step.snapshot);
   }
 
@@ -112,7 +117,7 @@ class StepLowering {
       case 'xstate.emit':
         return this.#emit(params?.event as EventObject);
       case 'xstate.log':
-        this.#effects.push({
+        this.effects.push({
           kind: 'log',
           label: params?.label as string | undefined,
           value: params?.value,
@@ -120,7 +125,7 @@ class StepLowering {
         return;
       default:
         if (action.exec)
-          this.#effects.push({
+          this.effects.push({
             kind: 'action',
             type: action.type,
             run: () => action.exec?.(action.info, action.params),
@@ -132,37 +137,30 @@ class StepLowering {
     const { before, snapshot, seq } = this.#step;
     // Children that `assign` spawned come without an action of their own.
     while (this.#new.length > 0) this.#invoke(this.#new[0]);
-    if (this.#last) this.#effects.push(...this.#last);
+    if (this.#last) this.effects.push(...this.#last);
     if (snapshot.status !== 'active') {
-      for (const invokeId in this.#started)
-        this.#effects.push({ kind: 'stop', invokeId, seq: this.#started[invokeId] as number });
-      this.#started = {};
-      this.#machines = {};
+      for (const invokeId in this.started)
+        this.effects.push({ kind: 'stop', invokeId, seq: this.started[invokeId] as number });
+      this.started = {};
+      this.machines = {};
       this.#armed = undefined;
       for (const timerId in before.timers) this.#drops().add(timerId);
     }
-    let timers = before.timers;
     if (this.#armed || this.#dropped) {
-      const changed = { ...timers };
+      const changed = { ...this.timers };
       for (const timerId of this.#dropped ?? []) delete changed[timerId];
       for (const timerId of this.#armed?.keys() ?? []) changed[timerId] = seq;
-      timers = changed;
+      this.timers = changed;
+      this.timersArmed = inTurn([...(this.#armed?.values() ?? [])]);
+      this.timersDropped = [...(this.#dropped ?? [])];
     }
-    return {
-      effects: this.#effects,
-      timersArmed: this.#armed ? inTurn([...this.#armed.values()]) : [],
-      timersDropped: this.#dropped ? [...this.#dropped] : [],
-      messages: this.#messages,
-      kin: seq === 1 && this.#kin.length > 1 ? childrenFirst(this.#kin) : this.#kin,
-      started: this.#started,
-      timers,
-      machines: this.#machines,
-    };
+    if (seq === 1 && this.kin.length > 1) this.kin = childrenFirst(this.kin);
+    return this;
   }
 
   /** As all values are written, or refused: watchers are told nothing that is not what was emitted. */
   #emit(event: EventObject): void {
-    this.#effects.push({ kind: 'emit', event, text: this.#write(event) });
+    this.effects.push({ kind: 'emit', event, text: this.#write(event) });
   }
 
   /** What an action wants to happen later, or as soon as its step is done. Only what has a delay can be cancelled. */
@@ -183,7 +181,7 @@ class StepLowering {
     // Armed anew, it has its turn anew.
     this.#armed.delete(timerId);
     this.#armed.set(timerId, { timerId, delayMs, position: rank, event: text });
-    if (rank < 2) this.#effects.push(due);
+    if (rank < 2) this.effects.push(due);
     // A timer of no time comes behind all that is done at once.
     else if (delayMs === 0) {
       this.#last ??= [];
@@ -224,12 +222,12 @@ class StepLowering {
       return this.#armAs(index, params, passedOn({ [kin ? 'kin' : 'to']: target, event }));
     const text = this.#write(event);
     if (kin && target.invoke === undefined)
-      this.#kin.push({ kind: 'deliver', to: target, event: text });
-    else this.#messages.push({ index, to: target, body: text });
+      this.kin.push({ kind: 'deliver', to: target, event: text });
+    else this.messages.push({ index, to: target, body: text });
   }
 
   #hasKin(): boolean {
-    for (const _ in this.#machines) return true;
+    for (const _ in this.machines) return true;
     return this.#step.before.path.length > 0;
   }
 
@@ -271,16 +269,16 @@ class StepLowering {
     }
     switch (kindOfChild(child)) {
       case 'callback': {
-        const seq = this.#started[child.id] ?? this.#step.before.started[child.id];
+        const seq = this.started[child.id] ?? this.#step.before.started[child.id];
         if (seq === undefined) return;
         // What cannot be written down could not be told again after a crash.
         const told = parse(this.#write(event)) as EventObject;
-        this.#effects.push({ kind: 'tell', invokeId: child.id, seq, event: told });
+        this.effects.push({ kind: 'tell', invokeId: child.id, seq, event: told });
         return;
       }
       case 'machine': {
         const to = { ...this.#step.address, child: child.id };
-        this.#kin.push({ kind: 'deliver', to, event: this.#write(event) });
+        this.kin.push({ kind: 'deliver', to, event: this.#write(event) });
         return;
       }
       case 'transition':
@@ -314,8 +312,8 @@ class StepLowering {
         `${address.type} spawned ${child.id}, which is no logic of XState’s own.`,
       );
     if (kind === 'machine') {
-      this.#machines = { ...this.#machines, [child.id]: seq };
-      this.#kin.push({ kind: 'begin', childId: child.id });
+      this.machines = { ...this.machines, [child.id]: seq };
+      this.kin.push({ kind: 'begin', childId: child.id });
       return this.#tellEarly(child);
     }
     const told = toldAtStart(child as Child);
@@ -323,7 +321,7 @@ class StepLowering {
     if (kind !== 'transition') {
       this.#ask(child as Child, seq);
       this.#ownStarted()[child.id] = seq;
-      this.#effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+      this.effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
     }
     this.#tellEarly(child);
   }
@@ -345,7 +343,7 @@ class StepLowering {
     const question = questionOf(logic, input, this.#step.address, { id, seq });
     if (!question) return;
     const index = `ask.${this.#asks++}` as const;
-    this.#messages.push({ index, to: question.to, body: this.#write(question.event) });
+    this.messages.push({ index, to: question.to, body: this.#write(question.event) });
   }
 
   #stop(child: AnyActorRef | undefined): void {
@@ -355,9 +353,9 @@ class StepLowering {
     if (this.#stopped) this.#stopped.push(child);
     else this.#stopped = [child];
     if (kindOfChild(child as Child) === 'machine') {
-      const { [child.id]: startedBy, ...others } = this.#machines;
-      if (startedBy === before.machines[child.id]) this.#machines = others;
-      this.#kin.push({ kind: 'stop', childId: child.id });
+      const { [child.id]: startedBy, ...others } = this.machines;
+      if (startedBy === before.machines[child.id]) this.machines = others;
+      this.kin.push({ kind: 'stop', childId: child.id });
       return;
     }
     if (kindOfChild(child as Child) === 'transition')
@@ -366,14 +364,14 @@ class StepLowering {
         this.#arm(`${this.#step.seq}.stop.${index}`, told);
     const seq = before.started[child.id];
     if (seq === undefined) return;
-    if (this.#started[child.id] === seq) delete this.#ownStarted()[child.id];
-    this.#effects.push({ kind: 'stop', invokeId: child.id, seq });
+    if (this.started[child.id] === seq) delete this.#ownStarted()[child.id];
+    this.effects.push({ kind: 'stop', invokeId: child.id, seq });
   }
 
   #ownStarted(): Record<string, number> {
-    if (!this.#startedIsOurs) this.#started = { ...this.#started };
+    if (!this.#startedIsOurs) this.started = { ...this.started };
     this.#startedIsOurs = true;
-    return this.#started;
+    return this.started;
   }
 }
 

@@ -181,59 +181,70 @@ export class Outbox {
       if (this.#inFlight >= IN_FLIGHT_MAX || this.#stopped) return;
       this.#ready.delete(next);
       this.#inFlight++;
-      void this.#publish(next).finally(() => {
-        this.#inFlight--;
-        this.#drain();
-      });
+      // Every job has an outcome: what is not made for each of them is felt.
+      this.#publish(next).then(
+        () => {
+          this.#arrived(next);
+          this.#ended();
+        },
+        (error) => {
+          this.#failed(next, error);
+          this.#ended();
+        },
+      );
     }
   }
 
-  async #publish(sending: Sending): Promise<void> {
-    const { row, messageId } = sending;
-    const isSend = row.kind === 'send';
-    const subject = isSend
-      ? subjects.event(this.#namespace, row.type, row.id)
-      : subjects.outcome(this.#namespace, row.type, row.id);
+  #ended(): void {
+    this.#inFlight--;
+    this.#drain();
+  }
+
+  #publish({ row, messageId }: Sending): Promise<unknown> {
+    const { kind, type, id } = row;
+    const isSend = kind === 'send';
     try {
-      assertToken('type', row.type);
-      assertToken('id', row.id);
-      const headers = this.#traceOf
-        ? { headers: await this.#tracedHeaders(row, this.#traceOf) }
-        : isSend
-          ? { headers: { [OUTBOX_HEADER]: row.messageId } }
-          : undefined;
-      await this.#bus.publish(subject, row.body, { messageId, ...headers });
+      assertToken('type', type);
+      assertToken('id', id);
     } catch (error) {
-      if (this.#stopped) return;
-      sending.failures++;
-      this.counts.failed++;
-      if (error instanceof PerdureError && FOR_GOOD.has(error.code)) {
-        this.#leave(sending);
-        const done = isSend ? row.messageId : this.#bundles.published(row);
-        return this.#refused({ row, done, error });
-      }
-      const waitMs = 250 + backoff(this.#clock, sending.failures, 250, 5_000);
-      if (sending.failures === 1) {
-        const { sender, seq } = placeOf(row);
-        this.#log.warn(
-          {
-            actor: sender,
-            shard: row.shard,
-            seq,
-            message: messageId,
-            error: asError(error).message,
-          },
-          'outbox: not published yet',
-        );
-      }
-      this.#clock.after(waitMs, () => {
-        if (!this.#stopped) this.#queue(sending);
-      });
-      return;
+      return Promise.reject(error);
     }
+    const subject = (isSend ? subjects.event : subjects.outcome)(this.#namespace, type, id);
+    if (this.#traceOf)
+      return this.#tracedHeaders(row, this.#traceOf).then((headers) =>
+        this.#bus.publish(subject, row.body, { messageId, headers }),
+      );
+    const headers = isSend ? { headers: { [OUTBOX_HEADER]: row.messageId } } : undefined;
+    return this.#bus.publish(subject, row.body, { messageId, ...headers });
+  }
+
+  #failed(sending: Sending, error: unknown): void {
+    const { row, messageId } = sending;
+    if (this.#stopped) return;
+    sending.failures++;
+    this.counts.failed++;
+    if (error instanceof PerdureError && FOR_GOOD.has(error.code)) {
+      this.#leave(sending);
+      const done = row.kind === 'send' ? row.messageId : this.#bundles.published(row);
+      return this.#refused({ row, done, error });
+    }
+    const waitMs = 250 + backoff(this.#clock, sending.failures, 250, 5_000);
+    if (sending.failures === 1) {
+      const { sender, seq } = placeOf(row);
+      const place = { actor: sender, shard: row.shard, seq, message: messageId };
+      this.#log.warn({ ...place, error: asError(error).message }, 'outbox: not published yet');
+    }
+    this.#clock.after(waitMs, () => {
+      if (!this.#stopped) this.#queue(sending);
+    });
+  }
+
+  /** The log has it. */
+  #arrived(sending: Sending): void {
+    const { row } = sending;
     this.#leave(sending);
     this.counts.published++;
-    const done = isSend ? undefined : this.#bundles.published(row);
+    const done = row.kind === 'send' ? undefined : this.#bundles.published(row);
     if (done !== undefined && !this.#stopped) this.#published(row.shard, done);
   }
 

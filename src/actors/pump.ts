@@ -17,7 +17,7 @@ import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import { Suspicion } from './suspicion.ts';
 import { remembers, type Taker } from './taker.ts';
-import { bury } from './undeliverable.ts';
+import { buryUndeliverable } from './undeliverable.ts';
 
 /**
  * A shard's mailbox and the one loop that empties it: a turn takes what waits, loads the actors it is for, and has
@@ -226,7 +226,8 @@ export class Pump {
     if (item.kind === 'message')
       return this.#takeMessage(item.message, turn.read.get(item), turn, key);
     if (item.kind === 'published') return batch.delivered(item.messageId);
-    if (item.kind === 'undeliverable') return bury(this.#ring, this.#shard, batch, item);
+    if (item.kind === 'undeliverable')
+      return buryUndeliverable(this.#ring, this.#shard, batch, item);
     const resident = this.#bring(item.address, turn, false, key || undefined);
     // Gone, or of a version this node does not know: nothing to do here; the rows stay as they are.
     if (!(resident instanceof Resident)) return;

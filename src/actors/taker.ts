@@ -3,8 +3,8 @@ import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
 import { asError, type ErrorCode } from '../errors.ts';
 import { eventKey, type Origin, type StoredActor, type TimerWrite } from '../store/store.ts';
-import { refusedQuestion } from './asks.ts';
 import type { Batch } from './batch.ts';
+import { bury } from './bury.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import { type Caused, Family } from './family.ts';
@@ -13,7 +13,7 @@ import { isChildRow } from './kin.ts';
 import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
 import { Opener } from './opener.ts';
-import { Parker, printable } from './parker.ts';
+import { Parker } from './parker.ts';
 import { letGo, pauseRefusal, setPaused } from './pausing.ts';
 import { addressed, type Target } from './refs.ts';
 import { timerEventId } from './replay.ts';
@@ -316,22 +316,12 @@ export class Taker {
   }
 
   #refuse(batch: Batch, message: LogMessage, reason: ErrorCode, detail: string): undefined {
-    this.#ring.load.deadLetters++;
-    this.#ring.log.warn(
-      {
-        subject: message.subject.slice(0, 300),
-        ...this.#shard.place,
-        logSeq: message.seq,
-        reason,
-        detail,
-      },
-      'dead letter',
-    );
-    const outboxId = message.header(OUTBOX_HEADER);
-    const told =
-      outboxId === null ? undefined : refusedQuestion(message.body, outboxId, reason, detail);
-    if (told) batch.send(told);
-    batch.deadLetter({ ...this.#parker.written(message), reason, detail: printable(detail) });
+    bury(this.#ring, this.#shard, batch, {
+      letter: this.#parker.written(message),
+      ...{ reason, detail },
+      outboxId: message.header(OUTBOX_HEADER),
+      logSeq: message.seq,
+    });
     return this.#reply(batch, message, { ok: false, error: { code: reason, message: detail } });
   }
 

@@ -1,8 +1,8 @@
 import { OUTBOX_HEADER } from '../bus/subjects.ts';
 import type { PerdureError } from '../errors.ts';
 import type { OutboxRow } from '../store/store.ts';
-import { refusedQuestion } from './asks.ts';
 import type { Batch } from './batch.ts';
+import { bury } from './bury.ts';
 import { printable } from './parker.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
@@ -19,30 +19,28 @@ export interface Undeliverable {
  * Makes a dead letter of it in the sender's shard: it has no place in the log. The same row makes the same letter, so asking
  * again after a crash changes nothing. Who has asked a question by it is told.
  */
-export function bury(
+export function buryUndeliverable(
   ring: Ring,
   shard: Shard,
   batch: Batch,
   { row, done, error }: Undeliverable,
 ): void {
   const { messageId, kind, type, id } = row;
-  const { code: reason, message: detail } = error;
-  const subject = `${kind === 'send' ? 'events' : 'outcomes'}.${type}.${id}`;
-  const body = Buffer.from(row.body);
-  ring.load.deadLetters++;
-  ring.log.warn({ subject, ...shard.place, message: messageId, reason, detail }, 'dead letter');
-  const headers = kind === 'send' ? { [OUTBOX_HEADER]: messageId } : {};
-  batch.deadLetter({
-    logId: `outbox/${messageId}`,
-    logSeq: 0,
-    reason,
-    detail: printable(detail),
-    subject: printable(subject),
-    headers: JSON.stringify({ ...headers, 'Nats-Msg-Id': messageId }),
-    body,
-    messageId: printable(messageId),
+  const isSend = kind === 'send';
+  const headers = isSend ? { [OUTBOX_HEADER]: messageId } : {};
+  bury(ring, shard, batch, {
+    letter: {
+      logId: `outbox/${messageId}`,
+      logSeq: 0,
+      subject: printable(`${isSend ? 'events' : 'outcomes'}.${type}.${id}`),
+      headers: JSON.stringify({ ...headers, 'Nats-Msg-Id': messageId }),
+      body: Buffer.from(row.body),
+      messageId: printable(messageId),
+    },
+    reason: error.code,
+    detail: error.message,
+    outboxId: isSend ? messageId : null,
+    message: messageId,
   });
   if (done !== undefined) batch.delivered(done);
-  const told = kind === 'send' ? refusedQuestion(body, messageId, reason, detail) : undefined;
-  if (told) batch.send(told);
 }

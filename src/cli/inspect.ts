@@ -71,6 +71,7 @@ async function inspect(flags: Flags): Promise<void> {
     return undefined;
   });
   if (!server) return;
+  for (const rule of server.idleRules) process.stderr.write(`perdure: ${rule}\n`);
   const address = made === undefined ? server.url : `${server.url}/#token=${made}`;
   process.stdout.write(
     flags.json ? `${JSON.stringify({ url: server.url, address })}\n` : `inspector ${address}\n`,

@@ -36,6 +36,11 @@ export class Guard {
   /** @throws PerdureError `bad_options` for a door that would be open by accident */
   constructor({ host, names = [], tokens = {} }: GuardOptions) {
     for (const [role, token] of Object.entries(tokens)) if (token) assertStrong(role, token);
+    if (tokens.read && tokens.read === tokens.act)
+      throw new PerdureError(
+        'bad_options',
+        'Both tokens are the same: whoever may look could do everything. Give PERDURE_INSPECT_READ_TOKEN another one, or leave it out.',
+      );
     this.#tokens = (['act', 'read'] as const).flatMap((role) => {
       const token = tokens[role];
       return token ? [{ role, hash: hashed(token) }] : [];

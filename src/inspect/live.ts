@@ -7,6 +7,8 @@ import { Channel, type Listening } from './channel.ts';
 import { HttpError } from './httpError.ts';
 
 const RATES_MS = 1_000;
+/** Nodes tell of themselves once a second: when none has for so long, there is none, or nobody hears them. */
+const SILENT_MS = 3_000;
 /** Pulses of a node that wait for their second: one, so that one that comes a little late leaves no gap. */
 const WAITING_MAX = 1;
 /** Seconds that a page which comes is told of. */
@@ -59,6 +61,8 @@ export class Live {
   #told: Second[] = [];
   /** Transitions that were told with pulses since the last second. */
   #recent: FeedEntry[] = [];
+  /** When a node was heard the last time, of `performance.now()`. */
+  #heardAt = 0;
   #listening: Promise<() => void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -102,6 +106,7 @@ export class Live {
   async #begin(): Promise<void> {
     if (!this.#listening) {
       this.#listening = this.#sources.pulses((told) => this.#hear(told));
+      this.#heardAt = performance.now();
       this.#timer = setInterval(() => this.#tellRates(), RATES_MS).unref();
       this.#listening.catch(() => this.#stop());
     }
@@ -121,6 +126,7 @@ export class Live {
   }
 
   #hear(told: PulseWord): void {
+    this.#heardAt = performance.now();
     const waiting = this.#pulses.get(told.node);
     if (waiting) waiting.push(told);
     // The first one waits: the second one is heard a second later, more or less.
@@ -143,7 +149,8 @@ export class Live {
     const second = { types: ratesOf(told), latency: latencyOf(told.flatMap((one) => one.waited)) };
     this.#told = [...this.#told.slice(1 - RATES_KEPT), second];
     const recent = this.#recent.splice(0).sort((a, b) => (a.at ?? 0) - (b.at ?? 0));
-    const message = { ...second, recent: recent.slice(-RECENT) };
+    const silent = performance.now() - this.#heardAt > SILENT_MS;
+    const message = { ...second, recent: recent.slice(-RECENT), silent };
     for (const channel of this.#channels.values()) channel.say('rates', message);
   }
 }

@@ -1,32 +1,48 @@
-import type { Chart } from '../actors/chart.ts';
+import type { Chart, ChartState } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
-import type { ActorSearch, SearchStore } from '../store/search.ts';
+import type { ReadStore } from '../store/read.ts';
+import type { ActorSearch } from '../store/search.ts';
 
-type Machines = Pick<SearchStore, 'machines' | 'machine' | 'searchActors'>;
+type Machines = Pick<ReadStore, 'machines' | 'machine' | 'searchActors' | 'nodes'>;
 
 /** More names than this help nobody. */
 const NAMED_MAX = 20;
 
+/** What a version's chart says of how its actors can be found. */
+interface Marked {
+  recordedAt: string;
+  fields: readonly string[];
+  /** Dotted paths of the states of all its machines. */
+  states: readonly string[];
+}
+
 /**
- * Which types there are, and by which fields of their input their actors can be found: of all versions that are
- * recorded, since older actors keep the fields they were started with. What was never recorded is not refused.
+ * Which types, versions, states and nodes there are, and by which fields of their input actors can be found: of all versions
+ * that are recorded, since older actors keep the fields they were started with. What was never recorded is not refused.
  */
 export class Marks {
   readonly #store: Machines;
-  /** A version's fields stay as they are until it is recorded anew. */
-  readonly #known = new Map<string, { recordedAt: string; fields: readonly string[] }>();
+  /** A version's chart stays as it is until it is recorded anew. */
+  readonly #known = new Map<string, Marked>();
 
   constructor(store: Machines) {
     this.#store = store;
   }
 
   /**
-   * Whoever asks for a type or by a field that is not there would be told that there are no such actors, and believe it.
+   * Whoever asks for a type, a version, a state, a node or by a field that is not there would be told that there are no such
+   * actors, and believe it.
    * @throws PerdureError `bad_options` with what there is
    */
-  async assertFindable({ type, fields = {} }: ActorSearch): Promise<void> {
+  async assertFindable(search: ActorSearch): Promise<void> {
+    const { type, fields = {} } = search;
     const missing = type === undefined ? undefined : await this.missing(type);
     if (missing) throw new PerdureError('bad_options', missing);
+    const strange =
+      (await this.#strangeVersion(search)) ??
+      (await this.#strangeState(search)) ??
+      (await this.#strangeNode(search));
+    if (strange && !(await this.#mayFind(search))) throw new PerdureError('bad_options', strange);
     const names = Object.keys(fields);
     if (names.length === 0) return;
     const marked = await this.#fieldsOf(type);
@@ -51,33 +67,83 @@ export class Marks {
     const types = [...new Set((await this.#store.machines()).map((row) => row.type))].sort();
     if (types.length === 0 || types.includes(type)) return undefined;
     // Nodes of earlier releases record no machines, but they have actors.
-    const { actors } = await this.#store.searchActors({ type, children: 'all' }, { limit: 1 });
-    if (actors.length > 0) return undefined;
-    return `There is no actor type ${type.slice(0, 128)}; there ${types.length === 1 ? 'is' : 'are'} ${listed(types)}.`;
+    if (await this.#mayFind({ type, children: 'all' })) return undefined;
+    return `There is no actor type ${type.slice(0, 128)}; there ${listing(types)}.`;
   }
 
-  /** Undefined: no version is recorded. */
-  async #fieldsOf(type: string | undefined): Promise<string[] | undefined> {
-    const rows = (await this.#store.machines()).filter(
-      (row) => type === undefined || row.type === type,
-    );
+  async #mayFind(search: ActorSearch): Promise<boolean> {
+    const { actors, next } = await this.#store.searchActors(search, { limit: 1 });
+    return actors.length > 0 || next !== null;
+  }
+
+  async #strangeVersion({ type, version }: ActorSearch): Promise<string | undefined> {
+    if (version === undefined) return undefined;
+    const rows = await this.#rowsOf(type);
+    const versions = [...new Set(rows.map((row) => row.version))].sort();
+    if (versions.length === 0 || versions.includes(version)) return undefined;
+    return `${type === undefined ? 'No type has' : `${type} has no`} version ${version.slice(0, 128)}; there ${listing(versions)}.`;
+  }
+
+  async #strangeState({ type, state }: ActorSearch): Promise<string | undefined> {
+    if (state === undefined) return undefined;
+    const states = await this.#gathered(type, (marked) => marked.states);
+    if (!states || states.includes(state)) return undefined;
+    return `${type === undefined ? 'No machine has' : `${type} has no`} state ${state.slice(0, 128)}; there ${listing(states)}.`;
+  }
+
+  async #strangeNode({ node }: ActorSearch): Promise<string | undefined> {
+    if (node === undefined) return undefined;
+    const nodes = (await this.#store.nodes()).map(({ node_id }) => node_id).sort();
+    if (nodes.includes(node)) return undefined;
+    const there = nodes.length === 0 ? 'are none at all' : listing(nodes);
+    return `There is no node ${node.slice(0, 128)}; there ${there}.`;
+  }
+
+  async #rowsOf(type: string | undefined) {
+    const rows = await this.#store.machines();
+    return rows.filter((row) => type === undefined || row.type === type);
+  }
+
+  #fieldsOf(type: string | undefined): Promise<string[] | undefined> {
+    return this.#gathered(type, (marked) => marked.fields);
+  }
+
+  /** Of all versions, sorted. Undefined: none is recorded. */
+  async #gathered(
+    type: string | undefined,
+    what: (marked: Marked) => readonly string[],
+  ): Promise<string[] | undefined> {
+    const rows = await this.#rowsOf(type);
     if (rows.length === 0) return undefined;
     const found = new Set<string>();
     for (const { type: of, version, recorded_at } of rows)
-      for (const field of await this.#marked(of, version, recorded_at)) found.add(field);
+      for (const one of what(await this.#marked(of, version, recorded_at))) found.add(one);
     return [...found].sort();
   }
 
-  async #marked(type: string, version: string, recordedAt: string): Promise<readonly string[]> {
+  async #marked(type: string, version: string, recordedAt: string): Promise<Marked> {
     const key = `${type}@${version}`;
     const known = this.#known.get(key);
-    if (known?.recordedAt === recordedAt) return known.fields;
+    if (known?.recordedAt === recordedAt) return known;
     const row = await this.#store.machine(type, version);
-    const { searchable = [] } = row ? (JSON.parse(row.definition) as Partial<Chart>) : {};
-    this.#known.set(key, { recordedAt, fields: searchable });
-    return searchable;
+    const { searchable = [], machines = [] } = row
+      ? (JSON.parse(row.definition) as Partial<Chart>)
+      : {};
+    const states = machines.flatMap(({ root }) => root.states.flatMap((state) => pathsOf(state)));
+    const marked = { recordedAt, fields: searchable, states };
+    this.#known.set(key, marked);
+    return marked;
   }
 }
+
+/** A state and those below it. */
+const pathsOf = ({ key, states }: ChartState, above = ''): string[] => [
+  `${above}${key}`,
+  ...states.flatMap((state) => pathsOf(state, `${above}${key}.`)),
+];
+
+const listing = (names: readonly string[]): string =>
+  `${names.length === 1 ? 'is' : 'are'} ${listed(names)}`;
 
 const listed = (names: readonly string[]): string =>
   names.length > NAMED_MAX

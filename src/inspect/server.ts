@@ -21,7 +21,7 @@ import { Marks } from './marks.ts';
 import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
 import { readRoutes } from './readRoutes.ts';
-import { redactingReadStore, redactionsOf } from './redaction.ts';
+import { type Redactions, redactingReadStore, redactionsOf } from './redaction.ts';
 import { CHEAP, Rested } from './rested.ts';
 import { ANSWERED, checkBody, find, Query, type Route, readPath } from './route.ts';
 import { SharedReads } from './sharedReads.ts';
@@ -51,6 +51,8 @@ export interface InspectServerOptions {
 
 export interface InspectServer {
   readonly url: string;
+  /** Rules that hide nothing, since there is no such type yet: what to say of each. */
+  readonly idleRules: readonly string[];
   close(): Promise<void>;
 }
 
@@ -81,10 +83,12 @@ export async function startInspectServer(options: InspectServerOptions): Promise
   const shown = redactingReadStore(store, redactions);
   const site = new Site({ store: shown, engine, guard, namespace: space.name, log });
   try {
+    const idleRules = await idleRulesOf(redactions, store);
     const url = await site.listen(options.port ?? 0, host);
     site.getReady();
     return {
       url,
+      idleRules,
       async close() {
         await site.close();
         await engine.close();
@@ -95,6 +99,17 @@ export async function startInspectServer(options: InspectServerOptions): Promise
     await opened.close();
     throw error;
   }
+}
+
+/** A type that is misspelt would leave open what was meant to be hidden. */
+async function idleRulesOf(rules: Redactions, store: ReadStore): Promise<string[]> {
+  const marks = new Marks(store);
+  const found: string[] = [];
+  for (const type of rules.keys()) {
+    const missing = type === '*' ? undefined : await marks.missing(type);
+    if (missing) found.push(`--redact ${type}:… hides nothing. ${missing}`);
+  }
+  return found;
 }
 
 export interface SiteParts {

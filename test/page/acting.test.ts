@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from '@nats-io/transport-node';
+import pg from 'pg';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type Stage, setStage } from './stage.ts';
@@ -86,6 +87,19 @@ test('bug: pausing was told as a transition', async () => {
   // It has moved on: what was said of it before is no news.
   await send('p-1', 'COUNT');
   await page.getByText('Resumed.').waitFor({ state: 'detached' });
+});
+
+test('bug: an actor that had been deleted went on as one that lives', async () => {
+  await start('p-gone');
+  await show('actors/parcel/p-gone');
+  await page.locator('h1 .pulse.on').waitFor();
+  const database = new pg.Client({ connectionString: stage.line.databaseUrl });
+  await database.connect();
+  await database.query(`DELETE FROM perdure.actor WHERE id = 'p-gone'`);
+  await database.end();
+  await page.getByText('It is not there any more: this is how it was.').waitFor();
+  expect(await page.locator('h1 .pulse').textContent()).toBe('not live');
+  expect(await page.getByRole('group', { name: 'Events' }).count()).toBe(0);
 });
 
 test('bug: all dead letters were published at one click, and 20 failures were told of', async () => {

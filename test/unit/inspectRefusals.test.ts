@@ -138,6 +138,36 @@ describe('what nobody is found by is said', () => {
     expect((await get('/api/types/old/population')).status).toBe(200);
   });
 
+  test.each([
+    ['type=order&state=opne', 'order has no state opne; there are '],
+    ['state=opne', 'No machine has state opne; there are '],
+    // The innermost one alone is no path of it.
+    ['type=order&state=waiting', 'open.waiting'],
+    ['type=order&version=17', 'order has no version 17; there is '],
+    ['node=nobody', 'There is no node nobody; there is '],
+  ])('bug: %s gave an empty list', async (query, message) => {
+    for (const path of ['actors', 'count'])
+      expect(await get(`/api/${path}?${query}`)).toMatchObject({
+        status: 400,
+        body: { error: { code: 'bad_options', message: expect.stringContaining(message) } },
+      });
+    const filter = Object.fromEntries(new URLSearchParams(query));
+    expect(await post('/api/bulk/preview', { filter })).toMatchObject({ status: 400 });
+  });
+
+  test('a state nobody is in, and one that was never recorded, are searched for', async () => {
+    for (const query of [
+      'type=order&state=open.hot',
+      'state=paid',
+      'type=old&state=whatever',
+      'type=old&version=whatever',
+    ])
+      expect(await get(`/api/count?${query}`), query).toMatchObject({
+        status: 200,
+        body: { count: 0 },
+      });
+  });
+
   test('before anything was recorded nothing is refused', async () => {
     const empty = await memoryCluster();
     const bare = await startSite(empty.reads, engine);

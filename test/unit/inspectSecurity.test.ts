@@ -113,6 +113,13 @@ describe('tokens', () => {
     expect(() => new Guard({ host: '127.0.0.1', tokens: { read: token } })).toThrow(/too weak/);
   });
 
+  test('bug: one token for both roles let whoever may look do everything', () => {
+    const same = { act: TOKEN_ACT, read: TOKEN_ACT };
+    expect(() => new Guard({ host: '127.0.0.1', tokens: same })).toThrow(
+      /Both tokens are the same/,
+    );
+  });
+
   test('nothing is open to others by accident', () => {
     for (const host of ['0.0.0.0', '::', '10.0.0.1', 'db.internal']) {
       expect(() => new Guard({ host }), host).toThrow(/token/);

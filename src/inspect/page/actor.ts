@@ -45,8 +45,10 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
   const taken = useMemo(() => new Set(step?.edges ?? []), [step]);
   if (found.error && !actor) return html`<h1>${type}/${id}</h1><${Failure} error=${found.error} />`;
   if (!actor) return html`<${Empty}>…</${Empty}>`;
+  const isGone = found.error?.code === 'not_found';
   return html`
-    <h1 class="actor-name"><a class="quiet-text" href=${hrefOf(['types', type])}>${type}</a> <span>${id}</span> <${Status} of=${actor.paused_at ? 'paused' : actor.status} /> <${Pulse} on=${on} /></h1>
+    <h1 class="actor-name"><a class="quiet-text" href=${hrefOf(['types', type])}>${type}</a> <span>${id}</span> <${Status} of=${actor.paused_at ? 'paused' : actor.status} /> <${Pulse} on=${on && !found.error} /></h1>
+    ${isGone ? html`<p class="failure">It is not there any more: this is how it was.</p>` : html`<${Failure} error=${found.error} />`}
     <${Facts} actor=${actor} />
     <${Warnings} actor=${actor} />
     <div class="grid wide-left">
@@ -56,7 +58,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
           <${Failure} error=${undrawn} />
           ${missing && html`<${Empty}>No node has recorded version ${actor.version} of this machine; one that runs it does when it starts.</${Empty}>`}
         </${Panel}>
-        ${!isPast && html`<${EventForm} actor=${actor} acts=${acts} namespace=${namespace} onSent=${found.again} />`}
+        ${!isPast && !isGone && html`<${EventForm} actor=${actor} acts=${acts} namespace=${namespace} onSent=${found.again} />`}
       </div>
       <div class="stack">
         <${History} path=${path} history=${history} last=${actor.seq} seq=${seq} chosen=${chosen} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />

@@ -15,6 +15,8 @@ export interface Second {
   latency: Latency | null;
   /** The last transitions of that second; only while it is new. */
   recent?: FeedEntry[];
+  /** No node has been heard for some seconds; only while it is new. */
+  silent?: boolean;
 }
 
 export interface LiveHandlers {
@@ -51,7 +53,11 @@ export function useLive(
       const { entries, skipped } = read(event);
       newest.current.transitions?.(entries, skipped);
     });
-    source.addEventListener('rates', (event) => newest.current.rates?.(read(event)));
+    source.addEventListener('rates', (event) => {
+      const second = read(event) as Second;
+      setOn(!second.silent);
+      newest.current.rates?.(second);
+    });
     return () => source.close();
   }, [type, id, only]);
   return on;
