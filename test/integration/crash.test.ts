@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runCrash } from '../support/clusterCrash.ts';
 import { freshDatabase, freshNamespace, natsUrl, seed } from '../support/services.ts';
 
-const JOBS = 2_000;
+const JOBS = 1_000;
 let dir: string;
 let database: Awaited<ReturnType<typeof freshDatabase>>;
 
