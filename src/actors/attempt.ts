@@ -275,9 +275,10 @@ export class Attempt {
 }
 
 /** One getter for all: a function of its own would give each of them a shape of its own, which costs four times as much. */
-const SIGNAL: PropertyDescriptor & ThisType<{ [ATTEMPT]: Attempt }> = {
+const SIGNAL: PropertyDescriptor & ThisType<{ [ATTEMPT]?: Attempt; self: RunningSelf }> = {
   get() {
-    return this[ATTEMPT].signal();
+    // Whoever has copied the arguments property by property may have left symbols out.
+    return (this[ATTEMPT] ?? this.self[ATTEMPT])?.signal();
   },
   enumerable: true,
   configurable: true,

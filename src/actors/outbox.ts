@@ -183,21 +183,20 @@ export class Outbox {
       this.#inFlight++;
       // Every job has an outcome: what is not made for each of them is felt.
       this.#publish(next).then(
-        () => {
-          this.#arrived(next);
-          this.#ended();
-        },
-        (error) => {
-          this.#failed(next, error);
-          this.#ended();
-        },
+        () => this.#ended(next),
+        (error) => this.#ended(next, asError(error)),
       );
     }
   }
 
-  #ended(): void {
-    this.#inFlight--;
-    this.#drain();
+  #ended(sending: Sending, error?: Error): void {
+    try {
+      if (error) this.#failed(sending, error);
+      else this.#arrived(sending);
+    } finally {
+      this.#inFlight--;
+      this.#drain();
+    }
   }
 
   #publish({ row, messageId }: Sending): Promise<unknown> {
@@ -206,19 +205,19 @@ export class Outbox {
     try {
       assertToken('type', type);
       assertToken('id', id);
+      const subject = (isSend ? subjects.event : subjects.outcome)(this.#namespace, type, id);
+      if (this.#traceOf)
+        return this.#tracedHeaders(row, this.#traceOf).then((headers) =>
+          this.#bus.publish(subject, row.body, { messageId, headers }),
+        );
+      const headers = isSend ? { headers: { [OUTBOX_HEADER]: row.messageId } } : undefined;
+      return this.#bus.publish(subject, row.body, { messageId, ...headers });
     } catch (error) {
       return Promise.reject(error);
     }
-    const subject = (isSend ? subjects.event : subjects.outcome)(this.#namespace, type, id);
-    if (this.#traceOf)
-      return this.#tracedHeaders(row, this.#traceOf).then((headers) =>
-        this.#bus.publish(subject, row.body, { messageId, headers }),
-      );
-    const headers = isSend ? { headers: { [OUTBOX_HEADER]: row.messageId } } : undefined;
-    return this.#bus.publish(subject, row.body, { messageId, ...headers });
   }
 
-  #failed(sending: Sending, error: unknown): void {
+  #failed(sending: Sending, error: Error): void {
     const { row, messageId } = sending;
     if (this.#stopped) return;
     sending.failures++;
@@ -232,7 +231,7 @@ export class Outbox {
     if (sending.failures === 1) {
       const { sender, seq } = placeOf(row);
       const place = { actor: sender, shard: row.shard, seq, message: messageId };
-      this.#log.warn({ ...place, error: asError(error).message }, 'outbox: not published yet');
+      this.#log.warn({ ...place, error: error.message }, 'outbox: not published yet');
     }
     this.#clock.after(waitMs, () => {
       if (!this.#stopped) this.#queue(sending);

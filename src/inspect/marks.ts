@@ -1,9 +1,8 @@
 import type { Chart, ChartState } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
-import type { ReadStore } from '../store/read.ts';
-import type { ActorSearch } from '../store/search.ts';
+import type { ActorSearch, SearchStore } from '../store/search.ts';
 
-type Machines = Pick<ReadStore, 'machines' | 'machine' | 'searchActors' | 'nodes'>;
+type Machines = Pick<SearchStore, 'machines' | 'machine' | 'searchActors'>;
 
 /** More names than this help nobody. */
 const NAMED_MAX = 20;
@@ -17,7 +16,7 @@ interface Marked {
 }
 
 /**
- * Which types, versions, states and nodes there are, and by which fields of their input actors can be found: of all versions
+ * Which types, versions and states there are, and by which fields of their input actors can be found: of all versions
  * that are recorded, since older actors keep the fields they were started with. What was never recorded is not refused.
  */
 export class Marks {
@@ -30,19 +29,16 @@ export class Marks {
   }
 
   /**
-   * Whoever asks for a type, a version, a state, a node or by a field that is not there would be told that there are no such
-   * actors, and believe it.
+   * Whoever asks for a type, a version, a state or by a field that is not there would be told that there are no such actors, and
+   * believe it. Not for a node: one that has been stopped is gone, and whoever looked at its actors sees them leave.
    * @throws PerdureError `bad_options` with what there is
    */
   async assertFindable(search: ActorSearch): Promise<void> {
     const { type, fields = {} } = search;
     const missing = type === undefined ? undefined : await this.missing(type);
     if (missing) throw new PerdureError('bad_options', missing);
-    const strange =
-      (await this.#strangeVersion(search)) ??
-      (await this.#strangeState(search)) ??
-      (await this.#strangeNode(search));
-    if (strange && !(await this.#mayFind(search))) throw new PerdureError('bad_options', strange);
+    const strange = (await this.#strangeVersion(search)) ?? (await this.#strangeState(search));
+    if (strange) throw new PerdureError('bad_options', strange);
     const names = Object.keys(fields);
     if (names.length === 0) return;
     const marked = await this.#fieldsOf(type);
@@ -67,11 +63,13 @@ export class Marks {
     const types = [...new Set((await this.#store.machines()).map((row) => row.type))].sort();
     if (types.length === 0 || types.includes(type)) return undefined;
     // Nodes of earlier releases record no machines, but they have actors.
-    if (await this.#mayFind({ type, children: 'all' })) return undefined;
+    if (await this.#mayFind(type, {})) return undefined;
     return `There is no actor type ${type.slice(0, 128)}; there ${listing(types)}.`;
   }
 
-  async #mayFind(search: ActorSearch): Promise<boolean> {
+  /** Whether there may be an actor like that, whatever else is asked of it. */
+  async #mayFind(type: string | undefined, like: ActorSearch): Promise<boolean> {
+    const search = { ...like, ...(type !== undefined && { type }), children: 'all' as const };
     const { actors, next } = await this.#store.searchActors(search, { limit: 1 });
     return actors.length > 0 || next !== null;
   }
@@ -81,6 +79,7 @@ export class Marks {
     const rows = await this.#rowsOf(type);
     const versions = [...new Set(rows.map((row) => row.version))].sort();
     if (versions.length === 0 || versions.includes(version)) return undefined;
+    if (await this.#mayFind(type, { version })) return undefined;
     return `${type === undefined ? 'No type has' : `${type} has no`} version ${version.slice(0, 128)}; there ${listing(versions)}.`;
   }
 
@@ -88,15 +87,9 @@ export class Marks {
     if (state === undefined) return undefined;
     const states = await this.#gathered(type, (marked) => marked.states);
     if (!states || states.includes(state)) return undefined;
+    // Of a version that was recorded anew, or never, an actor may be where no chart is.
+    if (await this.#mayFind(type, { state })) return undefined;
     return `${type === undefined ? 'No machine has' : `${type} has no`} state ${state.slice(0, 128)}; there ${listing(states)}.`;
-  }
-
-  async #strangeNode({ node }: ActorSearch): Promise<string | undefined> {
-    if (node === undefined) return undefined;
-    const nodes = (await this.#store.nodes()).map(({ node_id }) => node_id).sort();
-    if (nodes.includes(node)) return undefined;
-    const there = nodes.length === 0 ? 'are none at all' : listing(nodes);
-    return `There is no node ${node.slice(0, 128)}; there ${there}.`;
   }
 
   async #rowsOf(type: string | undefined) {
@@ -143,7 +136,7 @@ const pathsOf = ({ key, states }: ChartState, above = ''): string[] => [
 ];
 
 const listing = (names: readonly string[]): string =>
-  `${names.length === 1 ? 'is' : 'are'} ${listed(names)}`;
+  `${names.length === 1 ? 'is' : 'are'} ${listed(names) || 'none'}`;
 
 const listed = (names: readonly string[]): string =>
   names.length > NAMED_MAX

@@ -3,7 +3,8 @@ import type pg from 'pg';
 
 /**
  * A commit's arrays go to the socket as they are. pg would copy them into one message first, in a buffer that grows by half
- * whenever it is full: megabytes copied three times for each commit. It looks inside of pg 8.23, and leaves everything to pg where
+ * whenever it is full: megabytes copied three times for each commit. What is given must stay as it is until the statement is
+ * answered. It looks inside of pg 8.23, and leaves everything to pg where
  * that looks otherwise. Source of the layout: PostgreSQL, Frontend/Backend Protocol, Message Formats, Bind.
  */
 export function bindInPieces(client: pg.Client): void {
@@ -66,9 +67,9 @@ function piecesOf({
   head.write('B');
   head.writeInt32BE(head.length - 1 + bytes + tail.length, 1);
   let at = 5 + names.copy(head, 5);
-  at = head.writeInt16BE(values.length, at);
+  at = head.writeUInt16BE(values.length, at);
   for (const value of values) at = head.writeInt16BE(typeof value === 'string' ? TEXT : BINARY, at);
-  head.writeInt16BE(values.length, at);
+  head.writeUInt16BE(values.length, at);
   return [head, ...parameters.flatMap((parameter) => [lengthOf(parameter), parameter]), tail];
 }
 

@@ -113,7 +113,8 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
   signal?.addEventListener('abort', session.destroy);
   try {
     await client.connect();
-    bindInPieces(client);
+    // What a user gives to a statement is the user's again at once, and may be changed before it is on its way.
+    if (!options.isUsers) bindInPieces(client);
     await prepareSession(client, options);
     return session;
   } catch (error) {

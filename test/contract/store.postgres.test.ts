@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type Clock, systemClock } from '../../src/clock.ts';
@@ -594,6 +595,18 @@ describe('transactions of the user', () => {
     expect(await last(second.tx, 'SHOW statement_timeout')).toBe('5s');
     expect(await last(second.tx, 'SHOW synchronous_commit')).toBe('on');
     second.abandon();
+  });
+
+  test('bug: bytes that were changed behind a statement were sent as they were then', async () => {
+    const { store } = await setup();
+    const transaction = await store.begin(signal);
+    // More than a socket takes at once.
+    const bytes = Buffer.alloc(32 * 2 ** 20, 'A');
+    const told = transaction.tx.query('SELECT md5($1::bytea) AS md5', [bytes]);
+    bytes.fill('B');
+    const ofA = createHash('md5').update(Buffer.alloc(bytes.length, 'A')).digest('hex');
+    expect((await told).rows).toEqual([{ md5: ofA }]);
+    transaction.abandon();
   });
 
   test('whoever comes when all sessions are taken waits, in order, or gives up', async () => {

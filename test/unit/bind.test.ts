@@ -42,6 +42,8 @@ test.each<[string, Bound]>([
     { statement: 'commit_7', values: ['n-1', large, Buffer.alloc(3, 1)] },
   ],
   ['one without', { values: [large] }],
+  // Bug: the count of parameters was taken for a signed number.
+  ['one with more parameters than 32,767', { values: [large, ...new Array(40_000).fill('x')] }],
   ['a name and a text that are not ASCII', { statement: 'ä', values: ['ßé', large, ''] }],
 ])('%s is the message pg would have sent, and its arrays are not copied', (_, bound) => {
   const { client, bind } = clientOf();

@@ -81,6 +81,24 @@ test('the next message of a pair waits until the log has the one before; other p
   outbox.stop();
 });
 
+test('bug: a publish that throws at once was never tried again, and held up all behind it', async () => {
+  const { bus: hanging, asked, bodies } = hangingBus();
+  let throws = 1;
+  const bus = {
+    publish: (...given: Parameters<Bus['publish']>) => {
+      if (throws-- > 0) throw new Error('at once');
+      return hanging.publish(...given);
+    },
+  } as Bus;
+  const outbox = outboxOn(bus);
+  outbox.relay([row('a', '1/0', 'm'), row('b', '1/0', 'n')]);
+  expect(bodies()).toEqual(['b 1/0']);
+  await eventually(() => asked.length === 2, { what: 'it is tried again' });
+  for (const one of asked) one.done();
+  await eventually(() => outbox.held === 0, { what: 'both are out' });
+  outbox.stop();
+});
+
 test('what an earlier owner has left is published in the order it was sent', async () => {
   const { bus, asked, bodies } = hangingBus();
   const outbox = outboxOn(bus);
