@@ -1,3 +1,4 @@
+import { messageIdProblem } from './actors/intake.ts';
 import type { QueryAnswer } from './actors/queries.ts';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/nats.ts';
@@ -56,6 +57,8 @@ export class Conversation {
   ): Promise<Receipt> {
     const { clock } = this.#options;
     const messageId = given.messageId ?? clock.uuid();
+    const wrongId = messageIdProblem(messageId);
+    if (wrongId) throw new PerdureError('bad_event', wrongId);
     const timeoutMs = given.timeoutMs ?? this.#options.timeoutMs;
     const bytes = Buffer.byteLength(body);
     if (bytes > LIMITS.bodyMaxBytes)

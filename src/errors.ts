@@ -79,11 +79,19 @@ export type ErrorCode = keyof typeof ERRORS;
 /** An error with a stable `code`; the message says what was wrong and what is allowed. */
 export class PerdureError extends Error {
   readonly code: ErrorCode;
+  /** What would have been accepted, where that can be listed. */
+  readonly allowed: readonly string[] | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; allowed?: readonly string[] | undefined } = {},
+  ) {
+    const { allowed, ...rest } = options;
+    super(message, rest);
     this.name = 'PerdureError';
     this.code = code;
+    this.allowed = allowed;
   }
 
   get retryable(): boolean {

@@ -59,6 +59,13 @@ const badToken = (part: 'type' | 'id', token: string): string =>
 
 const EVENT_ID_MAX = 512;
 const EVENT_TYPE_MAX = 256;
+
+/** Why nothing is deduplicated by it, or undefined. Clients use it before they publish. */
+export const messageIdProblem = (id: string): string | undefined =>
+  id === '' || id.length > EVENT_ID_MAX || hasControl(id) || id.startsWith('!')
+    ? `The message id must be 1 to ${EVENT_ID_MAX} printable characters and not begin with "!".`
+    : undefined;
+
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
 
 /** Reads one message. `logTag` makes ids for messages that came without one. Pure. */
@@ -84,13 +91,9 @@ export function readMessage(
       'body_too_large',
       `The body has ${body.length} bytes; at most ${limits.bodyMaxBytes} are allowed.`,
     );
-  const eventId = outboxId ?? message.messageId ?? `${logTag}.${message.seq}`;
-  if (eventId.length > EVENT_ID_MAX || hasControl(eventId) || eventId.startsWith('!'))
-    return refuse(
-      outboxId,
-      'bad_event',
-      `The message id must be at most ${EVENT_ID_MAX} printable characters and not begin with "!".`,
-    );
+  const eventId = outboxId ?? (message.messageId || `${logTag}.${message.seq}`);
+  const wrongId = messageIdProblem(eventId);
+  if (wrongId) return refuse(outboxId, 'bad_event', wrongId);
 
   let text: string;
   let value: unknown;

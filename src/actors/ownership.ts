@@ -80,9 +80,13 @@ export class Ownership {
 
   /** Registers the node and claims its share; resolves once those shards are open. */
   async start(): Promise<void> {
-    const { store, limits, clock, lease } = this.#ring;
+    const { store, limits, clock, lease, log } = this.#ring;
     const sentAt = clock.monotonic();
-    await store.register(this.#node, limits.leaseMs);
+    for (const { type, version } of await store.register(this.#node, limits.leaseMs))
+      log.warn(
+        { type, version },
+        'machine: changed under its version, which its actors may not fit: see perdure check',
+      );
     lease.renewed(sentAt);
     await this.#look();
     if (this.#dead.size > 0) {

@@ -10,7 +10,7 @@ const WAITED = 50;
 /** What was committed for the actors of one type. */
 export type TypePulse = Pick<TypeLoad, 'transitions' | 'started' | 'done' | 'error'>;
 
-/** What a node tells of each second in which it has committed something, and of the one after that. */
+/** What a node tells of each second, also of one in which it has committed nothing: it is there, and is heard. */
 export interface PulseWord {
   node: string;
   word: 'pulse';
@@ -64,9 +64,6 @@ export class Pulse {
   readonly #nodeId: string;
   #recent: string[] = [];
   #next = 0;
-  #isBusy = false;
-  /** Something was told of the second before. */
-  #wasBusy = false;
   #waited: number[] = [];
   readonly #before = new Map<string, TypePulse>();
 
@@ -76,7 +73,6 @@ export class Pulse {
 
   /** A transition, as the live feed tells it. */
   told(text: string): void {
-    this.#isBusy = true;
     if (text.length <= RECENT_LENGTH_MAX) this.#recent[this.#next++ % RECENT] = text;
   }
 
@@ -84,10 +80,8 @@ export class Pulse {
     this.#waited.push(Math.round(ms));
   }
 
-  /** `PulseWord` as JSON; undefined when nothing was committed again. `types`: counts since the node began. */
-  take(types: ReadonlyMap<string, TypeLoad>): string | undefined {
-    if (!this.#isBusy && !this.#wasBusy) return undefined;
-    this.#wasBusy = this.#isBusy;
+  /** `PulseWord` as JSON. `types`: counts since the node began. */
+  take(types: ReadonlyMap<string, TypeLoad>): string {
     const since: Record<string, TypePulse> = {};
     for (const [type, { transitions, started, done, error }] of types) {
       const before = this.#before.get(type) ?? { transitions: 0, started: 0, done: 0, error: 0 };
@@ -103,7 +97,6 @@ export class Pulse {
     const oldest = this.#next > RECENT ? this.#next % RECENT : 0;
     const recent = [...this.#recent.slice(oldest), ...this.#recent.slice(0, oldest)];
     const waited = spread(this.#waited);
-    this.#isBusy = false;
     this.#recent = [];
     this.#next = 0;
     this.#waited = [];

@@ -38,8 +38,7 @@ export function startUpkeep(ring: Ring, ownership: Ownership): () => void {
     for (const shard of ownership.shards.values()) shard.passivate(full);
   });
   every('pulse', PULSE_MS, () => {
-    const told = ring.pulse.take(ring.load.types);
-    if (told !== undefined) ring.bus.broadcast(subjects.nodes(ring.namespace), told);
+    ring.bus.broadcast(subjects.nodes(ring.namespace), ring.pulse.take(ring.load.types));
   });
   every('timers', limits.timerHorizonMs / 3, async () => {
     const { at, timers } = await ring.store.nearTimers(owned(), limits.timerHorizonMs);

@@ -70,7 +70,7 @@ async function recorded(store: ReadStore, type: string, asked: string | undefine
   const row = version === undefined ? undefined : await store.machine(type, version);
   if (row) return JSON.parse(row.definition) as Chart;
   const missing = await new Marks(store).missing(type);
-  if (missing) throw new PerdureError('not_found', missing);
+  if (missing) throw new PerdureError('not_found', missing.message);
   throw new PerdureError(
     'not_found',
     `No node has recorded a machine of ${type}${asked === undefined ? '' : ` version ${asked}`}; recorded are ${known.map((one) => one.version).join(', ') || 'none'}.`,

@@ -171,12 +171,12 @@ class Run {
     return step !== undefined || (this.#first && !all) ? 'enough' : undefined;
   }
 
-  /** Whether anything diverges. @throws PerdureError `not_found` when nothing in the file was asked about */
+  /** Whether anything diverges. @throws PerdureError `bad_options` when what was asked about is not in the file: that is no divergence */
   end(): boolean {
     const { step, id } = this.#flags;
     if (!this.#stepSeen && (step !== undefined || id !== undefined))
       throw new PerdureError(
-        'not_found',
+        'bad_options',
         `The file has no ${step === undefined ? '' : `transition ${step} of `}${id ?? this.#root}.`,
       );
     const first = this.#first;

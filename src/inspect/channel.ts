@@ -6,11 +6,11 @@ import type { Logger } from '../log.ts';
 
 /** Transitions a page that was away can catch up with. */
 const KEPT_MAX = 5_000;
-/** Transitions in one message; of more only the last ones are shown, and how many were left out. */
+/** Transitions in one message; of more that happen at once only the last ones are told, and how many were left out. */
 const BATCH_MAX = 200;
 const FLUSH_MS = 100;
 /** A page that reads slower than this much behind is let go, bytes; it comes back by itself. */
-const BEHIND_MAX = 1_000_000;
+const BEHIND_MAX = 4_000_000;
 /** Goes on listening for so long after the last page has gone, so that it can resume, ms. */
 const LINGER_MS = 60_000;
 
@@ -107,10 +107,15 @@ export class Channel {
     if (lastId === undefined || !this.#listen) return write(stream, this.#message('hello', hello));
     const [incarnation, number] = String(lastId).split('-');
     const seen = Number(number);
-    const oldest = this.#last - this.#kept.length;
+    const oldest = this.#last - Math.min(this.#kept.length, KEPT_MAX);
     if (incarnation !== this.#incarnation || !(seen >= oldest && seen <= this.#last))
       return write(stream, this.#message('reset', {}));
-    write(stream, this.#news(seen));
+    // What it has missed it is told whole.
+    for (let from = seen; from < this.#last; from += BATCH_MAX) {
+      const at = this.#kept.length - (this.#last - from);
+      const entries = this.#kept.slice(at, at + BATCH_MAX);
+      write(stream, this.#message('transitions', { entries, skipped: 0 }, from + entries.length));
+    }
   }
 
   #gone(stream: Stream): void {
@@ -147,8 +152,8 @@ export class Channel {
     return this.#message('transitions', { entries, skipped });
   }
 
-  #message(event: string, data: object): string {
-    return `id: ${this.#incarnation}-${this.#last}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+  #message(event: string, data: object, number = this.#last): string {
+    return `id: ${this.#incarnation}-${number}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
   }
 }
 

@@ -1,5 +1,13 @@
+import { isDeepStrictEqual } from 'node:util';
 import { asError, PerdureError } from '../errors.ts';
-import { type ActorLine, FORMAT, type Head, type HistoryLine } from './historyFile.ts';
+import {
+  type ActorLine,
+  FORMAT,
+  fingerprint,
+  type Head,
+  type HistoryLine,
+  type TransitionLine,
+} from './historyFile.ts';
 
 /**
  * The lines of an exported history, each checked for what its place in the file must be. `name` is what errors call it.
@@ -58,6 +66,8 @@ class Place {
   #head: Head | undefined;
   #actor: ActorLine | undefined;
   #seq = 0;
+  /** Where the transition before has led to. */
+  #state: unknown = null;
   #actors = 0;
   #transitions = 0;
   isWhole = false;
@@ -78,7 +88,14 @@ class Place {
     if (!this.#head)
       throw new Error('an exported history begins with a line of kind perdure.history.');
     if (line.kind === 'actor') this.#next(line);
-    if (line.kind === 'transition') this.#step(line.seq);
+    if (line.kind === 'transition') this.#step(line);
+    if (
+      line.kind === 'machine' &&
+      fingerprint(JSON.stringify(line.definition)) !== line.fingerprint
+    )
+      throw new Error(
+        `the definition of ${line.type} version ${line.version} is not the one its fingerprint is of.`,
+      );
     if (line.kind !== 'end') return;
     this.#ended();
     if (line.actors !== this.#actors || line.transitions !== this.#transitions)
@@ -99,13 +116,24 @@ class Place {
     this.#ended();
     this.#actor = actor;
     this.#seq = 0;
+    this.#state = null;
     this.#actors++;
   }
 
-  #step(seq: number): void {
+  #step({ seq, event_type, event, from_state, to_state }: TransitionLine): void {
     if (!this.#actor) throw new Error('a transition before the line of its actor.');
     if (seq !== this.#seq + 1)
       throw new Error(`transition ${this.#seq + 1} must be here, and it is ${seq}.`);
+    const { type } = event as { type?: unknown };
+    if (typeof type === 'string' && type !== event_type)
+      throw new Error(
+        `event_type of transition ${seq} is ${event_type}, and its event is ${type}.`,
+      );
+    if (!isDeepStrictEqual(from_state, this.#state))
+      throw new Error(
+        `transition ${seq} begins in ${JSON.stringify(from_state)}, and the one before has led to ${JSON.stringify(this.#state)}.`,
+      );
+    this.#state = to_state;
     this.#seq = seq;
     this.#transitions++;
   }
@@ -116,6 +144,10 @@ class Place {
     if (actor && actor.seq !== this.#seq)
       throw new Error(
         `transitions of ${actor.type}/${actor.id} end with ${this.#seq}; there must be ${actor.seq}.`,
+      );
+    if (actor && !isDeepStrictEqual(actor.state, this.#state))
+      throw new Error(
+        `${actor.type}/${actor.id} is said to be in ${JSON.stringify(actor.state)}, and its last transition has led to ${JSON.stringify(this.#state)}.`,
       );
   }
 }

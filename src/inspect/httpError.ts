@@ -44,7 +44,7 @@ const STATUS: Partial<Record<string, number>> = {
 export function asHttpError(thrown: unknown, log: Logger): HttpError {
   if (thrown instanceof HttpError) return thrown;
   if (thrown instanceof PerdureError)
-    return new HttpError(STATUS[thrown.code] ?? 500, thrown.code, thrown.message);
+    return new HttpError(STATUS[thrown.code] ?? 500, thrown.code, thrown.message, thrown.allowed);
   // What it says may name places and people; the log is for that.
   log.error({ err: asError(thrown) }, 'inspect: request failed');
   return new HttpError(500, 'unexpected', 'Something went wrong; the log says what.');

@@ -19,5 +19,6 @@ export async function assertReason(
   throw new PerdureError(
     'bad_options',
     `No dead letter has the reason ${reason.slice(0, 64)}; ${reasons.length === 0 ? 'there are none at all' : `there are letters with ${reasons.join(', ')}`}.`,
+    { allowed: reasons },
   );
 }

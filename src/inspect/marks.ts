@@ -4,19 +4,23 @@ import type { ActorSearch, SearchStore } from '../store/search.ts';
 
 type Machines = Pick<SearchStore, 'machines' | 'machine' | 'searchActors'>;
 
-/** More names than this help nobody. */
+/** More names than this help nobody: in words, and as data. */
 const NAMED_MAX = 20;
+const ALLOWED_MAX = 200;
 
 /** What a version's chart says of how its actors can be found. */
 interface Marked {
   recordedAt: string;
   fields: readonly string[];
-  /** Dotted paths of the states of all its machines. */
+  /** Dotted paths of the states of its own machine, and of those below it. */
   states: readonly string[];
+  statesBelow: readonly string[];
+  /** Of states of all its machines. */
+  tags: readonly string[];
 }
 
 /**
- * Which types, versions and states there are, and by which fields of their input actors can be found: of all versions
+ * Which types, versions, states and tags there are, and by which fields of their input actors can be found: of all versions
  * that are recorded, since older actors keep the fields they were started with. What was never recorded is not refused.
  */
 export class Marks {
@@ -29,16 +33,19 @@ export class Marks {
   }
 
   /**
-   * Whoever asks for a type, a version, a state or by a field that is not there would be told that there are no such actors, and
-   * believe it. Not for a node: one that has been stopped is gone, and whoever looked at its actors sees them leave.
+   * Whoever asks for a type, a version, a state, a tag or by a field that is not there would be told that there are no such actors,
+   * and believe it. Not for a node: one that has been stopped is gone, and whoever looked at its actors sees them leave.
    * @throws PerdureError `bad_options` with what there is
    */
   async assertFindable(search: ActorSearch): Promise<void> {
     const { type, fields = {} } = search;
     const missing = type === undefined ? undefined : await this.missing(type);
-    if (missing) throw new PerdureError('bad_options', missing);
-    const strange = (await this.#strangeVersion(search)) ?? (await this.#strangeState(search));
-    if (strange) throw new PerdureError('bad_options', strange);
+    if (missing) throw missing;
+    const strange =
+      (await this.#strangeVersion(search)) ??
+      (await this.#strangeState(search)) ??
+      (await this.#strangeTag(search));
+    if (strange) throw strange;
     const names = Object.keys(fields);
     if (names.length === 0) return;
     const marked = await this.#fieldsOf(type);
@@ -55,41 +62,62 @@ export class Marks {
       marked.length === 0
         ? `${who} field of the input as searchable: nobody is found by ${refused}.`
         : `${some} as searchable; not ${refused}.`,
+      { allowed: marked },
     );
   }
 
   /** What to say of a type that nobody has ever seen; undefined: it is there, or there is none at all yet. */
-  async missing(type: string): Promise<string | undefined> {
+  async missing(type: string): Promise<PerdureError | undefined> {
     const types = [...new Set((await this.#store.machines()).map((row) => row.type))].sort();
     if (types.length === 0 || types.includes(type)) return undefined;
     // Nodes of earlier releases record no machines, but they have actors.
-    if (await this.#mayFind(type, {})) return undefined;
-    return `There is no actor type ${type.slice(0, 128)}; there ${listing(types)}.`;
+    if (await this.#mayFind({ type, children: 'all' })) return undefined;
+    return refusal(`There is no actor type ${type.slice(0, 128)}`, types);
   }
 
-  /** Whether there may be an actor like that, whatever else is asked of it. */
-  async #mayFind(type: string | undefined, like: ActorSearch): Promise<boolean> {
-    const search = { ...like, ...(type !== undefined && { type }), children: 'all' as const };
+  /** Whether there may be an actor like that: of a version that was recorded anew, or never, one may be where no chart is. */
+  async #mayFind(search: ActorSearch): Promise<boolean> {
     const { actors, next } = await this.#store.searchActors(search, { limit: 1 });
     return actors.length > 0 || next !== null;
   }
 
-  async #strangeVersion({ type, version }: ActorSearch): Promise<string | undefined> {
+  async #strangeVersion(search: ActorSearch): Promise<PerdureError | undefined> {
+    const { type, version } = search;
     if (version === undefined) return undefined;
     const rows = await this.#rowsOf(type);
     const versions = [...new Set(rows.map((row) => row.version))].sort();
     if (versions.length === 0 || versions.includes(version)) return undefined;
-    if (await this.#mayFind(type, { version })) return undefined;
-    return `${type === undefined ? 'No type has' : `${type} has no`} version ${version.slice(0, 128)}; there ${listing(versions)}.`;
+    if (await this.#mayFind(alone(search, { version }))) return undefined;
+    const who = type === undefined ? 'No type has' : `${type} has no`;
+    return refusal(`${who} version ${version.slice(0, 128)}`, versions);
   }
 
-  async #strangeState({ type, state }: ActorSearch): Promise<string | undefined> {
+  async #strangeState(search: ActorSearch): Promise<PerdureError | undefined> {
+    const { type, state, children } = search;
     if (state === undefined) return undefined;
-    const states = await this.#gathered(type, (marked) => marked.states);
-    if (!states || states.includes(state)) return undefined;
-    // Of a version that was recorded anew, or never, an actor may be where no chart is.
-    if (await this.#mayFind(type, { state })) return undefined;
-    return `${type === undefined ? 'No machine has' : `${type} has no`} state ${state.slice(0, 128)}; there ${listing(states)}.`;
+    const own = await this.#gathered(type, (marked) => marked.states);
+    const below = (await this.#gathered(type, (marked) => marked.statesBelow)) ?? [];
+    if (!own) return undefined;
+    const states = children ? [...new Set([...own, ...below])].sort() : own;
+    if (states.includes(state) || (await this.#mayFind(alone(search, { state })))) return undefined;
+    const who = type === undefined ? 'No actor has a' : `${type} has no`;
+    const more = below.includes(state) ? ' of its own; one of a machine below it' : '';
+    return refusal(
+      `${who} state ${state.slice(0, 128)}${more && `${more} is found with children`}`,
+      states,
+    );
+  }
+
+  async #strangeTag(search: ActorSearch): Promise<PerdureError | undefined> {
+    const { type, tag } = search;
+    if (tag === undefined) return undefined;
+    const tags = await this.#gathered(type, (marked) => marked.tags);
+    if (!tags || tags.includes(tag) || (await this.#mayFind(alone(search, { tag }))))
+      return undefined;
+    return refusal(
+      `No state${type === undefined ? '' : ` of ${type}`} has the tag ${tag.slice(0, 128)}`,
+      tags,
+    );
   }
 
   async #rowsOf(type: string | undefined) {
@@ -122,8 +150,14 @@ export class Marks {
     const { searchable = [], machines = [] } = row
       ? (JSON.parse(row.definition) as Partial<Chart>)
       : {};
-    const states = machines.flatMap(({ root }) => root.states.flatMap((state) => pathsOf(state)));
-    const marked = { recordedAt, fields: searchable, states };
+    const [own = [], ...below] = machines.map(({ root }) => root.states);
+    const marked = {
+      recordedAt,
+      fields: searchable,
+      states: own.flatMap((state) => pathsOf(state)),
+      statesBelow: below.flat().flatMap((state) => pathsOf(state)),
+      tags: machines.flatMap(({ root }) => tagsOf(root)),
+    };
     this.#known.set(key, marked);
     return marked;
   }
@@ -135,8 +169,21 @@ const pathsOf = ({ key, states }: ChartState, above = ''): string[] => [
   ...states.flatMap((state) => pathsOf(state, `${above}${key}.`)),
 ];
 
-const listing = (names: readonly string[]): string =>
-  `${names.length === 1 ? 'is' : 'are'} ${listed(names) || 'none'}`;
+const tagsOf = ({ tags, states }: ChartState): string[] => [...tags, ...states.flatMap(tagsOf)];
+
+/** Whatever else is asked of an actor. */
+const alone = ({ type, children }: ActorSearch, like: ActorSearch): ActorSearch => ({
+  ...like,
+  ...(type !== undefined && { type }),
+  ...(children !== undefined && { children }),
+});
+
+const refusal = (what: string, allowed: readonly string[]): PerdureError =>
+  new PerdureError(
+    'bad_options',
+    `${what}; there ${allowed.length === 1 ? 'is' : 'are'} ${listed(allowed) || 'none'}.`,
+    { allowed: allowed.slice(0, ALLOWED_MAX) },
+  );
 
 const listed = (names: readonly string[]): string =>
   names.length > NAMED_MAX

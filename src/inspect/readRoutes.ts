@@ -115,7 +115,7 @@ export function readRoutes(sources: Sources): Route[] {
       'How many actors of a type are in each state.',
       async ({ path }) => {
         const missing = await marks.missing(path.type as string);
-        if (missing) throw new PerdureError('not_found', missing);
+        if (missing) throw new PerdureError('not_found', missing.message);
         return counts.population(path.type);
       },
     ),

@@ -157,6 +157,7 @@ export class Query {
         throw new PerdureError(
           'bad_options',
           `Unknown parameter ${JSON.stringify(name.slice(0, 64))}; known here: ${Object.keys(known).join(', ') || 'none'}.`,
+          { allowed: Object.keys(known) },
         );
       if (params.getAll(name).length > 1)
         throw new PerdureError('bad_options', `${name} is given more than once.`);
@@ -165,10 +166,15 @@ export class Query {
 
   text(name: string): string | undefined {
     const value = this.#params.get(name);
-    if (value === null || value === '') return undefined;
+    if (value === null) return undefined;
+    // A script's variable that is not set: without the filter it would find, or act on, everyone.
+    if (value === '')
+      throw new PerdureError('bad_options', `${name.slice(0, 64)} is empty; leave it out for any.`);
     const { oneOf } = this.#field(name);
     if (oneOf && !oneOf.includes(value))
-      throw new PerdureError('bad_options', `${name} must be one of ${oneOf.join(', ')}.`);
+      throw new PerdureError('bad_options', `${name} must be one of ${oneOf.join(', ')}.`, {
+        allowed: oneOf,
+      });
     if (value.length > TEXT_MAX || value.includes('\u0000'))
       throw new PerdureError(
         'bad_options',

@@ -107,7 +107,7 @@ async function idleRulesOf(rules: Redactions, store: ReadStore): Promise<string[
   const found: string[] = [];
   for (const type of rules.keys()) {
     const missing = type === '*' ? undefined : await marks.missing(type);
-    if (missing) found.push(`--redact ${type}:… hides nothing. ${missing}`);
+    if (missing) found.push(`--redact ${type}:… hides nothing. ${missing.message}`);
   }
   return found;
 }

@@ -34,10 +34,13 @@ export interface PausedWrite extends Address {
 }
 
 /** A version of an actor type as data; `definition` is JSON the engine never reads again. */
-export interface MachineRecord {
+export interface MachineRecord extends MachineName {
+  definition: string;
+}
+
+export interface MachineName {
   type: string;
   version: string;
-  definition: string;
 }
 
 /** Which stream (name and creation time) and sequence. */

@@ -1,7 +1,7 @@
 import { invariant } from '../errors.ts';
 import { boolArray, int4Array, int8Array } from './arrays.ts';
 import type { Session } from './connection.ts';
-import { NEEDS_LAST_MS } from './elsewhere.ts';
+import { type MachineName, NEEDS_LAST_MS } from './elsewhere.ts';
 import type { Lane } from './lane.ts';
 import { NOT_PAUSED } from './paused.ts';
 import { ALIVE, HELD, steady } from './presence.ts';
@@ -73,7 +73,7 @@ export class Leases {
     this.#waited = waited;
   }
 
-  async register(node: NodeInfo, leaseMs: number): Promise<void> {
+  async register(node: NodeInfo, leaseMs: number): Promise<readonly MachineName[]> {
     let lockId = this.#locks.get(node.nodeId);
     if (lockId === undefined) {
       const [row] = await this.#lease.ask<{ lock_id: number }>({
@@ -87,7 +87,7 @@ export class Leases {
       text: `SELECT pg_try_advisory_lock('node'::regclass::oid::int4, $1)`,
       values: [lockId],
     });
-    await this.#lease.ask({
+    return this.#lease.ask<MachineName>({
       text: `
         WITH forgotten AS (
           DELETE FROM node n WHERE expires_at < now() - ${FORGET_AFTER} AND node_id <> $1
@@ -96,11 +96,14 @@ export class Leases {
           INSERT INTO machine AS m (type, version, definition)
           SELECT * FROM json_to_recordset($9::json) AS r (type text, version text, definition text)
           ON CONFLICT (type, version) DO UPDATE SET definition = excluded.definition, recorded_at = now()
-           WHERE m.definition <> excluded.definition)
-        INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at, opens, held_since)
-        VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', $8,
-                CASE WHEN $10 THEN now() ELSE now() - $11 * interval '1 ms' END)
-        ON CONFLICT (node_id) DO UPDATE SET expires_at = excluded.expires_at, lock_id = excluded.lock_id`,
+           WHERE m.definition <> excluded.definition
+          RETURNING type, version, xmax <> 0 AS was_there),
+        registered AS (
+          INSERT INTO node (node_id, name, host, pid, version, lock_id, expires_at, opens, held_since)
+          VALUES ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 ms', $8,
+                  CASE WHEN $10 THEN now() ELSE now() - $11 * interval '1 ms' END)
+          ON CONFLICT (node_id) DO UPDATE SET expires_at = excluded.expires_at, lock_id = excluded.lock_id)
+        SELECT type, version FROM recorded WHERE was_there`,
       values: [
         node.nodeId,
         node.name,

@@ -1,4 +1,4 @@
-import { NEEDS_LAST_MS, type OtherNodes, type ShardNeeds } from './elsewhere.ts';
+import { type MachineName, NEEDS_LAST_MS, type OtherNodes, type ShardNeeds } from './elsewhere.ts';
 import { isPaused, MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
 import type { Reopened } from './refused.ts';
 import {
@@ -23,13 +23,16 @@ export class MemoryOwnership extends MemoryReadStore {
     if (node) node.session = false;
   }
 
-  async register(node: NodeInfo, leaseMs: number): Promise<void> {
+  async register(node: NodeInfo, leaseMs: number): Promise<readonly MachineName[]> {
     const now = this.clock.now();
     const { machines = [], ...info } = node;
+    const changed: MachineName[] = [];
     for (const machine of machines) {
-      const key = `${machine.type}@${machine.version}`;
-      if (this.tables.machines.get(key)?.definition !== machine.definition)
-        this.tables.machines.set(key, { ...machine, recordedAt: now });
+      const { type, version, definition } = machine;
+      const before = this.tables.machines.get(`${type}@${version}`);
+      if (before?.definition === definition) continue;
+      if (before) changed.push({ type, version });
+      this.tables.machines.set(`${type}@${version}`, { ...machine, recordedAt: now });
     }
     this.tables.nodes.set(node.nodeId, {
       ...info,
@@ -39,6 +42,7 @@ export class MemoryOwnership extends MemoryReadStore {
       draining: false,
       natsOk: true,
     });
+    return changed;
   }
 
   async renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean> {

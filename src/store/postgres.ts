@@ -4,7 +4,7 @@ import { LIMITS, type Limits, type Namespace, SHARDS } from '../config.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { commit } from './commit.ts';
 import { type SessionOptions, waitUntilReachable } from './connection.ts';
-import type { ParkedPosition, ShardNeeds, StoredParked } from './elsewhere.ts';
+import type { MachineName, ParkedPosition, ShardNeeds, StoredParked } from './elsewhere.ts';
 import { PostgresReadStore } from './inspect.ts';
 import { Lane, type LaneHealth } from './lane.ts';
 import { Leases } from './lease.ts';
@@ -194,10 +194,11 @@ export class PostgresStore implements Store {
     this.#held = { at: sentAt, since: unbroken ? held.since : this.#clock.now() };
   }
 
-  async register(node: NodeInfo, leaseMs: number): Promise<void> {
+  async register(node: NodeInfo, leaseMs: number): Promise<readonly MachineName[]> {
     const sentAt = this.#clock.monotonic();
-    await this.#leases.register(node, leaseMs);
+    const changed = await this.#leases.register(node, leaseMs);
     this.#extended(sentAt);
+    return changed;
   }
 
   async renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean> {

@@ -1,6 +1,7 @@
 import type {
   DeadLetterWrite,
   LogPosition,
+  MachineName,
   MachineRecord,
   OtherNodes,
   ParkedActor,
@@ -26,8 +27,8 @@ import type { StoreTransaction } from './userTransaction.ts';
  *  S5  What a transaction has done lands with its commit, in one, or it never happened.
  */
 export interface Store {
-  /** Registers this incarnation of a node and starts holding its session lock. */
-  register(node: NodeInfo, leaseMs: number): Promise<void>;
+  /** Registers this incarnation of a node and starts holding its session lock. Gives back versions that another machine had until now. */
+  register(node: NodeInfo, leaseMs: number): Promise<readonly MachineName[]>;
   /**
    * Extends the lease on the database's clock, and says whether the node reaches NATS; false: this incarnation is no
    * longer known.

@@ -64,6 +64,23 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
     });
   });
 
+  describe(`${name}: machines`, () => {
+    test('who registers is told which versions had another machine until now', async () => {
+      const { store, nodeId } = await setupOwner();
+      const machine = (version: string, definition: string) => ({
+        ...{ type: 'order', version, definition },
+      });
+      const told = (...machines: ReturnType<typeof machine>[]) =>
+        store.register({ ...nodeInfo(nodeId), machines }, 60_000);
+      expect(await told(machine('1', '{"a":1}'), machine('2', '{}'))).toEqual([]);
+      expect(await told(machine('1', '{"a":1}'), machine('2', '{}'))).toEqual([]);
+      expect(await told(machine('1', '{"a":2}'), machine('2', '{}'), machine('3', '{}'))).toEqual([
+        { type: 'order', version: '1' },
+      ]);
+      expect(await told()).toEqual([]);
+    });
+  });
+
   describe(`${name}: transactions`, () => {
     const { signal } = new AbortController();
 

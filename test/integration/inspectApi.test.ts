@@ -514,6 +514,40 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     stop.abort();
   });
 
+  test('bug: whoever came back was told the last 200 it had missed, and of no more than that', async () => {
+    const stop = new AbortController();
+    const open = (lastId?: string) =>
+      fetch(`${site.url}/api/live?type=order&id=a-1`, {
+        signal: stop.signal,
+        headers: lastId === undefined ? {} : { 'last-event-id': lastId },
+      });
+    const first = reading(await open());
+    await first.next('hello');
+    let seq = 0;
+    const move = () =>
+      emit({ type: 'order', id: 'a-1', seq: ++seq, event: 'PAY', status: 'active' });
+    move();
+    const { id } = await first.next('transitions');
+    for (let n = 0; n < 450; n++) move();
+    const back = reading(await open(id));
+    const missed: { seq: number }[] = [];
+    let last = id;
+    while (missed.length < 450) {
+      const told = await back.next('transitions');
+      const { entries, skipped } = told.data as { entries: { seq: number }[]; skipped: number };
+      expect([skipped, entries.length <= 200]).toEqual([0, true]);
+      missed.push(...entries);
+      // Each message says how far it goes: whoever is cut off in between goes on from there.
+      if (missed.length === 200) last = told.id;
+    }
+    expect(missed.map((one) => one.seq)).toEqual(Array.from({ length: 450 }, (_, n) => n + 2));
+    const { data } = await reading(await open(last)).next('transitions');
+    expect((data as { entries: { seq: number }[] }).entries[0]).toMatchObject({ seq: 202 });
+    for (let n = 0; n < 5_000; n++) move();
+    expect(await reading(await open(id)).next('reset')).toBeDefined();
+    stop.abort();
+  });
+
   test('how much goes on is told once a second, and nobody hears of every transition for that', async () => {
     const stop = new AbortController();
     const before = listeners.size;

@@ -15,7 +15,10 @@ export const TOKEN_READ = 'r3adr3adr3ad-0123456789-ABCDEFGHIJKLMN';
 /** What the store fixtures call an order. */
 const order = defineActor('order', {
   machine: setup({
-    actors: { charge: fromPromise(async () => {}) },
+    actors: {
+      charge: fromPromise(async () => {}),
+      ship: setup({}).createMachine({ id: 'ship', initial: 'packing', states: { packing: {} } }),
+    },
     guards: { big: () => true },
     actions: { note: () => {} },
   }).createMachine({
@@ -28,7 +31,7 @@ const order = defineActor('order', {
         states: { waiting: { on: { HURRY: 'hot' }, after: { 1000: 'hot' } }, hot: {} },
         on: { PAY: { target: 'paying', guard: 'big' } },
       },
-      paying: { invoke: { src: 'charge', onDone: 'paid' } },
+      paying: { invoke: [{ src: 'charge', onDone: 'paid' }, { src: 'ship' }] },
       paid: { type: 'final' },
     },
   }),

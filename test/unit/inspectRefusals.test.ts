@@ -67,6 +67,7 @@ describe('a filter that is not understood never matches everyone', () => {
     expect(body.error).toEqual({
       code: 'bad_options',
       message: `order marks customerId, region as searchable; not ${name}.`,
+      allowed: ['customerId', 'region'],
     });
     const json = JSON.parse(`{"filter":{"type":"order","field.${name}":42}}`);
     expect(await post('/api/bulk/preview', json)).toMatchObject({ status: 400 });
@@ -131,7 +132,9 @@ describe('what nobody is found by is said', () => {
     for (const path of ['actors?type=zzz', 'count?type=zzz'])
       expect(await get(`/api/${path}`)).toMatchObject({
         status: 400,
-        body: { error: { message: 'There is no actor type zzz; there is order.' } },
+        body: {
+          error: { message: 'There is no actor type zzz; there is order.', allowed: ['order'] },
+        },
       });
     expect(await get('/api/types/zzz/population')).toMatchObject({
       status: 404,
@@ -142,7 +145,8 @@ describe('what nobody is found by is said', () => {
 
   test.each([
     ['type=order&state=opne', 'order has no state opne; there are '],
-    ['state=opne', 'No machine has state opne; there are '],
+    ['state=opne', 'No actor has a state opne; there are '],
+    ['type=order&tag=frehs', 'No state of order has the tag frehs; there '],
     // The innermost one alone is no path of it.
     ['type=order&state=waiting', 'open.waiting'],
     ['type=order&version=17', 'order has no version 17; there is '],
@@ -154,6 +158,29 @@ describe('what nobody is found by is said', () => {
       });
     const filter = Object.fromEntries(new URLSearchParams(query));
     expect(await post('/api/bulk/preview', { filter })).toMatchObject({ status: 400 });
+  });
+
+  test.each(['status=', 'state=', 'tag=', 'idle=', 'field.customerId='])(
+    'bug: %s, a variable that was not set, found everyone, also for a bulk operation',
+    async (empty) => {
+      const [name = ''] = empty.split('=');
+      expect(await get(`/api/count?type=order&${empty}`)).toMatchObject({
+        status: 400,
+        body: { error: { message: `${name} is empty; leave it out for any.` } },
+      });
+      const filter = { type: 'order', [name]: '' };
+      expect(await post('/api/bulk/preview', { filter })).toMatchObject({ status: 400 });
+      expect(await post('/api/bulk', { filter, do: 'cancel', count: 2 })).toMatchObject({
+        status: 400,
+      });
+    },
+  );
+
+  test('a state of a machine below is found with those machines, and said to be one', async () => {
+    expect((await get('/api/count?type=order&state=packing')).body.error.message).toMatch(
+      /^order has no state packing of its own; one of a machine below it is found with children; there are open,/,
+    );
+    expect((await get('/api/count?type=order&state=packing&children=true')).status).toBe(200);
   });
 
   test('a state nobody is in, and one that was never recorded, are searched for', async () => {

@@ -4,10 +4,11 @@ import { emptyLoad, loadOf } from '../../src/actors/ring.ts';
 
 const read = (text: string | undefined) => text && readPulse(Buffer.from(text));
 
-test('a pulse tells what was committed since the one before, and once that it was nothing', () => {
+test('a pulse tells what was committed since the one before, also that it was nothing', () => {
   const { types } = emptyLoad();
   const pulse = new Pulse('n-1');
-  expect(pulse.take(types)).toBeUndefined();
+  // Bug: nothing was told while nothing was committed, and an idle cluster was taken for one that nobody hears.
+  expect(read(pulse.take(types))).toMatchObject({ node: 'n-1', types: {}, recent: [] });
   const order = loadOf({ types } as never, 'order');
   order.transitions += 3;
   order.started += 1;
@@ -22,7 +23,6 @@ test('a pulse tells what was committed since the one before, and once that it wa
     recent: [{ type: 'order', id: 'a' }],
   });
   expect(read(pulse.take(types))).toMatchObject({ types: {}, waited: [], recent: [] });
-  expect(pulse.take(types)).toBeUndefined();
   order.transitions += 2;
   pulse.told('{"type":"order","id":"b"}');
   expect(read(pulse.take(types))).toMatchObject({ types: { order: { transitions: 2 } } });

@@ -33,9 +33,12 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
   const asked = place.params.get('seq');
   // A link to another moment of an actor that is shown already.
   useEffect(() => setChosen(Number(asked) || undefined), [asked]);
-  const history = useHistory(path, actor?.seq, chosen);
-  const seq = chosen ?? actor?.seq;
-  const isPast = chosen !== undefined && chosen !== actor?.seq;
+  // A link to a moment that is none shows how it is now.
+  const isMoment = chosen !== undefined && Number.isInteger(chosen) && chosen >= 1;
+  const past = isMoment && actor && chosen < actor.seq ? chosen : undefined;
+  const history = useHistory(path, actor?.seq, past);
+  const seq = past ?? actor?.seq;
+  const isPast = past !== undefined;
   const step = history.step;
   const state = isPast ? step?.to_state : actor?.state;
   const active = useMemo(
@@ -53,7 +56,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
     <${Warnings} actor=${actor} />
     <div class="grid wide-left">
       <div class="stack">
-        <${Panel} class=${isPast ? 'past' : ''} title=${isPast ? `As it was after #${chosen}` : 'As it is'} actions=${html`<code class="now">${stateText(state)}</code>`}>
+        <${Panel} class=${isPast ? 'past' : ''} title=${isPast ? `As it was after #${past}` : 'As it is'} actions=${html`<code class="now">${stateText(state)}</code>`}>
           ${machine && layout && html`<${ChartView} machine=${machine} layout=${layout} name=${actor.path.at(-1) ?? type} active=${active} taken=${taken} />`}
           <${Failure} error=${undrawn} />
           ${missing && html`<${Empty}>No node has recorded version ${actor.version} of this machine; one that runs it does when it starts.</${Empty}>`}
@@ -61,8 +64,8 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
         ${!isPast && !isGone && html`<${EventForm} actor=${actor} acts=${acts} namespace=${namespace} onSent=${found.again} />`}
       </div>
       <div class="stack">
-        <${History} path=${path} history=${history} last=${actor.seq} seq=${seq} chosen=${chosen} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
-        <${Panel} title=${isPast ? `Context after #${chosen}` : 'Context'}><${Json} value=${isPast ? step?.context : actor.context} /></${Panel}>
+        <${History} path=${path} history=${history} last=${actor.seq} seq=${seq} chosen=${past} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
+        <${Panel} title=${isPast ? `Context after #${past}` : 'Context'}><${Json} value=${isPast ? step?.context : actor.context} /></${Panel}>
         ${!isPast && html`<${Results} actor=${actor} /><${Running} actor=${actor} /><${Family} actor=${actor} />`}
         ${isPast && step && html`<${Then} step=${step} />`}
       </div>
