@@ -205,6 +205,16 @@ test('an actor is found by a field of its input that its type marks', async () =
   await page.getByLabel('Input').fill('customer=nobody');
   await page.getByRole('button', { name: 'Search' }).click();
   await page.getByText('No actor matches.').waitFor();
+  // Bug: what is no NAME=VALUE was left out, and all actors were shown.
+  for (const wrong of ['customer', 'customer=', '=ada']) {
+    await page.getByLabel('Input').fill(wrong);
+    await page.getByRole('button', { name: 'Search' }).click();
+    const isRefused = await page
+      .getByLabel('Input')
+      .evaluate((input) => !(input as unknown as { validity: { valid: boolean } }).validity.valid);
+    expect(isRefused, wrong).toBe(true);
+    await page.getByText('No actor matches.').waitFor();
+  }
 });
 
 test('a search goes on until it has looked at all, shows how far it is, and can be stopped', async () => {

@@ -63,7 +63,7 @@ export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
       </select></label>
       <label>In id <input name="text" defaultValue=${filter.text ?? ''} placeholder="o-17" /></label>
       <label>State <input name="state" defaultValue=${filter.state ?? ''} placeholder="open.waiting" /></label>
-      <label title="Fields of the input that the type marks as searchable">Input <input name="where" defaultValue=${textOf(fields)} placeholder="customerId=42" list="searchable" spellcheck=${false} /></label>
+      <label title="Fields of the input that the type marks as searchable: customerId=42">Input <input name="where" defaultValue=${textOf(fields)} placeholder="customerId=42" pattern=${WHERE} title="NAME=VALUE: customerId=42" list="searchable" spellcheck=${false} /></label>
       <datalist id="searchable">${[...new Set(marked?.flatMap(({ searchable }) => searchable))].map((name) => html`<option value=${`${name}=`} />`)}</datalist>
       <label class="narrow">Tag <input name="tag" defaultValue=${filter.tag ?? ''} /></label>
       <label class="narrow">Version <input name="version" defaultValue=${filter.version ?? ''} /></label>
@@ -105,6 +105,8 @@ export function ActorsPage({ place, acts }: { place: Place; acts: boolean }) {
 }
 
 const FIELD = 'field.';
+/** Anything else would be left out, and all actors be shown. */
+const WHERE = String.raw`\s*([\w$\-]+=\s*\S.*)?`;
 
 /** `customerId=42 region=eu` as parameters; a value goes on until the next name. */
 function fieldsIn(text: string): Record<string, string> {
