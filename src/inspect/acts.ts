@@ -6,7 +6,7 @@ import type { Receipt } from '../client.ts';
 import { asError, PerdureError } from '../errors.ts';
 import type { ActorSummary, ReadStore } from '../store/read.ts';
 import type { ActorSearch, Found } from '../store/search.ts';
-import type { Address } from '../store/store.ts';
+import { type Address, addressKey } from '../store/store.ts';
 import { viewActor } from './actorView.ts';
 import type { Charts } from './charts.ts';
 import type { Engine } from './engine.ts';
@@ -41,12 +41,16 @@ const PAGE = 500;
 const AT_ONCE = 64;
 const PROBLEMS_MAX = 20;
 const SAMPLE = 10;
+/** Rows say that actors are paused, or go on, within this, ms. */
+const TOLD_MS = 5_000;
 
 /** Acts on actors, after looking whether they would hear of it. */
 export class Acts {
   readonly #store: ReadStore;
   readonly #charts: Charts;
   readonly #engine: Engine;
+  /** By `type/id`, oldest first: who was told to pause, or to go on, by a bulk operation a moment ago. Nobody waits for their rows. */
+  readonly #told = new Map<string, { paused: boolean; until: number }>();
 
   constructor(store: ReadStore, charts: Charts, engine: Engine) {
     this.#store = store;
@@ -102,8 +106,9 @@ export class Acts {
       throw new HttpError(409, 'not_quarantined', `${type}/${id} is not in quarantine.`, []);
     if (act === 'pause' && actor.quarantined_at !== null)
       throw new PerdureError('actor_quarantined', `${type}/${id} is in quarantine: nothing runs.`);
-    const refused = pauseProblem(actor, act);
+    const refused = pauseProblem(this.#isPaused(actor), act);
     if (refused) throw new PerdureError(refused.code, `${type}/${id} ${refused.why}.`);
+    this.#told.delete(addressKey({ type, id }));
     return this.#engine.send(type, id, { type: COMMAND[act] }, { until: 'committed' });
   }
 
@@ -144,6 +149,7 @@ export class Acts {
           : `${now} actors match now, not ${count}; look again.`,
         [now],
       );
+    for (const [key, { until }] of this.#told) if (until < performance.now()) this.#told.delete(key);
     const result: BulkResult = { matched: 0, accepted: 0, refused: 0, failed: 0, problems: [] };
     let after: Address | null | undefined;
     while (result.matched < count && after !== null) {
@@ -174,7 +180,7 @@ export class Acts {
       result.refused++;
       return note(row.status === 'active' ? 'event_not_handled' : 'actor_finished', refused);
     }
-    const problem = pauseProblem(row, act.do);
+    const problem = pauseProblem(this.#isPaused(row), act.do);
     if (problem) {
       result.refused++;
       return note(problem.code, `it ${problem.why}`);
@@ -183,10 +189,20 @@ export class Acts {
     try {
       await this.#engine.send(type, id, event, { until: 'accepted' });
       result.accepted++;
+      if (act.do === 'pause' || act.do === 'resume')
+        this.#told.set(addressKey(row), {
+          paused: act.do === 'pause',
+          until: performance.now() + TOLD_MS,
+        });
     } catch (thrown) {
       result.failed++;
       note(thrown instanceof PerdureError ? thrown.code : 'unexpected', asError(thrown).message);
     }
+  }
+
+  #isPaused(row: ActorSummary): boolean {
+    const told = this.#told.get(addressKey(row));
+    return told && told.until >= performance.now() ? told.paused : row.paused_at !== null;
   }
 
   async #refusal(row: ActorSummary, act: Act): Promise<string | undefined> {
@@ -206,12 +222,11 @@ const finished = ({ type, id, status }: Pick<ActorSummary, 'type' | 'id' | 'stat
 
 /** Why pausing or resuming would change nothing. */
 function pauseProblem(
-  { paused_at }: ActorSummary,
+  isPaused: boolean,
   act: Act['do'],
 ): { code: 'already_paused' | 'not_paused'; why: string } | undefined {
-  if (act === 'pause' && paused_at !== null)
-    return { code: 'already_paused', why: 'is paused already' };
-  if (act === 'resume' && paused_at === null) return { code: 'not_paused', why: 'is not paused' };
+  if (act === 'pause' && isPaused) return { code: 'already_paused', why: 'is paused already' };
+  if (act === 'resume' && !isPaused) return { code: 'not_paused', why: 'is not paused' };
   return undefined;
 }
 

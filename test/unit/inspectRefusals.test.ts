@@ -176,6 +176,22 @@ describe('what nobody is found by is said', () => {
     },
   );
 
+  test('bug: pausing all once more at once was accepted, and became a dead letter for each', async () => {
+    const filter = { type: 'order', status: 'active' };
+    const { count } = (await get('/api/count?type=order&status=active')).body;
+    const bulk = async (act: string) => (await post('/api/bulk', { filter, do: act, count })).body;
+    const before = recording.told.length;
+    expect(await bulk('pause')).toMatchObject({ accepted: count, refused: 0 });
+    expect(await bulk('pause')).toMatchObject({
+      ...{ accepted: 0, refused: count },
+      problems: expect.arrayContaining([expect.objectContaining({ code: 'already_paused' })]),
+    });
+    expect(await bulk('resume')).toMatchObject({ accepted: count, refused: 0 });
+    expect(await bulk('resume')).toMatchObject({ accepted: 0, refused: count });
+    expect(recording.told).toHaveLength(before + 2 * count);
+    recording.told.splice(before);
+  });
+
   test('a state of a machine below is found with those machines, and said to be one', async () => {
     expect((await get('/api/count?type=order&state=packing')).body.error.message).toMatch(
       /^order has no state packing of its own; one of a machine below it is found with children; there are open,/,
