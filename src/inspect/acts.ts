@@ -149,7 +149,8 @@ export class Acts {
           : `${now} actors match now, not ${count}; look again.`,
         [now],
       );
-    for (const [key, { until }] of this.#told) if (until < performance.now()) this.#told.delete(key);
+    for (const [key, { until }] of this.#told)
+      if (until < performance.now()) this.#told.delete(key);
     const result: BulkResult = { matched: 0, accepted: 0, refused: 0, failed: 0, problems: [] };
     let after: Address | null | undefined;
     while (result.matched < count && after !== null) {
