@@ -96,16 +96,14 @@ export class Marks {
     const { type, state, children } = search;
     if (state === undefined) return undefined;
     const own = await this.#gathered(type, (marked) => marked.states);
+    if (!own || own.includes(state)) return undefined;
     const below = (await this.#gathered(type, (marked) => marked.statesBelow)) ?? [];
-    if (!own) return undefined;
-    const states = children ? [...new Set([...own, ...below])].sort() : own;
-    if (states.includes(state) || (await this.#mayFind(alone(search, { state })))) return undefined;
+    const isBelow = below.includes(state);
+    if ((children && isBelow) || (await this.#mayFind(alone(search, { state })))) return undefined;
     const who = type === undefined ? 'No actor has a' : `${type} has no`;
-    const more = below.includes(state) ? ' of its own; one of a machine below it' : '';
-    return refusal(
-      `${who} state ${state.slice(0, 128)}${more && `${more} is found with children`}`,
-      states,
-    );
+    const but = isBelow ? ' of its own; one of a machine below it is found with children' : '';
+    const states = children ? [...new Set([...own, ...below])].sort() : own;
+    return refusal(`${who} state ${state.slice(0, 128)}${but}`, states);
   }
 
   async #strangeTag(search: ActorSearch): Promise<PerdureError | undefined> {
