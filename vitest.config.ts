@@ -12,7 +12,7 @@ export default defineConfig({
     reporters: ['default', './test/conformance/support/tableReporter.ts'],
     pool: 'forks',
     // On two cores: most of the time they wait, for leases, for nodes and for servers.
-    maxWorkers: 3,
+    maxWorkers: 4,
     sequence: { sequencer: SlowestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
