@@ -37,9 +37,11 @@ fence AS (
 const TAIL = `
 SELECT ARRAY(SELECT shard FROM fence) AS shards, (extract(epoch FROM ${AT}) * 1000)::int8 AS at`;
 
-/** An error when all shards have passed and the row of an actor is gone: somebody else has deleted it. `count`: a parameter with a value for each row. */
-const allMoved = (count: string) => `,
-       (CASE WHEN (SELECT count(*) FROM fence) = cardinality($2) AND (SELECT count(*) FROM ${MOVED}) < cardinality(${count})
+/** An error when the row of an actor whose shard has passed is gone: somebody else has deleted it. `shards`: the parameter with the shard of each row. */
+const allMoved = (shards: string) => `,
+       (CASE WHEN (SELECT count(*) FROM ${MOVED}) <
+                  CASE WHEN (SELECT count(*) FROM fence) = cardinality($2) THEN cardinality(${shards})
+                       ELSE (SELECT count(*) FROM unnest(${shards}) AS r (shard) WHERE r.shard IN (SELECT shard FROM fence)) END
              THEN 'the row of an actor is gone' ELSE '1' END)::int AS moved`;
 
 /** At the end of a transaction that must not be committed without it: an error when the shard did not pass. */

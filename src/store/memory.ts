@@ -179,7 +179,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       );
     });
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
-    this.#refuse(passed, passed.length === commits.length);
+    this.#refuse(passed);
     if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
     return { committed: new Set(passed.map(({ shard }) => shard)), at };
@@ -250,14 +250,13 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     return [...found.values()].sort((a, b) => byText(a.type, b.type) || byText(a.id, b.id));
   }
 
-  /** `all`: none of the statement's shards was fenced. Postgres looks for rows that are gone only then. */
-  #refuse(parts: readonly ShardCommit[], all: boolean): void {
+  #refuse(parts: readonly ShardCommit[]): void {
     const seen = new Set<string>();
     for (const { stored, paused, ...row } of parts.flatMap(({ actors }) => actors)) {
       if (paused !== undefined) continue;
       const isThere = this.tables.actors.has(addressKey(row));
       if (stored === false && isThere) throw new StoreRefused(`duplicate actor ${addressKey(row)}`);
-      if (stored && !isThere && all) throw new StoreRefused('the row of an actor is gone');
+      if (stored && !isThere) throw new StoreRefused('the row of an actor is gone');
     }
     for (const part of parts)
       for (const row of part.transitions) {
