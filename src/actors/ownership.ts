@@ -6,6 +6,7 @@ import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
 import { Peers } from './peers.ts';
 import { newNeeds, pools, type ShardPool } from './placement.ts';
+import { PROBE_EVERY_MS, Reach } from './reach.ts';
 import { Reopenings } from './reopenings.ts';
 import type { Ring } from './ring.ts';
 import { Shard } from './shard.ts';
@@ -37,12 +38,7 @@ export class Ownership {
   #stopped = false;
   #draining = false;
   readonly #turns: Turns;
-  /** Whether NATS answers; kept true through a moment's silence. */
-  #natsOk = true;
-  #natsMisses = 0;
-  #natsTold = true;
-  /** Since when this node is owed nothing because it does not reach NATS, monotonic, ms. */
-  #leftOutAt: number | undefined;
+  readonly #reach = new Reach();
   /** Owners that were dead when last looked at. */
   #dead: ReadonlySet<string> = new Set();
   /** Shards whose epoch was not ours when last looked at. */
@@ -193,11 +189,8 @@ export class Ownership {
     this.#closeLost(before, standing);
     this.#ring.others.observe(standing.others);
     this.#goOn();
-    const leftOut = !standing.shares && !this.#draining;
-    if (!leftOut) this.#leftOutAt = undefined;
-    else this.#leftOutAt ??= clock.monotonic();
-    // The others may be about to lose NATS as well.
-    if (leftOut && clock.monotonic() - (this.#leftOutAt ?? 0) < LEFT_OUT_MS) return;
+    if (this.#reach.hearsOfTrouble(standing)) this.#turns.soon('probe');
+    if (!this.#draining && this.#reach.waits(standing, clock.monotonic())) return;
     await this.#tellNeeds(standing);
     const { others, registry } = this.#ring;
     const shared = pools(standing, this.#shardCount, others, registry);
@@ -333,12 +326,12 @@ export class Ownership {
     const { nodeId } = this.#node;
     const sentAt = clock.monotonic();
     const lapsed = !lease.holds;
-    const natsOk = this.#natsOk;
+    const natsOk = this.#reach.ok;
     if (!(await store.renew(nodeId, limits.leaseMs, natsOk))) {
       log.warn({ node: nodeId }, 'lease: lost, registering again');
       await store.register(this.#node, limits.leaseMs);
     }
-    this.#natsTold = natsOk;
+    this.#reach.told(natsOk);
     if (lapsed) {
       log.warn('lease: was over, looking which shards are still ours');
       const before = Array.from(this.#shards.values(), heldNow);
@@ -351,10 +344,8 @@ export class Ownership {
   }
 
   async #probe(): Promise<void> {
-    const answers = await this.#ring.bus.probe(PROBE_WAIT_MS);
-    this.#natsMisses = answers ? 0 : this.#natsMisses + 1;
-    this.#natsOk = this.#natsMisses < PROBE_MISSES;
-    if (this.#natsOk !== this.#natsTold) this.renewNow();
+    await this.#reach.probe(this.#ring.bus);
+    if (this.#reach.isNews) this.renewNow();
   }
 
   /**
@@ -386,11 +377,6 @@ interface Held {
 const heldNow = (shard: Shard): Held => ({ shard, epoch: shard.epoch, commitNo: shard.commitNo });
 
 const LOOK_EVERY_MS = 250;
-const PROBE_EVERY_MS = 1_000;
-const PROBE_WAIT_MS = 1_000;
-/** Probes in a row without an answer after which NATS counts as out of reach. */
-const PROBE_MISSES = 2;
-const LEFT_OUT_MS = 2_000;
 const WATCH_EVERY_MS = 500;
 /** A graceful stop takes at most this long beyond the time running invokes are given. */
 const STOP_MAX_MS = 5_000;

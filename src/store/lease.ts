@@ -316,6 +316,7 @@ export class Leases {
              AND (nats_ok OR NOT EXISTS (SELECT FROM live WHERE nats_ok AND NOT draining)))
         SELECT (SELECT count(*) FROM sharing)::int4 AS sharing,
                EXISTS (SELECT FROM sharing WHERE node_id = $1) AS shares,
+               (SELECT count(*) FROM live WHERE NOT nats_ok AND node_id <> $1)::int4 AS "cutOff",
                (SELECT count(*) FROM shard WHERE owner IS NULL)::int4 AS free,
                ARRAY(SELECT DISTINCT owner FROM shard
                       WHERE owner IS NOT NULL AND NOT owner = ANY (ARRAY(SELECT node_id FROM live))) AS dead,

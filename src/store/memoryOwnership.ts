@@ -173,6 +173,7 @@ export class MemoryOwnership extends MemoryReadStore {
     return {
       sharing: sharing.length,
       shares: sharing.some((node) => node.nodeId === nodeId),
+      cutOff: live.filter((node) => !node.natsOk && node.nodeId !== nodeId).length,
       free: shards.filter(({ owner }) => owner === null).length,
       dead: [...new Set(shards.flatMap(({ owner }) => (isDead(owner) ? [owner as string] : [])))],
       owned: shards

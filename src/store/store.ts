@@ -178,6 +178,8 @@ export interface Standing {
   sharing: number;
   /** Whether this node is one of them. */
   shares: boolean;
+  /** How many other nodes say that they do not reach NATS. */
+  cutOff: number;
   /** Shards that nobody owns. */
   free: number;
   /** Other owners that are known to be dead. */

@@ -673,7 +673,8 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       expect((await standing(a)).owned.map(({ shard }) => shard).sort()).toEqual([0, 1, 2, 3, 4]);
       await a.store.renew(a.nodeId, 60_000, false);
       expect(await standing(a)).toMatchObject({ sharing: 2, shares: false });
-      expect(await standing(b)).toMatchObject({ sharing: 2, shares: true });
+      expect(await standing(b)).toMatchObject({ sharing: 2, shares: true, cutOff: 1 });
+      expect(await standing(a), 'of the others, it is said').toMatchObject({ cutOff: 0 });
       await b.store.drain(b.nodeId);
       expect(await standing(b)).toMatchObject({ sharing: 1, shares: false });
       await c.store.renew(c.nodeId, 60_000, false);

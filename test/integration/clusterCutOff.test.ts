@@ -131,6 +131,8 @@ async function changesNothing(trouble: () => Promise<void>): Promise<void> {
 
 /** Longer than the lease, and than it takes to notice that NATS is away. */
 const AWAY_MS = 4_500;
+/** Longer than a node alone without NATS keeps its shards. */
+const BACK_LATER_MS = 3_500;
 
 test('nothing changes hands when Postgres is away for all', async () => {
   await open();
@@ -150,6 +152,33 @@ test('nothing changes hands when NATS is away for all', async () => {
     await nats.stop('SIGKILL');
     await pause(AWAY_MS);
     await nats.start();
+  });
+  await allIsWell();
+}, 60_000);
+
+test('nor when one node notices it later than the other', async () => {
+  const { line } = await open();
+  const { nats } = services;
+  await changesNothing(async () => {
+    await line.cut('nats', 'stall');
+    await nats.stop('SIGKILL');
+    await pause(AWAY_MS);
+    await line.heal();
+    await nats.start();
+  });
+  await allIsWell();
+}, 60_000);
+
+test('nor when one node is back later than the other', async () => {
+  const { line } = await open();
+  const { nats } = services;
+  await changesNothing(async () => {
+    await nats.stop('SIGKILL');
+    await pause(AWAY_MS);
+    await line.cut('nats', 'refuse');
+    await nats.start();
+    await pause(BACK_LATER_MS);
+    await line.heal();
   });
   await allIsWell();
 }, 60_000);
