@@ -1,7 +1,7 @@
 import type { AnyStateMachine, EventFromLogic, InputFrom, OutputFrom, SnapshotFrom } from 'xstate';
 import { parse, stringify } from './actors/codec.ts';
 import { type ActorType, isActorType } from './actors/define.ts';
-import { eventProblem } from './actors/intake.ts';
+import { bodyProblem, eventProblem } from './actors/intake.ts';
 import { snapshotOf as readSnapshot } from './actors/kinRows.ts';
 import type { QueryAnswer } from './actors/queries.ts';
 import { CANCEL, PAUSE, RESUME } from './actors/step.ts';
@@ -167,7 +167,7 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
         ...rest
       } = given as { id?: string; input?: unknown } & PublishOptions;
       assertToken('id', id);
-      const body = input === undefined ? '' : stringify(input, 'input', LIMITS.nestingMax);
+      const body = input === undefined ? '' : bodyOf(input, 'input');
       const subject = subjects.start(ns, name, id);
       const receipt = await talk.publish(subject, { type: name, id }, body, rest);
       return Object.assign(client.actor(type, id), receipt);
@@ -177,7 +177,7 @@ export function createClient(options: ClientOptions = {}): PerdureClient {
       assertToken('id', id);
       const problem = eventProblem(event);
       if (problem) throw new PerdureError('bad_event', problem);
-      const body = stringify(event, 'event', LIMITS.nestingMax);
+      const body = bodyOf(event, 'event');
       return talk.publish(subjects.event(ns, name, id), { type: name, id }, body, given);
     },
     cancel: (type, id, given) => client.send(nameOf(type), id, { type: CANCEL }, given),
@@ -260,3 +260,15 @@ function outcomeOf<T>(answer: QueryAnswer): Outcome<T> | undefined {
       return undefined;
   }
 }
+
+/** @throws PerdureError `not_serialisable`, also for what every node would refuse */
+function bodyOf(value: unknown, what: 'input' | 'event'): string {
+  const body = stringify(value, what, LIMITS.nestingMax);
+  const problem = body.includes(PROTO_IN_TEXT)
+    ? bodyProblem(JSON.parse(body), Number.POSITIVE_INFINITY)
+    : undefined;
+  if (problem === undefined) return body;
+  throw new PerdureError('not_serialisable', `${what}: ${problem}`);
+}
+
+const PROTO_IN_TEXT = '"__proto__":';

@@ -179,7 +179,11 @@ export function hasControl(text: string): boolean {
 }
 
 /** What no body may hold: endless nesting, and the key that turns data into a prototype when it is merged. */
-function bodyProblem(value: unknown, nestingMax: number, room = nestingMax): string | undefined {
+export function bodyProblem(
+  value: unknown,
+  nestingMax: number,
+  room = nestingMax,
+): string | undefined {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return undefined;
   if (room <= 0) return `The body is nested deeper than ${nestingMax} levels.`;
   if (value instanceof Map || value instanceof Set)

@@ -2,7 +2,8 @@ import type { Command } from 'commander';
 import { asError, PerdureError } from '../errors.ts';
 import { assertReason } from '../inspect/letterReason.ts';
 import { redrive } from '../inspect/redrive.ts';
-import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
+import type { DeadLetterDetail, DeadLetterRow } from '../store/letters.ts';
+import type { ReadStore } from '../store/read.ts';
 import { age } from './age.ts';
 import { whole } from './arguments.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
@@ -15,6 +16,7 @@ type JsonFlag = { json?: true };
 interface ListFlags extends ConnectionFlags, JsonFlag {
   reason?: string;
   all?: true;
+  after?: string;
   limit: number;
 }
 
@@ -37,6 +39,7 @@ export function register(program: Command): void {
     .option('--reason <code>', 'only these')
     .option('--all', 'also those redriven already')
     .option('--limit <count>', 'at most so many', whole(1, AT_ONCE_MAX), 50)
+    .option('--after <id>', 'only those older than this one')
     .option('--json', 'print one JSON document a line')
     .addHelpText('after', '\nExample:\n  $ perdure dead ls --reason unknown_actor')
     .action(list);
@@ -71,14 +74,18 @@ async function list(flags: ListFlags): Promise<void> {
     return store.deadLetters({
       ...(flags.reason === undefined ? {} : { reason: flags.reason }),
       ...(flags.all ? {} : { pending: true }),
+      ...(flags.after === undefined ? {} : { after: flags.after }),
       limit: flags.limit,
     });
   });
   if (flags.json) return letters.forEach(printJson);
   if (letters.length === 0) return void process.stderr.write('no dead letters\n');
   printTable(['ID', 'AGE', 'REDRIVEN', 'REASON', 'SUBJECT', 'DETAIL'], letters.map(row));
-  if (letters.length === flags.limit)
-    process.stderr.write(`the first ${flags.limit}; --limit shows more\n`);
+  const last = letters.length < flags.limit ? undefined : letters.at(-1);
+  if (last)
+    process.stderr.write(
+      `the newest ${flags.limit}; --after ${last.dead_letter_id} shows what is older\n`,
+    );
 }
 
 const row = (letter: DeadLetterRow): string[] => [
@@ -149,15 +156,19 @@ async function redriveAll(ids: string[], flags: RedriveFlags): Promise<void> {
 /** The oldest first. Those that come back while we work have higher numbers and are not taken again. */
 async function waiting(store: ReadStore, flags: RedriveFlags): Promise<string[]> {
   await assertReason(store, flags.reason);
-  const letters = await store.deadLetters({
-    ...(flags.reason === undefined ? {} : { reason: flags.reason }),
-    ...(flags.again ? {} : { pending: true }),
-    oldestFirst: true,
-    limit: AT_ONCE_MAX,
-  });
-  if (letters.length === AT_ONCE_MAX)
-    process.stderr.write(`${AT_ONCE_MAX} or more wait: these are the oldest; run it again\n`);
-  return letters.map((letter) => letter.dead_letter_id);
+  const ids: string[] = [];
+  for (;;) {
+    const after = ids.at(-1);
+    const letters = await store.deadLetters({
+      ...(flags.reason === undefined ? {} : { reason: flags.reason }),
+      ...(flags.again ? {} : { pending: true }),
+      ...(after === undefined ? {} : { after }),
+      oldestFirst: true,
+      limit: AT_ONCE_MAX,
+    });
+    for (const { dead_letter_id } of letters) ids.push(dead_letter_id);
+    if (letters.length < AT_ONCE_MAX) return ids;
+  }
 }
 
 /** One that cannot be redriven does not keep the others; servers that are away do. */

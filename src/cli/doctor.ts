@@ -34,7 +34,6 @@ interface Flags extends ConnectionFlags {
   json?: true;
 }
 
-const DEAD_LETTERS_COUNTED = 10_000;
 const QUARANTINED_COUNTED = 10_000;
 /** Pause before shards without owner are looked at again, ms. */
 const LOOK_AGAIN_MS = 500;
@@ -113,7 +112,7 @@ async function readCluster(store: ReadStore): Promise<ClusterFacts> {
   const [nodes, shards, deadLetters, quarantined, parked, late] = await Promise.all([
     store.nodes(),
     store.shards(),
-    store.deadLetters({ pending: true, limit: DEAD_LETTERS_COUNTED }),
+    store.deadLetterReasons({ pending: true }),
     store.quarantined({ limit: QUARANTINED_COUNTED }),
     store.parked(),
     store.lateOutbox({ olderThanMs: LATE_MS, limit: LATE_COUNTED }),

@@ -2,10 +2,10 @@ import { type Command, Option } from 'commander';
 import { type Chart, type ChartMachine, machineAt } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
 import { layOut } from '../inspect/layout.ts';
-import { Marks } from '../inspect/marks.ts';
 import { mermaidOf } from '../inspect/mermaid.ts';
 import { svgOf } from '../inspect/svgChart.ts';
 import { textChart } from '../inspect/textChart.ts';
+import { Vocabulary } from '../inspect/vocabulary.ts';
 import type { ReadStore } from '../store/read.ts';
 import { token } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
@@ -69,7 +69,7 @@ async function recorded(store: ReadStore, type: string, asked: string | undefine
   const version = asked ?? known[0]?.version;
   const row = version === undefined ? undefined : await store.machine(type, version);
   if (row) return JSON.parse(row.definition) as Chart;
-  const missing = await new Marks(store).missing(type);
+  const missing = await new Vocabulary(store).missing(type);
   if (missing) throw new PerdureError('not_found', missing.message);
   throw new PerdureError(
     'not_found',

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { PerdureError } from '../errors.ts';
-import { Marks } from '../inspect/marks.ts';
+import { Vocabulary } from '../inspect/vocabulary.ts';
 import type { ActorSummary } from '../store/read.ts';
 import { age } from './age.ts';
 import { fieldAndValue, token, whole } from './arguments.ts';
@@ -17,6 +17,7 @@ interface Flags extends ConnectionFlags {
   status?: string;
   state?: string;
   where?: [string, string][];
+  node?: string;
   parked?: true;
   paused?: true;
   children?: true;
@@ -27,7 +28,9 @@ interface Flags extends ConnectionFlags {
 /** `perdure ls`. */
 export function register(program: Command): void {
   codecOption(endpointOptions(program.command('ls'), 'database'))
-    .description('List actors, the last changed first; with --state or --where by type and id.')
+    .description(
+      'List actors, the last changed first; with --state, --where or --node by type and id.',
+    )
     .argument('[type]', 'only this actor type', token)
     .option('--type <type>', 'the same', token)
     .addOption(
@@ -39,6 +42,7 @@ export function register(program: Command): void {
       'only with this value in a field of the input that the type marks as searchable; may be repeated',
       fieldAndValue,
     )
+    .option('--node <node>', 'only what this node owns: its name, its id, or how that begins')
     .option(
       '--parked',
       'count instead what nodes cannot open: by type and version of active actors',
@@ -67,15 +71,16 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
     ...(only === undefined ? {} : { type: only }),
     ...(flags.status === undefined ? {} : { status: flags.status }),
     ...(flags.state === undefined ? {} : { state: flags.state }),
+    ...(flags.node === undefined ? {} : { node: flags.node }),
     ...(flags.paused ? { paused: true } : {}),
     ...(flags.where === undefined ? {} : { fields: Object.fromEntries(flags.where) }),
     ...(flags.children ? { children: 'all' as const } : {}),
   };
-  const isSearch = flags.state !== undefined || flags.where !== undefined;
+  const isSearch = [flags.state, flags.where, flags.node].some((one) => one !== undefined);
   const { actors, stopped } = await withReadStore(flags, async (store) => {
-    await new Marks(store).assertFindable(search);
+    const understood = await new Vocabulary(store).understand(search);
     return isSearch
-      ? searchOn(store, search, flags.limit)
+      ? searchOn(store, understood, flags.limit)
       : { actors: await store.listActors({ ...search, limit: flags.limit }), stopped: null };
   });
   if (flags.json) actors.forEach(printJson);
@@ -92,18 +97,18 @@ async function ls(type: string | undefined, flags: Flags): Promise<void> {
 
 /** What a node that does not know a version has left alone. */
 async function lsParked(only: string | undefined, flags: Flags): Promise<void> {
-  const filtered =
-    flags.status !== undefined || flags.state !== undefined || flags.where !== undefined;
+  const filters = [flags.status, flags.state, flags.where, flags.node];
+  const filtered = filters.some((one) => one !== undefined);
   if (filtered || flags.paused)
     throw new PerdureError(
       'bad_options',
-      '--parked is about versions: leave --status, --state, --where and --paused out.',
+      '--parked is about versions: leave --status, --state, --where, --node and --paused out.',
     );
   const rows = await withReadStore(flags, async (store) => {
     const found = await store.parked(only === undefined ? {} : { type: only });
     // A type that is misspelt would be taken for one of which nothing is parked.
     if (found.length === 0 && only !== undefined)
-      await new Marks(store).assertFindable({ type: only });
+      await new Vocabulary(store).understand({ type: only });
     return found;
   });
   if (flags.json) return rows.forEach(printJson);

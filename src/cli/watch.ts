@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { FeedEntry } from '../client.ts';
+import { systemClock } from '../clock.ts';
 import { assertRoot, rootId, token } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
@@ -37,13 +38,33 @@ async function watch(
   assertRoot(type, id, `watched, which shows its whole family; ${record}`);
   const asked = interrupted();
   await withClient(flags, async (client) => {
-    const stop = await client.watch(type, id, (entry) =>
-      flags.json ? printJson(entry) : process.stdout.write(`${line(entry)}\n`),
-    );
+    let heard = false;
+    const stop = await client.watch(type, id, (entry) => {
+      heard = true;
+      if (flags.json) printJson(entry);
+      else process.stdout.write(`${line(entry)}\n`);
+    });
     process.stderr.write(`watching ${type}/${id}; Ctrl-C ends it\n`);
+    // A name that is misspelt is as silent as one where nothing happens.
+    const forgetHint = systemClock.after(QUIET_MS, () => {
+      if (!heard) process.stderr.write(`${quietText(type, id)}\n`);
+    });
     await untilAborted(asked);
+    forgetHint();
     stop();
   });
+}
+
+/** So long without a word before it is said where to look instead, ms. */
+const QUIET_MS = 5_000;
+
+function quietText(type: string, id: string): string {
+  if (type === '*') return 'nothing has happened yet; perdure top shows nodes and what waits';
+  const known =
+    id === '*'
+      ? `perdure ls ${type} lists its actors`
+      : `perdure show ${type} ${id} tells how it is`;
+  return `nothing has happened there yet; ${known}, or says that there is none`;
 }
 
 function line({ type, id, seq, event, from, to, status, at }: FeedEntry): string {

@@ -5,8 +5,8 @@ import type { Engine } from './engine.ts';
 import { afterIn, asParameters, FILTER, searchIn } from './filter.ts';
 import { HttpError } from './httpError.ts';
 import { assertReason } from './letterReason.ts';
-import type { Marks } from './marks.ts';
 import { type Asked, type Field, Query, type Route } from './route.ts';
+import type { Vocabulary } from './vocabulary.ts';
 
 const EVENT: Field = { kind: 'object', about: 'An event: {"type":"PAY"} and what belongs to it.' };
 const DO: Field = {
@@ -21,13 +21,13 @@ const PROBLEMS_MAX = 20;
 /** What routes that act need. */
 interface ActParts {
   store: ReadStore;
-  marks: Marks;
+  vocabulary: Vocabulary;
   acts: Acts;
   engine: Engine;
 }
 
 /** Everything that changes something. */
-export function actRoutes({ store, marks, acts, engine }: ActParts): Route[] {
+export function actRoutes({ store, vocabulary, acts, engine }: ActParts): Route[] {
   const post = (
     path: string,
     about: string,
@@ -104,7 +104,10 @@ export function actRoutes({ store, marks, acts, engine }: ActParts): Route[] {
         after: { kind: 'text', about: 'What next was; the counts are added up.' },
       },
       async ({ body }) =>
-        acts.preview(await searchOf(body.filter, marks), afterIn(body.after as string | undefined)),
+        acts.preview(
+          await searchOf(body.filter, vocabulary),
+          afterIn(body.after as string | undefined),
+        ),
     ),
     post(
       '/api/bulk',
@@ -117,7 +120,7 @@ export function actRoutes({ store, marks, acts, engine }: ActParts): Route[] {
       },
       async ({ body }) => ({
         result: await acts.bulk(
-          await searchOf(body.filter, marks),
+          await searchOf(body.filter, vocabulary),
           actOf(body),
           body.count as number,
         ),
@@ -138,15 +141,14 @@ export function actRoutes({ store, marks, acts, engine }: ActParts): Route[] {
 }
 
 /** A bulk operation without a filter would be one on everything there is. @throws PerdureError `bad_options` */
-async function searchOf(filter: unknown, marks: Marks) {
+async function searchOf(filter: unknown, vocabulary: Vocabulary) {
   const params = asParameters(filter as Record<string, unknown>);
   const search = searchIn(new Query(params, FILTER));
   if (search.type === undefined)
     throw new PerdureError('bad_options', 'The filter of a bulk operation must name a type.');
   if (search.children !== undefined)
     throw new PerdureError('bad_options', 'Bulk operations act on roots; leave children out.');
-  await marks.assertFindable(search);
-  return search;
+  return vocabulary.understand(search);
 }
 
 function actOf(body: Readonly<Record<string, unknown>>): Act {

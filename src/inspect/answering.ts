@@ -110,6 +110,8 @@ function parsed(bytes: Buffer): Record<string, unknown> {
     value = JSON.parse(text === '' ? '{}' : text, refuseProto);
   } catch (thrown) {
     if (thrown instanceof HttpError) throw thrown;
+    if (thrown instanceof RangeError)
+      throw new HttpError(400, 'bad_body', 'The body is nested too deep.');
     throw new HttpError(400, 'bad_body', 'The body is no JSON.');
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value))

@@ -1,11 +1,5 @@
-import type {
-  DeadLetterRow,
-  LateRow,
-  NodeRow,
-  ParkedRow,
-  QuarantinedRow,
-  ShardRow,
-} from '../store/read.ts';
+import type { ReasonCount } from '../store/letters.ts';
+import type { LateRow, NodeRow, ParkedRow, QuarantinedRow, ShardRow } from '../store/read.ts';
 import { VERSION } from '../version.ts';
 import { SUSPECT_CRASHES } from './clusterView.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
@@ -15,9 +9,9 @@ import { LATE_MS, lateOutbox } from './lateOutbox.ts';
 export interface ClusterFacts {
   nodes: NodeRow[];
   shards: ShardRow[];
-  /** Dead letters that wait; at most as many as were asked for. */
-  deadLetters: DeadLetterRow[];
-  /** At most as many as were asked for, too. */
+  /** How many dead letters wait, by reason, the most frequent first. */
+  deadLetters: ReasonCount[];
+  /** At most as many as were asked for. */
   quarantined: QuarantinedRow[];
   parked: ParkedRow[];
   /** Older than `LATE_MS`, the oldest first; at most `LATE_COUNTED`. */
@@ -163,12 +157,11 @@ function listed(names: readonly (string | number)[]): string {
 
 function deadLetters({ deadLetters }: ClusterFacts): Finding {
   if (deadLetters.length === 0) return ok('dead letters', 'none waits');
-  const counts = new Map<string, number>();
-  for (const { reason } of deadLetters) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  const reasons = [...counts].sort(([, a], [, b]) => b - a).map(([name, n]) => `${n} ${name}`);
+  const all = deadLetters.reduce((sum, { count }) => sum + count, 0);
+  const reasons = deadLetters.map(({ reason, count }) => `${count} ${reason}`);
   return warn(
     'dead letters',
-    `${deadLetters.length} wait: ${reasons.join(', ')}`,
+    `${all} wait: ${reasons.join(', ')}`,
     'perdure dead ls says why; perdure dead redrive publishes them again once the cause is gone.',
   );
 }

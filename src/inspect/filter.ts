@@ -9,7 +9,10 @@ export const FILTER: Readonly<Record<string, Field>> = {
   state: { kind: 'text', about: 'A state, or the dotted path of one: open.waiting.' },
   tag: { kind: 'text', about: 'A tag of an active state.' },
   version: { kind: 'text', about: 'Version of the actor type.' },
-  node: { kind: 'text', about: 'Id of the node that owns its shard.' },
+  node: {
+    kind: 'text',
+    about: 'The node that owns its shard: its id, how that begins, or its name.',
+  },
   text: { kind: 'text', about: 'Somewhere in its id.' },
   idle: { kind: 'whole', about: 'No transition for so many seconds.', max: 10_000_000_000 },
   quarantined: { kind: 'yes', about: 'true: only those in quarantine.' },

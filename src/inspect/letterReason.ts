@@ -1,20 +1,16 @@
 import { ERRORS, PerdureError } from '../errors.ts';
-import type { ReadStore } from '../store/read.ts';
-
-/** Letters that are looked at for what reasons there are. */
-const LOOKED_AT_MAX = 10_000;
+import type { LetterStore } from '../store/letters.ts';
 
 /**
  * A code that is misspelt would be taken for one that no letter has.
  * @throws PerdureError `bad_options` with the codes that letters have
  */
 export async function assertReason(
-  store: Pick<ReadStore, 'deadLetters'>,
+  store: Pick<LetterStore, 'deadLetterReasons'>,
   reason: string | undefined,
 ): Promise<void> {
   if (reason === undefined || Object.hasOwn(ERRORS, reason)) return;
-  const letters = await store.deadLetters({ limit: LOOKED_AT_MAX });
-  const reasons = [...new Set(letters.map((letter) => letter.reason))].sort();
+  const reasons = (await store.deadLetterReasons({})).map((one) => one.reason).sort();
   if (reasons.includes(reason)) return;
   throw new PerdureError(
     'bad_options',

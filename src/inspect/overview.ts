@@ -1,3 +1,4 @@
+import { LIST_MAX } from '../store/lists.ts';
 import type { ReadStore } from '../store/read.ts';
 import { VERSION } from '../version.ts';
 import { viewNodes, viewShards, withLags } from './clusterView.ts';
@@ -19,18 +20,17 @@ type Readers = () => Promise<ShardReaders | undefined>;
 
 /** Its part that is known at once, however many actors there are. */
 export async function standing(store: ReadStore, readers: Readers = async () => undefined) {
-  const [nodeRows, shardRows, letters, quarantined, late, found] = await Promise.all([
+  const [nodeRows, shardRows, reasons, quarantined, late, found] = await Promise.all([
     store.nodes(),
     store.shards(),
-    store.deadLetters({ pending: true, limit: LISTED_MAX }),
+    store.deadLetterReasons({ pending: true }),
     store.quarantined({ limit: LISTED_MAX }),
     store.lateOutbox({ olderThanMs: LATE_MS, limit: LISTED_MAX }),
     readers(),
   ]);
   const nodes = viewNodes(nodeRows);
   const shards = withLags(viewShards(shardRows, nodeRows), found);
-  const reasons: Record<string, number> = {};
-  for (const { reason } of letters) reasons[reason] = (reasons[reason] ?? 0) + 1;
+  const letters = reasons.reduce((sum, { count }) => sum + count, 0);
   return {
     version: VERSION,
     nodes: {
@@ -48,10 +48,10 @@ export async function standing(store: ReadStore, readers: Readers = async () => 
     /** Messages of the log that wait or are not acknowledged; null when NATS could not be asked. */
     waiting: found ? shards.reduce((all, { lag }) => all + (lag ?? 0), 0) : null,
     dead_letters: {
-      waiting: letters.length,
+      waiting: letters,
       /** More wait than were counted. */
-      more: letters.length === LISTED_MAX,
-      reasons,
+      more: letters === LIST_MAX,
+      reasons: Object.fromEntries(reasons.map(({ reason, count }) => [reason, count])),
     },
     quarantined: quarantined.length,
     /** What actors sent or ended with over a minute ago and has not arrived. */

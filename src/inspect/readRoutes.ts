@@ -13,11 +13,11 @@ import { historyRoutes } from './historyRoutes.ts';
 import { assertReason } from './letterReason.ts';
 import type { Live } from './live.ts';
 import { viewMailbox } from './mailboxView.ts';
-import type { Marks } from './marks.ts';
 import { counted, standing, UNCOUNTED } from './overview.ts';
 import { CHEAP, Rested } from './rested.ts';
 import { ANSWERED, type Field, get, LIMIT, type Route } from './route.ts';
 import type { ShardReaders } from './shardReaders.ts';
+import type { Vocabulary } from './vocabulary.ts';
 
 const COUNT_MAX = 10_000;
 const AFTER: Field = { kind: 'text', about: 'What next was.' };
@@ -38,7 +38,7 @@ export interface Sources {
   store: ReadStore;
   charts: Charts;
   counts: Counts;
-  marks: Marks;
+  vocabulary: Vocabulary;
   live: Live;
   readers: () => Promise<ShardReaders | undefined>;
   mailbox: Engine['mailbox'];
@@ -49,7 +49,7 @@ export interface Sources {
 
 /** Everything that can be asked without changing anything. */
 export function readRoutes(sources: Sources): Route[] {
-  const { store, charts, counts, marks, live } = sources;
+  const { store, charts, counts, vocabulary, live } = sources;
   // Pages ask for these every few seconds, and many may be open: a second old is new enough.
   const told = new Rested(() => standing(store, sources.readers), systemClock, CHEAP);
   const nodes = new Rested(() => store.nodes(), systemClock, CHEAP);
@@ -77,8 +77,7 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query }) => {
         const limit = query.whole('limit') ?? 50;
         const after = afterIn(query.text('after'));
-        const search = searchIn(query);
-        await marks.assertFindable(search);
+        const search = await vocabulary.understand(searchIn(query));
         const { actors, ...reach } = await store.searchActors(search, { limit, after });
         return { actors, ...reachOf(reach) };
       },
@@ -90,8 +89,7 @@ export function readRoutes(sources: Sources): Route[] {
       async ({ query }) => {
         const after = afterIn(query.text('after'));
         const page = { limit: COUNT_MAX + 1, after };
-        const search = searchIn(query);
-        await marks.assertFindable(search);
+        const search = await vocabulary.understand(searchIn(query));
         const { count, ...reach } = await store.countActors(search, page);
         const more = count > COUNT_MAX;
         return { count: Math.min(count, COUNT_MAX), more, ...reachOf(reach) };
@@ -114,7 +112,7 @@ export function readRoutes(sources: Sources): Route[] {
       '/api/types/{type}/population',
       'How many actors of a type are in each state.',
       async ({ path }) => {
-        const missing = await marks.missing(path.type as string);
+        const missing = await vocabulary.missing(path.type as string);
         if (missing) throw new PerdureError('not_found', missing.message);
         return counts.population(path.type);
       },
@@ -138,23 +136,37 @@ export function readRoutes(sources: Sources): Route[] {
     ),
     get(
       '/api/dead-letters',
-      'Dead letters, the newest first.',
+      'Dead letters, the newest first; reasons: how many of the newest 10,000 have which.',
       async ({ query }) => {
-        const reason = query.text('reason');
-        const pending = query.yes('pending');
+        const [reason, pending, after] = [
+          query.text('reason'),
+          query.yes('pending'),
+          query.text('after'),
+        ];
+        const limit = query.whole('limit') ?? 50;
+        const which = pending === undefined ? {} : { pending };
         await assertReason(store, reason);
-        return {
-          dead_letters: await store.deadLetters({
-            limit: query.whole('limit') ?? 50,
+        const [letters, reasons] = await Promise.all([
+          store.deadLetters({
+            limit,
+            ...which,
             ...(reason !== undefined && { reason }),
-            ...(pending !== undefined && { pending }),
+            ...(after !== undefined && { after }),
           }),
+          store.deadLetterReasons(which),
+        ]);
+        const last = letters.length < limit ? undefined : letters.at(-1);
+        return {
+          dead_letters: letters,
+          reasons: Object.fromEntries(reasons.map((one) => [one.reason, one.count])),
+          next: last?.dead_letter_id ?? null,
         };
       },
       {
         reason: { kind: 'text', about: 'Only those with this code.' },
         pending: { kind: 'yes', about: 'true: those not redriven yet; false: the others.' },
         limit: LIMIT,
+        after: { kind: 'text', about: 'Where to go on: what next was in the answer before.' },
       },
     ),
     get(
@@ -203,7 +215,7 @@ export function readRoutes(sources: Sources): Route[] {
             'bad_options',
             'only=rates is of all types: leave type and id out.',
           );
-        if (type !== undefined) await marks.assertFindable({ type });
+        if (type !== undefined) await vocabulary.understand({ type });
         await live.open(request, response, { type, id, only });
         return ANSWERED;
       },

@@ -1,6 +1,7 @@
 import { TAG } from '../actors/codec.ts';
 import { PerdureError } from '../errors.ts';
-import type { DeadLetterDetail, DeadLetterRow, ReadStore } from '../store/read.ts';
+import type { DeadLetterDetail, DeadLetterRow } from '../store/letters.ts';
+import type { ReadStore } from '../store/read.ts';
 import type { ActorSearch } from '../store/search.ts';
 import { isWrapped } from '../textCodec.ts';
 
@@ -138,6 +139,7 @@ const passed = (store: ReadStore) => ({
   machine: store.machine.bind(store),
   machines: store.machines.bind(store),
   pathOf: store.pathOf.bind(store),
+  deadLetterReasons: store.deadLetterReasons.bind(store),
   markRedriven: store.markRedriven.bind(store),
   counts: store.counts.bind(store),
   shards: store.shards.bind(store),

@@ -3,7 +3,8 @@ import type { Bus } from '../bus/bus.ts';
 import { REPLY_HEADER } from '../bus/subjects.ts';
 import { LIMITS, type Namespace } from '../config.ts';
 import { PerdureError } from '../errors.ts';
-import type { DeadLetterDetail, ReadStore } from '../store/read.ts';
+import type { DeadLetterDetail } from '../store/letters.ts';
+import type { ReadStore } from '../store/read.ts';
 
 /** What became of a dead letter that was published again. */
 export interface Redriven {

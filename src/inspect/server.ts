@@ -17,7 +17,6 @@ import { type Engine, engineOver, noEngine } from './engine.ts';
 import { assertRole, cookieFor, Guard, type Tokens } from './guard.ts';
 import { asHttpError, HttpError } from './httpError.ts';
 import { Live } from './live.ts';
-import { Marks } from './marks.ts';
 import { openApiOf } from './openapi.ts';
 import { pageFiles } from './pageFiles.ts';
 import { readRoutes } from './readRoutes.ts';
@@ -25,6 +24,7 @@ import { type Redactions, redactingReadStore, redactionsOf } from './redaction.t
 import { CHEAP, Rested } from './rested.ts';
 import { ANSWERED, checkBody, find, Query, type Route, readPath } from './route.ts';
 import { SharedReads } from './sharedReads.ts';
+import { Vocabulary } from './vocabulary.ts';
 
 export interface InspectServerOptions {
   databaseUrl: string;
@@ -103,10 +103,10 @@ export async function startInspectServer(options: InspectServerOptions): Promise
 
 /** A type that is misspelt would leave open what was meant to be hidden. */
 async function idleRulesOf(rules: Redactions, store: ReadStore): Promise<string[]> {
-  const marks = new Marks(store);
+  const vocabulary = new Vocabulary(store);
   const found: string[] = [];
   for (const type of rules.keys()) {
-    const missing = type === '*' ? undefined : await marks.missing(type);
+    const missing = type === '*' ? undefined : await vocabulary.missing(type);
     if (missing) found.push(`--redact ${type}:… hides nothing. ${missing.message}`);
   }
   return found;
@@ -141,16 +141,16 @@ export class Site {
     this.#live = new Live(engine, log);
     const charts = new Charts(store);
     this.#charts = charts;
-    const marks = new Marks(store);
+    const vocabulary = new Vocabulary(store);
     const readers = new Rested(() => engine.readers(), systemClock, CHEAP);
     const sources = {
-      ...{ store, charts, marks, counts: new Counts(store), live: this.#live },
+      ...{ store, charts, vocabulary, counts: new Counts(store), live: this.#live },
       readers: () => readers.get(),
       mailbox: engine.mailbox,
     };
     this.#routes = [
       ...readRoutes({ ...sources, namespace: name, locked: guard.locked }),
-      ...actRoutes({ store, marks, engine, acts: new Acts(store, charts, engine) }),
+      ...actRoutes({ store, vocabulary, engine, acts: new Acts(store, charts, engine) }),
     ];
     this.#server.maxConnections = 256;
   }

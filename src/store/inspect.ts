@@ -1,13 +1,13 @@
 import type { Clock } from '../clock.ts';
-import { PerdureError } from '../errors.ts';
 import { ActorCounts } from './actorSearch.ts';
 import type { Lane, Statement } from './lane.ts';
+import type { LetterFilter } from './letters.ts';
+import { listLimit } from './lists.ts';
+import { PostgresLetters } from './postgresLetters.ts';
 import type {
   ActorDetail,
   ActorFilter,
   ActorSummary,
-  DeadLetterDetail,
-  DeadLetterRow,
   HistoryRow,
   LateRow,
   NodeRow,
@@ -20,14 +20,8 @@ import type {
 import type { ActorSearch, Counted, Found, SearchPage } from './search.ts';
 import { ActorSearches } from './searching.ts';
 
-const LIST_DEFAULT = 50;
-const LIST_MAX = 10_000;
 /** A question waits this long for Postgres, ms. */
 const PATIENCE_MS = 10_000;
-
-/** Rows a list may have: the default when nothing is asked for, never more than the most. */
-export const listLimit = (asked: number | undefined): number =>
-  Math.min(Math.max(Math.floor(asked ?? LIST_DEFAULT), 0), LIST_MAX);
 
 /** Stored JSON text as a value; null stays null. */
 export const parsed = (json: string | null): unknown => (json === null ? null : JSON.parse(json));
@@ -75,29 +69,6 @@ const summary = (row: SummaryRow): ActorSummary => ({
   paused_at: row.paused_at?.toISOString() ?? null,
 });
 
-interface DeadLetterDbRow {
-  dead_letter_id: number;
-  reason: string;
-  detail: string;
-  subject: string;
-  message_id: string | null;
-  bytes: number;
-  at: Date;
-  redriven_at: Date | null;
-}
-
-const DEAD_LETTER = `dead_letter_id, reason, detail, subject, message_id, octet_length(body) AS bytes, at, redriven_at`;
-
-const deadLetter = (row: DeadLetterDbRow): DeadLetterRow => ({
-  ...row,
-  dead_letter_id: String(row.dead_letter_id),
-  at: row.at.toISOString(),
-  redriven_at: row.redriven_at?.toISOString() ?? null,
-});
-
-/** Ids are numbers written as text; anything else names nothing. */
-const isDeadLetterId = (id: string) => /^\d{1,15}$/.test(id);
-
 /** A family's rows lie side by side: '/' is what comes after '.', and no id has either. */
 function listed(children: ActorFilter['children']): string {
   if (children === 'all') return 'true';
@@ -109,11 +80,13 @@ export class PostgresReadStore implements ReadStore {
   readonly #lane: Lane;
   readonly #counts: ActorCounts;
   readonly #searches: ActorSearches;
+  readonly #letters: PostgresLetters;
 
   constructor(lane: Lane, clock: Clock) {
     this.#lane = lane;
     this.#counts = new ActorCounts(lane, PATIENCE_MS);
     this.#searches = new ActorSearches((statement) => this.#ask(statement), clock);
+    this.#letters = new PostgresLetters((statement) => this.#ask(statement));
   }
 
   #ask<R>(statement: Statement): Promise<R[]> {
@@ -214,48 +187,10 @@ export class PostgresReadStore implements ReadStore {
     }));
   }
 
-  async deadLetters(filter: {
-    reason?: string;
-    pending?: boolean;
-    oldestFirst?: boolean;
-    limit?: number;
-  }): Promise<DeadLetterRow[]> {
-    const rows = await this.#ask<DeadLetterDbRow>({
-      text: `SELECT ${DEAD_LETTER} FROM dead_letter
-              WHERE ($1::text IS NULL OR reason = $1)
-                AND ($2::boolean IS NULL OR (redriven_at IS NULL) = $2)
-              ORDER BY dead_letter_id ${filter.oldestFirst ? 'ASC' : 'DESC'} LIMIT $3`,
-      values: [filter.reason ?? null, filter.pending ?? null, listLimit(filter.limit)],
-    });
-    return rows.map(deadLetter);
-  }
-
-  async deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined> {
-    if (!isDeadLetterId(deadLetterId)) return undefined;
-    const [row] = await this.#ask<DeadLetterDbRow & { headers: string; body: Uint8Array }>({
-      text: `SELECT ${DEAD_LETTER}, headers, body FROM dead_letter WHERE dead_letter_id = $1`,
-      values: [deadLetterId],
-    });
-    if (!row) return undefined;
-    const { headers, body, ...rest } = row;
-    return {
-      ...deadLetter(rest),
-      headers: JSON.parse(headers) as Record<string, string>,
-      body: new Uint8Array(body),
-    };
-  }
-
-  /** @throws PerdureError `not_found` */
-  async markRedriven(deadLetterId: string): Promise<void> {
-    const rows = isDeadLetterId(deadLetterId)
-      ? await this.#ask({
-          text: `UPDATE dead_letter SET redriven_at = now() WHERE dead_letter_id = $1 RETURNING dead_letter_id`,
-          values: [deadLetterId],
-        })
-      : [];
-    if (rows.length === 0)
-      throw new PerdureError('not_found', `There is no dead letter ${deadLetterId}.`);
-  }
+  deadLetters = (filter: LetterFilter) => this.#letters.list(filter);
+  deadLetterReasons = (filter: Pick<LetterFilter, 'pending'>) => this.#letters.reasons(filter);
+  deadLetter = (deadLetterId: string) => this.#letters.one(deadLetterId);
+  markRedriven = (deadLetterId: string) => this.#letters.markRedriven(deadLetterId);
 
   counts(): Promise<{ type: string; status: string; count: number }[]> {
     return this.#ask({

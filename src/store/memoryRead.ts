@@ -1,15 +1,15 @@
 import type { Clock } from '../clock.ts';
-import { PerdureError } from '../errors.ts';
 import type { DeadLetterWrite, MachineRecord, StoredParked } from './elsewhere.ts';
-import { contextOf, listLimit, parsed } from './inspect.ts';
+import { contextOf, parsed } from './inspect.ts';
+import type { LetterFilter } from './letters.ts';
+import { listLimit } from './lists.ts';
+import { letterIn, lettersIn, markRedriven, reasonsIn } from './memoryLetters.ts';
 import { parkedRows } from './memoryParked.ts';
 import { foundIn, isIn, isListed, machineRows, populationOf } from './memorySearch.ts';
 import type {
   ActorDetail,
   ActorFilter,
   ActorSummary,
-  DeadLetterDetail,
-  DeadLetterRow,
   HistoryRow,
   LateRow,
   NodeRow,
@@ -112,8 +112,8 @@ export interface Tables {
   machines: Map<string, MachineRecord & { recordedAt: number }>;
 }
 
-const iso = (ms: number) => new Date(ms).toISOString();
-const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms));
+export const iso = (ms: number) => new Date(ms).toISOString();
+export const isoOrNull = (ms: number | null) => (ms === null ? null : iso(ms));
 
 /** Like `<` in the database: byte by byte, which for what is compared here is JavaScript's order. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -234,36 +234,12 @@ export class MemoryReadStore implements ReadStore {
       }));
   }
 
-  async deadLetters(filter: {
-    reason?: string;
-    pending?: boolean;
-    oldestFirst?: boolean;
-    limit?: number;
-  }): Promise<DeadLetterRow[]> {
-    return [...this.tables.deadLetters.values()]
-      .filter((row) => filter.reason === undefined || row.reason === filter.reason)
-      .filter((row) => filter.pending === undefined || (row.redrivenAt === null) === filter.pending)
-      .sort((a, b) => (filter.oldestFirst ? a.id - b.id : b.id - a.id))
-      .slice(0, listLimit(filter.limit))
-      .map(deadLetterRow);
-  }
-
-  async deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined> {
-    const row = this.#deadLetter(deadLetterId);
-    if (!row) return undefined;
-    return {
-      ...deadLetterRow(row),
-      headers: JSON.parse(row.headers) as Record<string, string>,
-      body: row.body.slice(),
-    };
-  }
-
-  /** @throws PerdureError `not_found` */
-  async markRedriven(deadLetterId: string): Promise<void> {
-    const row = this.#deadLetter(deadLetterId);
-    if (!row) throw new PerdureError('not_found', `There is no dead letter ${deadLetterId}.`);
-    row.redrivenAt = this.clock.now();
-  }
+  deadLetters = async (filter: LetterFilter) => lettersIn(this.tables, filter);
+  deadLetterReasons = async (filter: Pick<LetterFilter, 'pending'>) =>
+    reasonsIn(this.tables, filter);
+  deadLetter = async (deadLetterId: string) => letterIn(this.tables, deadLetterId);
+  markRedriven = async (deadLetterId: string) =>
+    markRedriven(this.tables, deadLetterId, this.clock.now());
 
   async counts(): Promise<{ type: string; status: string; count: number }[]> {
     const counts = new Map<string, { type: string; status: string; count: number }>();
@@ -359,12 +335,6 @@ export class MemoryReadStore implements ReadStore {
   async mayBeParked(): Promise<boolean> {
     return (await this.parked()).length > 0;
   }
-
-  #deadLetter(deadLetterId: string): DeadLetterState | undefined {
-    for (const row of this.tables.deadLetters.values())
-      if (String(row.id) === deadLetterId) return row;
-    return undefined;
-  }
 }
 
 const summary = (row: ActorState): ActorSummary => ({
@@ -382,15 +352,4 @@ const summary = (row: ActorState): ActorSummary => ({
   created_at: iso(row.createdAt),
   updated_at: iso(row.updatedAt),
   paused_at: isoOrNull(row.pausedAt),
-});
-
-const deadLetterRow = (row: DeadLetterState): DeadLetterRow => ({
-  dead_letter_id: String(row.id),
-  reason: row.reason,
-  detail: row.detail,
-  subject: row.subject,
-  message_id: row.messageId,
-  bytes: row.body.byteLength,
-  at: iso(row.at),
-  redriven_at: isoOrNull(row.redrivenAt),
 });

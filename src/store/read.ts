@@ -1,7 +1,8 @@
+import type { LetterStore } from './letters.ts';
 import type { SearchStore } from './search.ts';
 
 /** Reading what is recorded, for the CLI, queries and the inspector. Never used by the engine's own path. */
-export interface ReadStore extends SearchStore {
+export interface ReadStore extends SearchStore, LetterStore {
   listActors(filter: ActorFilter): Promise<ActorSummary[]>;
   actor(type: string, id: string): Promise<ActorDetail | undefined>;
   history(
@@ -9,16 +10,6 @@ export interface ReadStore extends SearchStore {
     id: string,
     options?: { fromSeq?: number; limit?: number },
   ): Promise<HistoryRow[]>;
-  deadLetters(filter: {
-    reason?: string;
-    pending?: boolean;
-    /** Default: the newest first. */
-    oldestFirst?: boolean;
-    limit?: number;
-  }): Promise<DeadLetterRow[]>;
-  deadLetter(deadLetterId: string): Promise<DeadLetterDetail | undefined>;
-  /** Marks a dead letter as published again. */
-  markRedriven(deadLetterId: string): Promise<void>;
   counts(): Promise<{ type: string; status: string; count: number }[]>;
   shards(): Promise<ShardRow[]>;
   nodes(): Promise<NodeRow[]>;
@@ -107,22 +98,6 @@ export interface HistoryRow {
   at: string;
   /** Envelope JSON text after the transition. */
   snapshot: string;
-}
-
-export interface DeadLetterRow {
-  dead_letter_id: string;
-  reason: string;
-  detail: string;
-  subject: string;
-  message_id: string | null;
-  bytes: number;
-  at: string;
-  redriven_at: string | null;
-}
-
-export interface DeadLetterDetail extends DeadLetterRow {
-  headers: Record<string, string>;
-  body: Uint8Array;
 }
 
 export interface ShardRow {

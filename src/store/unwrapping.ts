@@ -25,6 +25,7 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
   };
   return {
     deadLetters: (...given) => store.deadLetters(...given),
+    deadLetterReasons: (...given) => store.deadLetterReasons(...given),
     deadLetter: (...given) => store.deadLetter(...given),
     markRedriven: (...given) => store.markRedriven(...given),
     counts: (...given) => store.counts(...given),

@@ -567,6 +567,37 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         code: 'not_found',
       });
     });
+
+    test('dead letters are listed page by page in either order, and counted by reason', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      const letters = [1, 2, 3, 4, 5].map((seq) =>
+        deadLetter(seq, { reason: seq === 2 ? 'unknown_type' : 'bad_body' }),
+      );
+      await store.commit(nodeId, [part(shard(1), { deadLetters: letters })]);
+      const all = (await cluster.reads.deadLetters({})).map((row) => row.dead_letter_id);
+      for (const oldestFirst of [false, true]) {
+        const seen: string[] = [];
+        for (;;) {
+          const after = seen.at(-1);
+          const which = { oldestFirst, limit: 2, ...(after !== undefined && { after }) };
+          const page = await cluster.reads.deadLetters(which);
+          if (page.length === 0) break;
+          seen.push(...page.map((row) => row.dead_letter_id));
+        }
+        expect(seen).toEqual(oldestFirst ? all.toReversed() : all);
+      }
+      await cluster.reads.markRedriven(all[0] as string);
+      expect(await cluster.reads.deadLetterReasons({ pending: true })).toEqual([
+        { reason: 'bad_body', count: 3 },
+        { reason: 'unknown_type', count: 1 },
+      ]);
+      expect(await cluster.reads.deadLetterReasons({ pending: false })).toEqual([
+        { reason: 'bad_body', count: 1 },
+      ]);
+      await expect(cluster.reads.deadLetters({ after: 'nought' })).rejects.toMatchObject({
+        code: 'bad_options',
+      });
+    });
   });
 
   describe(`${name}: loading`, () => {

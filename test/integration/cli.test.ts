@@ -595,6 +595,13 @@ test('a dead letter is redriven once its cause is gone', async () => {
   );
   const id = letter.dead_letter_id;
   expect(letter).toMatchObject({ message_id: 'pay-d-1', redriven_at: null });
+  const newest = await perdure('dead', 'ls', '--limit', '1');
+  expect(newest.stderr).toMatch(/^the newest 1; --after \d+ shows what is older\n$/);
+  const older = jsonLines(await perdure('dead', 'ls', '--after', id, '--json'));
+  expect(older.every(({ dead_letter_id }) => Number(dead_letter_id) < Number(id))).toBe(true);
+  expect((await perdure('dead', 'ls', '--after', 'x')).stderr).toContain(
+    'no number of a dead letter',
+  );
   expect((await perdure('dead', 'ls')).stdout).toMatch(/unknown_actor +events\.order\.d-1/);
   const shown = json(await perdure('dead', 'show', id, '--json'));
   expect(shown).toMatchObject({ body: '{"type":"PAY"}', body_encoding: 'utf8' });

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createMachine } from 'xstate';
 import { namespace } from '../../src/config.ts';
+import { defineActor } from '../../src/index.ts';
 import { openReadStore } from '../../src/store/postgres.ts';
 import { parcel1, parcel2, parcel2wrong } from '../support/actorsVersions.ts';
 import { Journal } from '../support/cluster.ts';
@@ -47,6 +49,17 @@ async function parked() {
     await store.close();
   }
 }
+
+test('a machine that changed under its version is told of when a node starts', async () => {
+  const changed = () =>
+    world.log.filter(({ msg }) => msg.startsWith('machine: changed under its version'));
+  await (await world.node([parcel1])).stop();
+  await (await world.node([parcel1])).stop();
+  expect(changed()).toEqual([]);
+  const machine = createMachine({ id: 'parcel', initial: 'elsewhere', states: { elsewhere: {} } });
+  await world.node([defineActor('parcel', { version: '1', machine })]);
+  expect(changed()).toMatchObject([{ type: 'parcel', version: '1' }]);
+});
 
 test('a rolling deploy: what runs and what sleeps goes on in the new version', async () => {
   const old = await world.spawn({ drainMs: 50 }, {}, FILE_1);

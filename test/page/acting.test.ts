@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from '@nats-io/transport-node';
 import pg from 'pg';
-import type { Page } from 'playwright-core';
+import type { Page, Route } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type Stage, setStage } from './stage.ts';
 
@@ -76,6 +76,23 @@ function overlap(one: Box | null | undefined, other: Box | null | undefined): bo
   );
 }
 
+test('bug: a cluster in which nothing happened was shown as not live', async () => {
+  await show('');
+  await page.locator('.pulse.on').waitFor();
+  // Longer than the page waits for a word before it says so.
+  const seen = await page.evaluate<string[]>(`new Promise((done) => {
+    const seen = [];
+    const source = new EventSource('/api/live?only=rates');
+    source.addEventListener('rates', () => {
+      seen.push(document.querySelector('.pulse').textContent);
+      if (seen.length < 6) return;
+      source.close();
+      done(seen);
+    });
+  })`);
+  expect(seen).toEqual(Array(6).fill('live'));
+});
+
 test('bug: pausing was told as a transition', async () => {
   await start('p-1');
   await show('actors/parcel/p-1');
@@ -111,6 +128,17 @@ test('bug: all dead letters were published at one click, and 20 failures were to
   await nats.close();
   await show('dead-letters');
   await page.getByRole('link', { name: `all ${BAD + 2}` }).waitFor();
+  const few = (route: Route) =>
+    route.continue({ url: route.request().url().replace('limit=200', 'limit=20') });
+  await page.route('**/api/dead-letters?*', few);
+  await show('dead-letters?reason=bad_body');
+  await page.getByRole('link', { name: 'next page' }).click();
+  const listed = () => page.getByRole('row').count();
+  await expect.poll(listed).toBe(1 + BAD - 20);
+  await page.unroute('**/api/dead-letters?*', few);
+  await page.getByRole('link', { name: 'first page' }).click();
+  await expect.poll(listed).toBe(1 + BAD);
+  await show('dead-letters');
   const hopeless = page.getByRole('row', { name: /bad-3\b/ }).getByRole('button');
   expect(await hopeless.isDisabled()).toBe(true);
   expect(await hopeless.getAttribute('title')).toContain('its body cannot be read');

@@ -57,6 +57,9 @@ test('any past moment is shown with its context and what changed, and back', asy
   await lit('cart').waitFor();
   await page.keyboard.press('ArrowRight');
   await page.getByText('Context after #2').waitFor();
+  expect(new URL(page.url()).hash).toBe('#/actors/order/o-7?seq=2');
+  await page.reload();
+  await page.getByText('As it was after #2').waitFor();
   await page.locator('.diff ins', { hasText: '"lamp"' }).waitFor();
   expect(await page.locator('.json').last().textContent()).not.toContain('desk');
   await page.getByRole('button', { name: /SUBMIT/ }).click();
@@ -65,6 +68,7 @@ test('any past moment is shown with its context and what changed, and back', asy
   expect(await page.getByText('What it handles now').count()).toBe(0);
   await page.getByRole('button', { name: 'now' }).click();
   await lit('fulfilling.payment.paid').waitFor();
+  expect(new URL(page.url()).hash).toBe('#/actors/order/o-7');
 });
 
 test('what happened is copied as a test, up to the moment that is shown', async () => {

@@ -251,17 +251,10 @@ test.each<[string, Partial<ClusterFacts>, string, 'warn' | 'fail']>([
 });
 
 test('dead letters are counted by reason, the most frequent first', () => {
-  const letter = (reason: string) => ({
-    dead_letter_id: '1',
-    reason,
-    detail: '',
-    subject: '',
-    message_id: null,
-    bytes: 0,
-    at: '',
-    redriven_at: null,
-  });
-  const deadLetters = ['bad_body', 'unknown_type', 'unknown_type'].map(letter);
+  const deadLetters = [
+    { reason: 'unknown_type', count: 2 },
+    { reason: 'bad_body', count: 1 },
+  ];
   const finding = named(clusterFindings({ ...CLUSTER, deadLetters }), 'dead letters');
   expect(finding).toMatchObject({ level: 'warn', found: '3 wait: 2 unknown_type, 1 bad_body' });
 });

@@ -193,6 +193,27 @@ describe('what nobody is found by is said', () => {
     recording.told.splice(before);
   });
 
+  test('a node is found by its name, by its id, and by how that begins', async () => {
+    const count = (node: string) => get(`/api/count?node=${encodeURIComponent(node)}`);
+    const [{ node_id: id }] = (await get('/api/nodes')).body.nodes;
+    const { count: all } = (await get('/api/count')).body;
+    for (const given of [id, id.slice(0, -1), `name of ${id}`])
+      expect((await count(given)).body, given).toMatchObject({ count: all });
+    const filter = { type: 'order', node: `name of ${id}` };
+    expect(await post('/api/bulk/preview', { filter })).toMatchObject({ status: 200 });
+    expect(await count('no-such')).toMatchObject({
+      status: 400,
+      body: {
+        error: {
+          message: `No node has the name or id no-such; there is name of ${id}.`,
+          allowed: [`name of ${id}`],
+        },
+      },
+    });
+    // One that was there once: whoever looks at its actors sees them leave.
+    expect((await count('6f1c0000-0000-4000-8000-000000000000')).body).toMatchObject({ count: 0 });
+  });
+
   test('a state of a machine below is found with those machines, and said to be one', async () => {
     expect((await get('/api/count?type=order&state=packing')).body.error.message).toMatch(
       /^order has no state packing of its own; one of a machine below it is found with children; there are open,/,

@@ -22,7 +22,7 @@ function storeWith(late: LateRow[]): ReadStore {
   const none = async () => [];
   const nodes = async () => [{ live: true, nats_ok: true, shards: 0 }];
   const lateOutbox = async () => late;
-  return { nodes, shards: none, deadLetters: none, quarantined: none, lateOutbox } as never;
+  return { nodes, shards: none, deadLetterReasons: none, quarantined: none, lateOutbox } as never;
 }
 
 test('the overview says how many rows are late, the oldest, and why', async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { stringify } from '../../src/actors/codec.ts';
 import { REDACTED, redactingReadStore, redactionsOf } from '../../src/inspect/redaction.ts';
-import type { ActorDetail, DeadLetterDetail, HistoryRow, ReadStore } from '../../src/store/read.ts';
+import type { DeadLetterDetail } from '../../src/store/letters.ts';
+import type { ActorDetail, HistoryRow, ReadStore } from '../../src/store/read.ts';
 
 // Only what is asked of the store here; a class with its methods on the prototype, as the real ones are.
 class OneActor {

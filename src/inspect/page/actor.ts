@@ -9,7 +9,7 @@ import { History, type Step, useHistory } from './history.ts';
 import { useLive } from './live.ts';
 import { useMachine } from './machine.ts';
 import { Pulse } from './overview.ts';
-import { hrefOf, type Place } from './router.ts';
+import { hrefOf, type Place, stayAt } from './router.ts';
 import { Ago, Empty, Failure, html, Json, Panel, Status, stateText } from './ui.ts';
 
 interface Props {
@@ -30,9 +30,12 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
   const [chosen, setChosen] = useState<number | undefined>(
     () => Number(place.params.get('seq')) || undefined,
   );
-  const asked = place.params.get('seq');
   // A link to another moment of an actor that is shown already.
-  useEffect(() => setChosen(Number(asked) || undefined), [asked]);
+  useEffect(() => setChosen(Number(place.params.get('seq')) || undefined), [place]);
+  const choose = (seq: number | undefined) => {
+    setChosen(seq);
+    stayAt(place.parts, { seq: seq?.toString() });
+  };
   // A link to a moment that is none shows how it is now.
   const isMoment = chosen !== undefined && Number.isInteger(chosen) && chosen >= 1;
   const past = isMoment && actor && chosen < actor.seq ? chosen : undefined;
@@ -64,7 +67,7 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
         ${!isPast && !isGone && html`<${EventForm} actor=${actor} acts=${acts} namespace=${namespace} onSent=${found.again} />`}
       </div>
       <div class="stack">
-        <${History} path=${path} history=${history} last=${actor.seq} seq=${seq} chosen=${past} onChoose=${setChosen} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
+        <${History} path=${path} history=${history} last=${actor.seq} seq=${seq} chosen=${past} onChoose=${choose} nameOf=${(event: string, edges: string[]) => nameOf(machine, event, edges)} />
         <${Panel} title=${isPast ? `Context after #${past}` : 'Context'}><${Json} value=${isPast ? step?.context : actor.context} /></${Panel}>
         ${!isPast && html`<${Results} actor=${actor} /><${Running} actor=${actor} /><${Family} actor=${actor} />`}
         ${isPast && step && html`<${Then} step=${step} />`}

@@ -142,7 +142,7 @@ export function ActorTable({
       (one) => html`<tr key=${`${one.type}/${one.id}`}>
         <td class="id"><a href=${hrefOf(['actors', one.type, one.id])}>${!brief && html`<span class="quiet-text">${one.type}/</span>`}${one.id}</a></td>
         <td><${Status} of=${one.paused_at ? 'paused' : one.status} /></td>
-        <td><code>${stateText(one.state)}</code></td>
+        <td class="state"><code>${stateText(one.state)}</code></td>
         ${!brief && html`<td class="aside">${one.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</td><td class="number aside">${one.seq}</td><td class="number aside">${one.shard}</td>`}
         <td><${Ago} at=${one.updated_at} /></td></tr>`,
     )}</tbody></table></div>`;

@@ -59,8 +59,10 @@ export function ClusterPage() {
           ({
             first,
             shards: some,
+            epochs,
+            crashes,
           }) => html`<li key=${first.shard}><i class="dot ${colour(first.owner)}"></i><b>${some.length === 1 ? `shard ${first.shard}` : `${some.length} shards`}</b> by ${first.owner_name ?? 'nobody that is known'} <${Ago} at=${first.owned_since as string} /> ago
-            <div class="quiet-text">${some.length > 1 && `${rangesOf(some)}; `}${first.crashes > 0 ? `${first.crashes} owners died before` : `epoch ${first.epoch}`}</div></li>`,
+            <div class="quiet-text">${some.length > 1 && `${rangesOf(some)}; `}${crashes > 0 ? `${crashes} ${crashes === 1 ? 'owner' : 'owners'} died before` : epochs}</div></li>`,
         )}</ol>
         ${taken.length === 0 && html`<${Empty}>Nobody has taken any.</${Empty}>`}
       </${Panel}>
@@ -74,19 +76,38 @@ const NEWS_MS = 60_000;
 export const isShown = ({ live, shards, expires_at }: NodeView, now: number): boolean =>
   live || shards > 0 || now - Date.parse(expires_at) < NEWS_MS;
 
+interface Takeover {
+  first: ShardView;
+  shards: number[];
+  epochs: string;
+  /** Of the shard that has seen most. */
+  crashes: number;
+}
+
 /** Shards that came to their owner together, the last first. */
-function takeovers(shards: readonly ShardView[]): { first: ShardView; shards: number[] }[] {
-  const groups: { first: ShardView; at: number; shards: number[] }[] = [];
-  for (const shard of shards) {
+function takeovers(all: readonly ShardView[]): Takeover[] {
+  const groups: { first: ShardView; at: number; shards: ShardView[] }[] = [];
+  for (const shard of all) {
     if (shard.owned_since === null) continue;
     const at = Date.parse(shard.owned_since);
     const known = groups.find(
       ({ first, at: then }) => first.owner === shard.owner && Math.abs(then - at) < 2_000,
     );
-    if (known) known.shards.push(shard.shard);
-    else groups.push({ first: shard, at, shards: [shard.shard] });
+    if (known) known.shards.push(shard);
+    else groups.push({ first: shard, at, shards: [shard] });
   }
-  return groups.toSorted((a, b) => b.at - a.at).slice(0, 12);
+  const last = groups.toSorted((a, b) => b.at - a.at).slice(0, 12);
+  return last.map(({ first, shards }) => ({
+    first,
+    shards: shards.map(({ shard }) => shard),
+    epochs: epochsOf(shards.map(({ epoch }) => epoch)),
+    crashes: Math.max(...shards.map(({ crashes }) => crashes)),
+  }));
+}
+
+function epochsOf(epochs: readonly number[]): string {
+  const [least, most] = [Math.min(...epochs), Math.max(...epochs)];
+  return least === most ? `epoch ${least}` : `epochs ${least} to ${most}`;
 }
 
 /** `0–3, 7`. */

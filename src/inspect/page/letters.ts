@@ -1,9 +1,9 @@
 import { useState } from 'preact/hooks';
-import type { DeadLetterRow } from '../../store/read.ts';
+import type { DeadLetterRow } from '../../store/letters.ts';
 import { type ApiError, post, queryOf, useFetch } from './api.ts';
 import { RedriveAll } from './redriveAll.ts';
 import { go, hrefOf, type Place } from './router.ts';
-import { Ago, Empty, Failure, html, Panel } from './ui.ts';
+import { Ago, Empty, Failure, html, numberText, Panel } from './ui.ts';
 
 type Letter = DeadLetterRow & {
   headers: Record<string, string>;
@@ -11,7 +11,16 @@ type Letter = DeadLetterRow & {
   body_encoding: string;
 };
 
-const LIMIT = 1_000;
+const LIMIT = 200;
+/** As many as the server counts by their reasons. */
+const COUNTED_MAX = 10_000;
+
+interface Found {
+  dead_letters: DeadLetterRow[];
+  /** How many have which, of all reasons. */
+  reasons: Record<string, number>;
+  next: string | null;
+}
 
 /** Whoever reads them, these come back: why no button helps. */
 const HOPELESS: ReadonlyMap<string, string> = new Map(
@@ -30,17 +39,19 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
   const [, open] = place.parts;
   const reason = place.params.get('reason') ?? undefined;
   const all = place.params.get('all') === 'true';
+  const after = place.params.get('after') ?? undefined;
   const pending = all ? undefined : 'true';
-  const found = useFetch<{ dead_letters: DeadLetterRow[] }>(
-    `/api/dead-letters${queryOf({ pending, limit: LIMIT })}`,
+  const found = useFetch<Found>(
+    `/api/dead-letters${queryOf({ pending, reason, after, limit: LIMIT })}`,
     5_000,
   );
   const [said, setSaid] = useState<string>();
   const [error, setError] = useState<ApiError>();
-  const letters = found.data?.dead_letters ?? [];
-  const reasons = new Map<string, number>();
-  for (const letter of letters) reasons.set(letter.reason, (reasons.get(letter.reason) ?? 0) + 1);
-  const shown = letters.filter((letter) => reason === undefined || letter.reason === reason);
+  const shown = found.data?.dead_letters ?? [];
+  const reasons = Object.entries(found.data?.reasons ?? {});
+  const count = reasons.reduce((sum, [, some]) => sum + some, 0);
+  const next = found.data?.next ?? undefined;
+  const kept = { all: all ? 'true' : undefined };
   const waiting = shown.some((letter) => letter.redriven_at === null);
   const act = async (ask: () => Promise<string>) => {
     setError(undefined);
@@ -56,8 +67,8 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
   return html`
     <h1>Dead letters</h1>
     <div class="row chips">
-      <a class="chip" aria-current=${reason === undefined ? 'true' : undefined} href=${hrefOf(['dead-letters'], { all: all ? 'true' : undefined })}>all ${letters.length}${letters.length === LIMIT ? '+' : ''}</a>
-      ${[...reasons].map(([one, count]) => html`<a class="chip" aria-current=${reason === one ? 'true' : undefined} href=${hrefOf(['dead-letters'], { reason: one, all: all ? 'true' : undefined })}>${one} ${count}</a>`)}
+      <a class="chip" aria-current=${reason === undefined ? 'true' : undefined} href=${hrefOf(['dead-letters'], kept)}>all ${numberText(count)}${count === COUNTED_MAX ? '+' : ''}</a>
+      ${reasons.map(([one, some]) => html`<a class="chip" aria-current=${reason === one ? 'true' : undefined} href=${hrefOf(['dead-letters'], { reason: one, ...kept })}>${one} ${numberText(some)}</a>`)}
       <label class="check"><input type="checkbox" checked=${all} onChange=${() => go(['dead-letters'], { reason, all: all ? undefined : 'true' })} /> also those redriven</label>
     </div>
     ${acts && waiting && html`<${RedriveAll} key=${reason} reason=${reason} onDone=${found.again} />`}
@@ -65,20 +76,26 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
     <${Failure} error=${error ?? found.error} />
     <div class="grid wide-left">
     <${Panel}>
-      ${found.data && shown.length === 0 && html`<${Empty}>No dead letters${all ? '' : ' wait'}.</${Empty}>`}
+      ${found.data && shown.length === 0 && html`<${Empty}>No ${after === undefined ? '' : 'older '}dead letters${all ? '' : ' wait'}.</${Empty}>`}
       ${
         shown.length > 0 &&
         html`<div class="scroll" tabindex="0" role="region" aria-label="Dead letters"><table>
         <thead><tr><th>Number</th><th>Reason</th><th>Subject</th><th>Age</th><th class="aside">${acts && html`<span class="unseen">Redrive</span>`}</th></tr></thead>
-        <tbody>${shown.slice(0, 200).map(
+        <tbody>${shown.map(
           (
             letter,
           ) => html`<tr key=${letter.dead_letter_id} aria-current=${open === letter.dead_letter_id ? 'true' : undefined}>
-            <td><a href=${hrefOf(['dead-letters', letter.dead_letter_id], { reason, all: all ? 'true' : undefined })}>${letter.dead_letter_id}</a></td>
+            <td><a href=${hrefOf(['dead-letters', letter.dead_letter_id], { reason, after, ...kept })}>${letter.dead_letter_id}</a></td>
             <td><code>${letter.reason}</code></td><td class="id">${letter.subject.slice(0, 80)}</td><td><${Ago} at=${letter.at} /></td>
             <td class="aside">${acts && letter.redriven_at === null && html`<button class="quiet" disabled=${HOPELESS.has(letter.reason)} title=${HOPELESS.get(letter.reason)} onClick=${() => redrive(letter.dead_letter_id)} aria-label=${`Redrive ${letter.dead_letter_id}`}>Redrive</button>`}
               ${letter.redriven_at && html`<span class="quiet-text">redriven</span>`}</td></tr>`,
         )}</tbody></table></div>`
+      }
+      ${
+        (after !== undefined || next !== undefined) &&
+        html`<div class="pager">
+        ${after !== undefined && html`<a href=${hrefOf(['dead-letters'], { reason, ...kept })}>first page</a>`}
+        ${next !== undefined && html`<a href=${hrefOf(['dead-letters'], { reason, after: next, ...kept })}>next page</a>`}</div>`
       }
     </${Panel}>
     ${open === undefined ? html`<${Panel}><${Empty}>Choose one to read it.</${Empty}></${Panel}>` : html`<${OneLetter} key=${open} id=${open} onRedrive=${acts ? redrive : undefined} />`}

@@ -1,5 +1,4 @@
 import { useState } from 'preact/hooks';
-import type { DeadLetterRow } from '../../store/read.ts';
 import { type ApiError, get, post, queryOf } from './api.ts';
 import { Failure, html, numberText } from './ui.ts';
 
@@ -7,6 +6,11 @@ interface Props {
   /** Only those with this code. */
   reason: string | undefined;
   onDone: () => void;
+}
+
+interface Found {
+  dead_letters: unknown[];
+  reasons: Record<string, number>;
 }
 
 interface Counted {
@@ -38,12 +42,12 @@ export function RedriveAll({ reason, onDone }: Props) {
   };
   const count = () =>
     run(async () => {
-      const { dead_letters: letters } = await get<{ dead_letters: DeadLetterRow[] }>(
+      const found = await get<Found>(
         `/api/dead-letters${queryOf({ pending: 'true', reason, limit: AT_ONCE_MAX })}`,
       );
-      const reasons = new Map<string, number>();
-      for (const one of letters) reasons.set(one.reason, (reasons.get(one.reason) ?? 0) + 1);
-      setCounted({ count: letters.length, reasons: listed([...reasons]) });
+      const count = found.dead_letters.length;
+      const reasons = reason === undefined ? found.reasons : { [reason]: count };
+      setCounted({ count, reasons: listed(Object.entries(reasons)) });
     });
   const act = () =>
     run(async () => {

@@ -46,6 +46,14 @@ export function hrefOf(
   return `#/${parts.map(encodeURIComponent).join('/')}${query}`;
 }
 
+/** The address of what is shown already, to be shared or to be back at after a reload; nothing is shown anew for it. */
+export function stayAt(
+  parts: readonly string[],
+  params?: Record<string, string | undefined>,
+): void {
+  history.replaceState(null, '', hrefOf(parts, params));
+}
+
 export function go(parts: readonly string[], params?: Record<string, string | undefined>): void {
   location.hash = hrefOf(parts, params);
 }

@@ -1,8 +1,12 @@
 import type { Chart, ChartState } from '../actors/chart.ts';
 import { PerdureError } from '../errors.ts';
-import type { ActorSearch, SearchStore } from '../store/search.ts';
+import type { ReadStore } from '../store/read.ts';
+import type { ActorSearch, MachineRow } from '../store/search.ts';
 
-type Machines = Pick<SearchStore, 'machines' | 'machine' | 'searchActors'>;
+/** A version that a node has recorded. */
+type Recorded = Omit<MachineRow, 'definition'>;
+
+type Known = Pick<ReadStore, 'machines' | 'machine' | 'searchActors' | 'nodes'>;
 
 /** More names than this help nobody: in words, and as data. */
 const NAMED_MAX = 20;
@@ -20,35 +24,64 @@ interface Marked {
 }
 
 /**
- * Which types, versions, states and tags there are, and by which fields of their input actors can be found: of all versions
+ * The words of a search: which types, versions, states, tags and nodes there are, and by which fields of their input actors can be found: of all versions
  * that are recorded, since older actors keep the fields they were started with. What was never recorded is not refused.
  */
-export class Marks {
-  readonly #store: Machines;
+export class Vocabulary {
+  readonly #store: Known;
   /** A version's chart stays as it is until it is recorded anew. */
   readonly #known = new Map<string, Marked>();
 
-  constructor(store: Machines) {
+  constructor(store: Known) {
     this.#store = store;
   }
 
   /**
-   * Whoever asks for a type, a version, a state, a tag or by a field that is not there would be told that there are no such actors,
-   * and believe it. Not for a node: one that has been stopped is gone, and whoever looked at its actors sees them leave.
+   * The search as the store understands it: a node by its whole id, also when its name or how its id begins was given.
+   * Whoever asks for something that is not there would be told that there are no such actors, and believe it. A
+   * node's whole id is never refused: one that was stopped is forgotten, and whoever looked at its actors sees them leave.
    * @throws PerdureError `bad_options` with what there is
    */
-  async assertFindable(search: ActorSearch): Promise<void> {
-    const { type, fields = {} } = search;
-    const missing = type === undefined ? undefined : await this.missing(type);
-    if (missing) throw missing;
-    const strange =
-      (await this.#strangeVersion(search)) ??
-      (await this.#strangeState(search)) ??
-      (await this.#strangeTag(search));
-    if (strange) throw strange;
+  async understand(search: ActorSearch): Promise<ActorSearch> {
+    await this.#assertFindable(search);
+    const { node } = search;
+    return node === undefined ? search : { ...search, node: await this.#nodeId(node) };
+  }
+
+  async #nodeId(given: string): Promise<string> {
+    if (NODE_ID.test(given)) return given.toLowerCase();
+    const nodes = await this.#store.nodes();
+    const meant = nodes.filter(({ node_id, name }) => name === given || node_id.startsWith(given));
+    // Those that have gone by a name before own nothing any more.
+    const live = meant.filter((node) => node.live);
+    const [only, another] = live.length > 0 ? live : meant.slice(0, 1);
+    if (only && !another) return only.node_id;
+    if (another)
+      throw new PerdureError(
+        'bad_options',
+        `${given.slice(0, 64)} are several nodes: ${listed(live.map(({ name, node_id }) => `${name} (${node_id})`))}.`,
+        { allowed: live.map(({ node_id }) => node_id).slice(0, ALLOWED_MAX) },
+      );
+    const there = nodes.filter((node) => node.live);
+    const names = [...new Set(there.map(({ name }) => name))].sort();
+    throw refusal(`No node has the name or id ${given.slice(0, 128)}`, names);
+  }
+
+  async #assertFindable(search: ActorSearch): Promise<void> {
+    const { type, version, state, tag, fields = {} } = search;
     const names = Object.keys(fields);
+    const asked = [type, version, state, tag, ...names];
+    if (asked.every((one) => one === undefined)) return;
+    const all = await this.#store.machines();
+    const rows = all.filter((row) => type === undefined || row.type === type);
+    const strange =
+      (type === undefined ? undefined : await this.#missing(type, all)) ??
+      (await this.#strangeVersion(search, rows)) ??
+      (await this.#strangeState(search, rows)) ??
+      (await this.#strangeTag(search, rows));
+    if (strange) throw strange;
     if (names.length === 0) return;
-    const marked = await this.#fieldsOf(type);
+    const marked = await this.#gathered(rows, (one) => one.fields);
     // Of a type that no node has recorded nobody knows.
     if (!marked) return;
     const wrong = names.filter((name) => !marked.includes(name));
@@ -68,7 +101,11 @@ export class Marks {
 
   /** What to say of a type that nobody has ever seen; undefined: it is there, or there is none at all yet. */
   async missing(type: string): Promise<PerdureError | undefined> {
-    const types = [...new Set((await this.#store.machines()).map((row) => row.type))].sort();
+    return this.#missing(type, await this.#store.machines());
+  }
+
+  async #missing(type: string, rows: readonly Recorded[]): Promise<PerdureError | undefined> {
+    const types = [...new Set(rows.map((row) => row.type))].sort();
     if (types.length === 0 || types.includes(type)) return undefined;
     // Nodes of earlier releases record no machines, but they have actors.
     if (await this.#mayFind({ type, children: 'all' })) return undefined;
@@ -81,10 +118,9 @@ export class Marks {
     return actors.length > 0 || next !== null;
   }
 
-  async #strangeVersion(search: ActorSearch): Promise<PerdureError | undefined> {
+  async #strangeVersion(search: ActorSearch, rows: readonly Recorded[]) {
     const { type, version } = search;
     if (version === undefined) return undefined;
-    const rows = await this.#rowsOf(type);
     const versions = [...new Set(rows.map((row) => row.version))].sort();
     if (versions.length === 0 || versions.includes(version)) return undefined;
     if (await this.#mayFind(alone(search, { version }))) return undefined;
@@ -92,12 +128,12 @@ export class Marks {
     return refusal(`${who} version ${version.slice(0, 128)}`, versions);
   }
 
-  async #strangeState(search: ActorSearch): Promise<PerdureError | undefined> {
+  async #strangeState(search: ActorSearch, rows: readonly Recorded[]) {
     const { type, state, children } = search;
     if (state === undefined) return undefined;
-    const own = await this.#gathered(type, (marked) => marked.states);
+    const own = await this.#gathered(rows, (marked) => marked.states);
     if (!own || own.includes(state)) return undefined;
-    const below = (await this.#gathered(type, (marked) => marked.statesBelow)) ?? [];
+    const below = (await this.#gathered(rows, (marked) => marked.statesBelow)) ?? [];
     const isBelow = below.includes(state);
     if ((children && isBelow) || (await this.#mayFind(alone(search, { state })))) return undefined;
     const who = type === undefined ? 'No actor has a' : `${type} has no`;
@@ -106,10 +142,10 @@ export class Marks {
     return refusal(`${who} state ${state.slice(0, 128)}${but}`, states);
   }
 
-  async #strangeTag(search: ActorSearch): Promise<PerdureError | undefined> {
+  async #strangeTag(search: ActorSearch, rows: readonly Recorded[]) {
     const { type, tag } = search;
     if (tag === undefined) return undefined;
-    const tags = await this.#gathered(type, (marked) => marked.tags);
+    const tags = await this.#gathered(rows, (marked) => marked.tags);
     if (!tags || tags.includes(tag) || (await this.#mayFind(alone(search, { tag }))))
       return undefined;
     return refusal(
@@ -118,21 +154,11 @@ export class Marks {
     );
   }
 
-  async #rowsOf(type: string | undefined) {
-    const rows = await this.#store.machines();
-    return rows.filter((row) => type === undefined || row.type === type);
-  }
-
-  #fieldsOf(type: string | undefined): Promise<string[] | undefined> {
-    return this.#gathered(type, (marked) => marked.fields);
-  }
-
   /** Of all versions, sorted. Undefined: none is recorded. */
   async #gathered(
-    type: string | undefined,
+    rows: readonly Recorded[],
     what: (marked: Marked) => readonly string[],
   ): Promise<string[] | undefined> {
-    const rows = await this.#rowsOf(type);
     if (rows.length === 0) return undefined;
     const found = new Set<string>();
     for (const { type: of, version, recorded_at } of rows)
@@ -175,6 +201,9 @@ const alone = ({ type, children }: ActorSearch, like: ActorSearch): ActorSearch 
   ...(type !== undefined && { type }),
   ...(children !== undefined && { children }),
 });
+
+/** As a node makes it up when it starts. */
+const NODE_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 const refusal = (what: string, allowed: readonly string[]): PerdureError =>
   new PerdureError(
