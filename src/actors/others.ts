@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { OtherNodes } from '../store/elsewhere.ts';
-import type { OpenedVersion } from '../store/store.ts';
+import type { OpenedVersion } from '../store/sharing.ts';
 import type { Registry } from './registry.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { atMost, backoff, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { Reopened } from '../store/refused.ts';
-import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from '../store/store.ts';
+import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from '../store/sharing.ts';
 import { abortAll, HandOver } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
 import { Peers } from './peers.ts';

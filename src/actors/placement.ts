@@ -1,5 +1,5 @@
 import type { OtherNodes, ShardNeeds } from '../store/elsewhere.ts';
-import type { Standing } from '../store/store.ts';
+import type { Standing } from '../store/sharing.ts';
 import { needOf, type Others } from './others.ts';
 import type { Registry } from './registry.ts';
 import type { Shard } from './shard.ts';

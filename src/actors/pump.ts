@@ -1,12 +1,7 @@
 import type { LogMessage } from '../bus/bus.ts';
 import { asError } from '../errors.ts';
-import {
-  type Address,
-  addressKey,
-  type EventKey,
-  type OpenedShard,
-  type StoredActor,
-} from '../store/store.ts';
+import type { OpenedShard } from '../store/sharing.ts';
+import { type Address, addressKey, type EventKey, type StoredActor } from '../store/store.ts';
 import { frees, type Refusal, type Request, readMessage } from './intake.ts';
 import { isChildRow, rootOf } from './kin.ts';
 import { logTag } from './logSource.ts';

@@ -1,5 +1,5 @@
 import type { Bus } from '../bus/bus.ts';
-import type { Standing } from '../store/store.ts';
+import type { Standing } from '../store/sharing.ts';
 
 /**
  * Whether this node reaches NATS, and whether it gives its shards away when it does not while others do. An outage

@@ -1,6 +1,6 @@
 import { PerdureError } from '../errors.ts';
 import type { MachineRecord } from '../store/elsewhere.ts';
-import type { OpenedVersion } from '../store/store.ts';
+import type { OpenedVersion } from '../store/sharing.ts';
 import { recordsOf } from './chartOf.ts';
 import type { ActorType } from './define.ts';
 

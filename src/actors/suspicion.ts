@@ -1,6 +1,7 @@
 import { sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
-import { type OpenedShard, QUARANTINE_AFTER, SUSPECT_AFTER } from '../store/store.ts';
+import type { OpenedShard } from '../store/sharing.ts';
+import { QUARANTINE_AFTER, SUSPECT_AFTER } from '../store/store.ts';
 import type { Refusal } from './intake.ts';
 import type { Item, Message } from './mailbox.ts';
 import type { Ring } from './ring.ts';

@@ -1,13 +1,8 @@
 import { type Clock, sleep } from '../clock.ts';
 import { asError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import {
-  addressKey,
-  QUARANTINE_AFTER,
-  type ShardEpoch,
-  type StoredActor,
-  SUSPECT_AFTER,
-} from '../store/store.ts';
+import type { ShardEpoch } from '../store/sharing.ts';
+import { addressKey, QUARANTINE_AFTER, type StoredActor, SUSPECT_AFTER } from '../store/store.ts';
 import type { Resident } from './resident.ts';
 import type { Ring } from './ring.ts';
 import type { Shard } from './shard.ts';

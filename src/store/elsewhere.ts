@@ -1,4 +1,5 @@
-import type { Address, OpenedVersion, ShardEpoch } from './store.ts';
+import type { OpenedVersion, ShardEpoch } from './sharing.ts';
+import type { Address } from './store.ts';
 
 /** What nodes leave to each other, and to whoever comes later: part of the contract in `store.ts`. */
 

@@ -6,16 +6,15 @@ import type { Lane } from './lane.ts';
 import { NOT_PAUSED } from './paused.ts';
 import { ALIVE, HELD, steady } from './presence.ts';
 import type { Reopened } from './refused.ts';
-import {
-  type NodeInfo,
-  type OpenedShard,
-  type OpenedVersion,
-  type OwnedShard,
-  QUARANTINE_AFTER,
-  type ShardEpoch,
-  type Standing,
-  SUSPECT_AFTER,
-} from './store.ts';
+import type {
+  NodeInfo,
+  OpenedShard,
+  OpenedVersion,
+  OwnedShard,
+  ShardEpoch,
+  Standing,
+} from './sharing.ts';
+import { QUARANTINE_AFTER, SUSPECT_AFTER } from './store.ts';
 
 /** Rows of dead incarnations are shown for this long before another node's registration removes them. */
 const FORGET_AFTER = `interval '1 day'`;

@@ -1,15 +1,12 @@
 import { type MachineName, NEEDS_LAST_MS, type OtherNodes, type ShardNeeds } from './elsewhere.ts';
 import { isPaused, MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
 import type { Reopened } from './refused.ts';
+import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from './sharing.ts';
 import {
   type ActorTrial,
   addressKey,
   type MessageTrial,
-  type NodeInfo,
-  type OpenedShard,
   QUARANTINE_AFTER,
-  type ShardEpoch,
-  type Standing,
   SUSPECT_AFTER,
 } from './store.ts';
 

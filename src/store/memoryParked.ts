@@ -1,6 +1,7 @@
 import { isPaused, type Tables } from './memoryRead.ts';
 import type { ParkedRow } from './read.ts';
-import { addressKey, type NodeInfo } from './store.ts';
+import type { NodeInfo } from './sharing.ts';
+import { addressKey } from './store.ts';
 
 /** The view `parked` of the in-memory twin, in no order. */
 export function parkedRows(tables: Tables, now: number): ParkedRow[] {

@@ -27,11 +27,11 @@ import type {
   PopulationRow,
   SearchPage,
 } from './search.ts';
+import type { NodeInfo } from './sharing.ts';
 import {
   type ActorWrite,
   type Address,
   addressKey,
-  type NodeInfo,
   type OutboxRow,
   type StoredTimer,
   type StoredTransition,

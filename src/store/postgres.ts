@@ -13,19 +13,16 @@ import { checkSchema } from './migrate.ts';
 import { need, parkedMessages } from './parked.ts';
 import type { ReadStore } from './read.ts';
 import type { Reopened } from './refused.ts';
+import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from './sharing.ts';
 import type {
   ActorTrial,
   Address,
   CommitResult,
   EventKey,
   MessageTrial,
-  NodeInfo,
-  OpenedShard,
   OutboxRow,
   Recovered,
   ShardCommit,
-  ShardEpoch,
-  Standing,
   Store,
   StoredActor,
   StoredTimer,

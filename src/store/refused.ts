@@ -1,4 +1,4 @@
-import type { ShardEpoch } from './store.ts';
+import type { ShardEpoch } from './sharing.ts';
 
 /** The statement can never land: something in it is not as the tables need it. Whoever sends the same again is refused again. */
 export class StoreRefused extends Error {

@@ -1,6 +1,7 @@
 import { boolArray, int4Array, int8Array, textArray } from './arrays.ts';
 import type { Lane } from './lane.ts';
-import { type ActorTrial, type MessageTrial, type ShardEpoch, SUSPECT_AFTER } from './store.ts';
+import type { ShardEpoch } from './sharing.ts';
+import { type ActorTrial, type MessageTrial, SUSPECT_AFTER } from './store.ts';
 
 /** Behind the shards' rows, in the order in which a commit locks them. */
 const LOCKED = `

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { OpenedShard } from '../../src/store/store.ts';
+import type { OpenedShard } from '../../src/store/sharing.ts';
 import {
   actor,
   address,

@@ -1,11 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  addressKey,
-  eventKey,
-  type OpenedShard,
-  type ShardCommit,
-  type StoredTimer,
-} from '../../src/store/store.ts';
+import type { OpenedShard } from '../../src/store/sharing.ts';
+import { addressKey, eventKey, type ShardCommit, type StoredTimer } from '../../src/store/store.ts';
 import { eventually, freshDatabase, seed } from '../support/services.ts';
 import { memoryCluster, postgresCluster } from './storeClusters.ts';
 import {

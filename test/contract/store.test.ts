@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compressing, encrypting } from '../../examples/codec.ts';
 import { createLogger } from '../../src/log.ts';
-import type { OpenedShard } from '../../src/store/store.ts';
+import type { OpenedShard } from '../../src/store/sharing.ts';
 import { unwrappingReadStore } from '../../src/store/unwrapping.ts';
 import { wrappingStore } from '../../src/store/wrapping.ts';
 import type { TextCodec } from '../../src/textCodec.ts';

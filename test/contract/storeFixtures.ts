@@ -1,15 +1,12 @@
 import { expect } from 'vitest';
 import type { DeadLetterWrite, ParkedWrite } from '../../src/store/elsewhere.ts';
 import type { ParkedRow, ReadStore } from '../../src/store/read.ts';
+import type { NodeInfo, OpenedShard, OpenedVersion, ShardEpoch } from '../../src/store/sharing.ts';
 import type {
   ActorWrite,
   Address,
-  NodeInfo,
-  OpenedShard,
-  OpenedVersion,
   OutboxWrite,
   ShardCommit,
-  ShardEpoch,
   Store,
   TimerWrite,
   TransitionWrite,

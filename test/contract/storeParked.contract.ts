@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { OpenedShard, OpenedVersion } from '../../src/store/store.ts';
+import type { OpenedShard, OpenedVersion } from '../../src/store/sharing.ts';
 import {
   actor,
   address,

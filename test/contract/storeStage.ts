@@ -1,5 +1,5 @@
 import { afterEach } from 'vitest';
-import type { OpenedShard } from '../../src/store/store.ts';
+import type { OpenedShard } from '../../src/store/sharing.ts';
 import type { StoreCluster } from './storeFixtures.ts';
 
 export const CONTRACT_SHARDS = 8;

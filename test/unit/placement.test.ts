@@ -7,7 +7,7 @@ import { newNeeds, pools } from '../../src/actors/placement.ts';
 import { Registry } from '../../src/actors/registry.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import type { OtherNodes } from '../../src/store/elsewhere.ts';
-import type { Standing } from '../../src/store/store.ts';
+import type { Standing } from '../../src/store/sharing.ts';
 
 const order = (version: string, migrate: string[] = []) =>
   defineActor('order', {

@@ -79,6 +79,7 @@ const LAYERS: Record<string, { files?: string[]; layers?: string[] }> = {
         'bus/subjects.ts',
         'store/store.ts',
         'store/elsewhere.ts',
+        'store/sharing.ts',
         'store/userTransaction.ts',
         'store/refused.ts',
       ],
