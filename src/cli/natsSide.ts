@@ -1,6 +1,6 @@
+import { type PulseWord, readPulse } from '../actors/pulse.ts';
 import { type Connection, openConnection } from '../bus/connection.ts';
 import { subjects } from '../bus/subjects.ts';
-import type { FeedEntry } from '../client.ts';
 import { sleep, systemClock } from '../clock.ts';
 import { namespace } from '../config.ts';
 import { asError, PerdureError } from '../errors.ts';
@@ -63,13 +63,12 @@ export class NatsSide {
     }
   }
 
-  /** Calls `hear` for every transition as it is committed, from when NATS answers. */
-  listen(hear: (entry: FeedEntry) => void): void {
-    const subject = subjects.transition(this.#space, '*', '*');
+  /** Calls `hear` for what each node tells of its last second, from when NATS answers. */
+  listen(hear: (word: PulseWord) => void): void {
     const subscribe = (connection: Connection) =>
-      void connection.subscribe(subject, (error, message) => {
-        const entry = error ? undefined : entryOf(message.string());
-        if (entry) hear(entry);
+      void connection.subscribe(subjects.nodes(this.#space), (error, message) => {
+        const word = error ? undefined : readPulse(message.data);
+        if (word) hear(word);
       });
     this.#opening?.then(subscribe, () => {});
   }
@@ -103,14 +102,5 @@ export class NatsSide {
     } finally {
       found.abort();
     }
-  }
-}
-
-/** Anybody may publish there. */
-function entryOf(text: string): FeedEntry | undefined {
-  try {
-    return JSON.parse(text) as FeedEntry;
-  } catch {
-    return undefined;
   }
 }

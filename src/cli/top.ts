@@ -20,8 +20,8 @@ interface Flags extends ConnectionFlags {
   json?: true;
 }
 
-/** What one frame alone counts transitions for, ms. */
-const SAMPLE_MS = 1_000;
+/** How long one frame alone listens, ms: each node tells of its last second once in a second. */
+const SAMPLE_MS = 1_250;
 
 /** A look that takes longer is told of, ms: what is shown is old. */
 const LOOK_MAX_MS = 3_000;
@@ -63,10 +63,9 @@ async function top(flags: Flags): Promise<void> {
     await withReadStore(flags, async (store) => {
       const look = { store, counts: new Counts(store), nats, rates };
       const isLive = process.stdout.isTTY && !flags.once && !flags.json;
-      nats.listen((entry) => rates.hear(entry));
+      nats.listen((word) => rates.hear(word));
       if (isLive) return watchAll(() => lookAtAll(space, look), flags.interval);
       await nats.answers();
-      rates.take();
       await sleep(systemClock, SAMPLE_MS);
       const view = await lookAtAll(space, look);
       if (flags.json) return printJson(view);

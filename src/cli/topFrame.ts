@@ -68,8 +68,8 @@ function headOf({ namespace, at, rate, shards, nodes, trouble }: TopView): Line[
 
 function needsOf({ needs }: TopView): Line[] {
   if (needs.length === 0) return [line('good', 'Nothing needs you.'), line('plain', '')];
-  const rows = needs.map(({ count: many, what, detail, next }) => [
-    count(many),
+  const rows = needs.map(({ count: many, more, what, detail, next }) => [
+    `${count(many)}${more ? '+' : ''}`,
     what,
     next,
     detail,

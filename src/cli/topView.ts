@@ -1,7 +1,8 @@
-import type { FeedEntry } from '../client.ts';
+import type { PulseWord } from '../actors/pulse.ts';
 import { systemClock } from '../clock.ts';
 import { type NodeView, type ShardView, viewShards } from '../inspect/clusterView.ts';
 import type { Counts } from '../inspect/counts.ts';
+import { type Need, type NeedFacts, type NeedKind, needsOf } from '../inspect/needs.ts';
 import { overview } from '../inspect/overview.ts';
 import type { ReadStore } from '../store/read.ts';
 import type { PopulationRow } from '../store/search.ts';
@@ -26,14 +27,6 @@ export interface TypeView {
   rate: Rate | null;
 }
 
-/** Something a human should look at, and what to ask next. */
-export interface Need {
-  count: number;
-  what: string;
-  detail: string;
-  next: string;
-}
-
 /** Everything at one moment. */
 export interface TopView {
   /** ISO 8601. */
@@ -42,7 +35,8 @@ export interface TopView {
   /** When actors were counted, ISO 8601: a dear count rests for a while. */
   counted_at: string;
   rate: Rate | null;
-  needs: Need[];
+  /** What a human should look at, the worst first, and what to ask next. */
+  needs: (Pick<Need, 'count' | 'more' | 'what' | 'detail'> & { next: string })[];
   types: TypeView[];
   nodes: (Pick<
     NodeView,
@@ -61,33 +55,33 @@ export interface TopView {
   trouble: string | null;
 }
 
-/** Counts transitions as they are committed. */
+/** What each node has told of its last second. */
 export class Rates {
-  #counts = new Map<string, Rate>();
-  #since = systemClock.monotonic();
+  readonly #told = new Map<string, { at: number; types: PulseWord['types'] }>();
 
-  hear({ type, status }: FeedEntry): void {
-    const rate = this.#counts.get(type) ?? { transitions: 0, failed: 0 };
-    rate.transitions++;
-    if (status === 'error') rate.failed++;
-    this.#counts.set(type, rate);
+  hear({ node, types }: PulseWord): void {
+    this.#told.set(node, { at: systemClock.monotonic(), types });
   }
 
-  /** By type, since this was asked last. */
-  take(): Map<string, Rate> {
-    const now = systemClock.monotonic();
-    const seconds = Math.max(0.001, (now - this.#since) / 1_000);
-    const rates = [...this.#counts].map(([type, { transitions, failed }]): [string, Rate] => [
-      type,
-      { transitions: tenths(transitions / seconds), failed: tenths(failed / seconds) },
-    ]);
-    this.#counts = new Map();
-    this.#since = now;
-    return new Map(rates);
+  /** By type, over all nodes that have been heard lately. */
+  get now(): Map<string, Rate> {
+    const rates = new Map<string, Rate>();
+    const since = systemClock.monotonic() - LATELY_MS;
+    for (const { at, types } of this.#told.values()) {
+      if (at < since) continue;
+      for (const [type, { transitions, error }] of Object.entries(types)) {
+        const rate = rates.get(type) ?? { transitions: 0, failed: 0 };
+        rate.transitions += transitions;
+        rate.failed += error;
+        rates.set(type, rate);
+      }
+    }
+    return rates;
   }
 }
 
-const tenths = (value: number) => Math.round(value * 10) / 10;
+/** Nodes tell once a second; one may come late. */
+const LATELY_MS = 2_500;
 
 /** @throws PerdureError `store_unavailable` */
 export async function lookAtAll(
@@ -103,7 +97,10 @@ export async function lookAtAll(
   // After the record: a shard opened again in between then has a newer reader, not none.
   const readers = await nats.readers();
   const shards = viewShards(shardRows, all.nodes.list, readers);
-  const told = rates.take();
+  const ill = shards
+    .filter(({ health }) => health !== 'ok')
+    .map(({ shard, health }) => ({ shard, health }));
+  const told = rates.now;
   const known = readers !== undefined;
   const names = new Set([...all.population.map(({ type }) => type), ...told.keys()]);
   return {
@@ -111,7 +108,7 @@ export async function lookAtAll(
     namespace,
     counted_at: all.counted_at,
     rate: known ? total([...told.values()]) : null,
-    needs: needsOf(all, shards),
+    needs: needsIn({ ...all, shards: { ill } }),
     types: [...names].sort().map((type) => ({
       type,
       ...placesOf(all.population.filter((row) => row.type === type)),
@@ -127,17 +124,15 @@ export async function lookAtAll(
       all: shards.length,
       owned: shards.filter(({ health }) => !['free', 'orphaned'].includes(health)).length,
       lag: known ? lagOf(shards) : null,
-      ill: shards
-        .filter(({ health }) => health !== 'ok')
-        .map(({ shard, health }) => ({ shard, health })),
+      ill,
     },
     trouble: nats.trouble ?? null,
   };
 }
 
 const total = (rates: readonly Rate[]): Rate => ({
-  transitions: tenths(rates.reduce((all, { transitions }) => all + transitions, 0)),
-  failed: tenths(rates.reduce((all, { failed }) => all + failed, 0)),
+  transitions: rates.reduce((all, { transitions }) => all + transitions, 0),
+  failed: rates.reduce((all, { failed }) => all + failed, 0),
 });
 
 const lagOf = (shards: readonly ShardView[]): number =>
@@ -158,64 +153,21 @@ function placesOf(rows: readonly PopulationRow[]): Pick<TypeView, 'counts' | 'st
   return { counts, states: states.sort((a, b) => b.count - a.count) };
 }
 
-/** The worst first. */
-function needsOf(all: Awaited<ReturnType<typeof overview>>, shards: readonly ShardView[]): Need[] {
-  const ill = shards.filter(({ health }) => health !== 'ok');
-  const failed = sum(all.population.filter(({ status }) => status === 'error'));
-  const { dead_letters: letters, parked, still, late } = all;
-  const needs: Need[] = [
-    {
-      count: all.nodes.live === 0 ? 1 : 0,
-      what: 'no node runs',
-      detail: 'jobs are accepted and wait',
-      next: 'perdure doctor',
-    },
-    {
-      count: letters.waiting,
-      what: letters.more ? 'dead letters or more' : 'dead letters',
-      detail: Object.entries(letters.reasons)
-        .map(([reason, count]) => `${count} ${reason}`)
-        .join(', '),
-      next: 'perdure dead ls',
-    },
-    {
-      count: all.quarantined,
-      what: 'in quarantine',
-      detail: 'they kept ending nodes',
-      next: 'perdure quarantine ls',
-    },
-    {
-      count: parked.reduce((sums, { actors, messages }) => sums + actors + messages, 0),
-      what: 'parked',
-      detail: parked.map(({ type, version }) => `${type}@${version ?? '?'}`).join(', '),
-      next: 'perdure ls --parked',
-    },
-    {
-      count: ill.length,
-      what: 'shards are not well',
-      detail: [...new Set(ill.map(({ health }) => health))].join(', '),
-      next: 'perdure shards --unhealthy',
-    },
-    {
-      count: late.waiting,
-      what: late.more ? 'messages or more are late' : 'messages are late',
-      detail: late.oldest
-        ? `the oldest, for ${late.oldest.of}, since ${late.oldest.since}: ${late.oldest.why}`
-        : '',
-      next: 'perdure doctor',
-    },
-    {
-      count: failed,
-      what: 'failed actors',
-      detail: 'they have ended in an error',
-      next: 'perdure ls --status error',
-    },
-    {
-      count: sum(still),
-      what: 'may be stuck',
-      detail: `where one has not moved for a day: ${still.map(({ type, state }) => `${type} ${stateText(state)}`).join(', ')}`,
-      next: 'perdure ls --status active',
-    },
-  ];
-  return needs.filter(({ count }) => count > 0);
+/** What to ask next. */
+const NEXT: Readonly<Record<NeedKind, string>> = {
+  no_node: 'perdure doctor',
+  dead_letters: 'perdure dead ls',
+  quarantined: 'perdure quarantine ls',
+  parked: 'perdure ls --parked',
+  shards: 'perdure shards --unhealthy',
+  late: 'perdure doctor',
+  failed: 'perdure ls --status error',
+  still: 'perdure ls --status active',
+};
+
+function needsIn(facts: NeedFacts): TopView['needs'] {
+  return needsOf(facts).map(({ kind, count, more, what, detail }) => ({
+    ...{ count, more, what, detail },
+    next: NEXT[kind],
+  }));
 }

@@ -73,14 +73,14 @@ test('one look into a pipe is text: what needs somebody, then actors, then nodes
   const lines = stdout.split('\n');
   expect(lines[0]).toMatch(
     new RegExp(
-      `^perdure top {2}${world.namespace} {2}\\d\\d:\\d\\d:\\d\\d UTC {2}[\\d.]+ transitions/s, 0 failures/s$`,
+      `^perdure top {2}${world.namespace} {2}\\d\\d:\\d\\d:\\d\\d UTC {2}\\d+ transitions/s, \\d+ failures/s$`,
     ),
   );
   expect(lines[1]).toMatch(/^1 node, 64 of 64 shards owned, lag \d+$/);
   const at = (start: RegExp) => lines.findIndex((text) => start.test(text));
   expect(lines[at(/NEEDS YOU/) + 1]).toMatch(/^1 +dead letters +perdure dead ls +1 unknown_actor$/);
   expect(lines[at(/NEEDS YOU/) + 2]).toMatch(/^1 +failed actors +perdure ls --status error/);
-  expect(lines[at(/^TYPE /) + 1]).toMatch(/^lamp +2 +1 +1 +0 +0 +dark 2$/);
+  expect(lines[at(/^TYPE /) + 1]).toMatch(/^lamp +2 +1 +1 +0 +\d+ +dark 2$/);
   expect(lines[at(/^NODE /) + 1]).toMatch(/ok +64 +\d+ /);
   expect([at(/NEEDS YOU/), at(/^TYPE /), at(/^NODE /)]).toEqual(
     [at(/NEEDS YOU/), at(/^TYPE /), at(/^NODE /)].toSorted((a, b) => a - b),

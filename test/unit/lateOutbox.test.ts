@@ -54,6 +54,7 @@ test('perdure top has late rows among what needs somebody', async () => {
   expect((await look([LATE])).needs).toEqual([
     {
       count: 1,
+      more: false,
       what: 'messages are late',
       detail:
         'the oldest, for a.b/, since 2030-01-01T00:00:00.000Z: no actor can have this address',

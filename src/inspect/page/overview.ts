@@ -2,7 +2,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { FeedEntry } from '../../client.ts';
 import type { PopulationRow } from '../../store/search.ts';
 import type { NodeView } from '../clusterView.ts';
-import type { Late } from '../lateOutbox.ts';
+import { type NeedFacts, type NeedKind, needsOf } from '../needs.ts';
 import { useCounted } from './api.ts';
 import { isShown } from './cluster.ts';
 import { type Rate, type Second, useLive } from './live.ts';
@@ -21,17 +21,12 @@ import {
 } from './ui.ts';
 
 /** What every actor is counted for is null until that is done. */
-interface Overview {
+interface Overview extends NeedFacts {
   counted_at: string | null;
   population: PopulationRow[] | null;
   nodes: { live: number; known: number; list: NodeView[] };
   shards: { all: number; owned: number; ill: { shard: number; health: string }[] };
   waiting: number | null;
-  dead_letters: { waiting: number; more: boolean; reasons: Record<string, number> };
-  quarantined: number;
-  late: Late;
-  parked: { type: string; version: string | null; actors: number; messages: number }[] | null;
-  still: PopulationRow[] | null;
 }
 
 /** Transitions that are listed. */
@@ -85,75 +80,27 @@ export function Pulse({ on }: { on: boolean }) {
   return html`<span class="pulse ${on ? 'on' : ''}" role="status">${on ? 'live' : 'not live'}</span>`;
 }
 
+/** Where to look, and to act. */
+const PLACES: Readonly<Record<NeedKind, string>> = {
+  no_node: hrefOf(['cluster']),
+  dead_letters: hrefOf(['dead-letters']),
+  quarantined: hrefOf(['actors'], { quarantined: 'true' }),
+  parked: hrefOf(['actors']),
+  shards: hrefOf(['cluster']),
+  late: hrefOf(['cluster']),
+  failed: hrefOf(['actors'], { status: 'error' }),
+  still: hrefOf(['actors'], { status: 'active', idle: '86400' }),
+};
+
 function Needs({ data }: { data: Overview }) {
-  const { population, parked: parkedRows, still } = data;
-  const failed = sum((population ?? []).filter(({ status }) => status === 'error'));
-  const orphaned = data.shards.ill.filter(({ health }) =>
-    ['free', 'orphaned', 'suspect'].includes(health),
-  );
-  const reasons = Object.entries(data.dead_letters.reasons).map(
-    ([reason, count]) => `${count} ${reason}`,
-  );
-  const parked = (parkedRows ?? []).reduce(
-    (all, { actors, messages }) => all + actors + messages,
-    0,
-  );
-  const cards: [count: number, what: string, detail: string, href: string][] = [
-    [data.dead_letters.waiting, 'dead letters', reasons.join(', '), hrefOf(['dead-letters'])],
-    [
-      data.quarantined,
-      'in quarantine',
-      'they kept ending nodes',
-      hrefOf(['actors'], { quarantined: 'true' }),
-    ],
-    [
-      parked,
-      'parked',
-      (parkedRows ?? []).map(({ type, version }) => `${type}@${version ?? '?'}`).join(', '),
-      hrefOf(['actors']),
-    ],
-    [
-      orphaned.length,
-      'shards without a healthy owner',
-      orphaned
-        .slice(0, 3)
-        .map(({ shard, health }) => `${shard} ${health}`)
-        .join(', '),
-      hrefOf(['cluster']),
-    ],
-    [
-      data.late.waiting,
-      'messages are late',
-      data.late.oldest ? `the oldest is for ${data.late.oldest.of}: ${data.late.oldest.why}` : '',
-      hrefOf(['cluster']),
-    ],
-    [
-      failed,
-      'failed actors',
-      'they have ended in an error',
-      hrefOf(['actors'], { status: 'error' }),
-    ],
-    [
-      sum(still ?? []),
-      'may be stuck',
-      `in a place where one has not moved for a day: ${(still ?? [])
-        .slice(0, 3)
-        .map(({ type, state }) => `${type} ${stateText(state)}`)
-        .join(', ')}`,
-      hrefOf(['actors'], { status: 'active', idle: '86400' }),
-    ],
-  ];
-  const shown = cards.filter(([count]) => count > 0);
-  if (shown.length === 0 && data.nodes.live > 0 && population)
+  const needs = needsOf(data);
+  if (needs.length === 0 && data.population)
     return html`<div class="needs calm" role="status">Nothing needs you.</div>`;
   return html`<div class="needs" role="list">
-    ${data.nodes.live === 0 && html`<div role="listitem" class="need grave"><b>No node runs</b><small>jobs are accepted and wait</small></div>`}
-    ${shown.map(
-      (
-        [count, what, detail, href],
-        at,
-      ) => html`<div role="listitem"><a class="need ${at < 4 && what !== 'failed actors' ? 'grave' : ''}" href=${href}>
-        <b>${numberText(count)}${what === 'dead letters' && data.dead_letters.more ? '+' : ''}</b> ${what}<small>${detail}</small></a></div>`,
+    ${needs.map(
+      ({ kind, count, more, what, detail, grave }) =>
+        html`<div role="listitem" key=${kind}><a class="need ${grave ? 'grave' : ''}" href=${PLACES[kind]}>
+        <b>${kind === 'no_node' ? '' : numberText(count)}${more ? '+' : ''}</b> ${what}<small>${detail}</small></a></div>`,
     )}</div>`;
 }
 
