@@ -58,7 +58,7 @@ function plain({ machine, events }: Course): Run {
 
 /** What `nextStep` does but for its texts. */
 function pure({ events }: Course, type: ActorType): Run {
-  const scope = createStepScope(ADDRESS, () => {});
+  const scope = createStepScope(ADDRESS);
   let { live } = firstStep(type, ADDRESS, scope, undefined, LIMITS);
   let at = 0;
   return (count) => {
@@ -87,7 +87,7 @@ function pure({ events }: Course, type: ActorType): Run {
 }
 
 function written({ events }: Course, type: ActorType): Run {
-  const scope = createStepScope(ADDRESS, () => {});
+  const scope = createStepScope(ADDRESS);
   let { live } = firstStep(type, ADDRESS, scope, undefined, LIMITS);
   let at = 0;
   return (count) => {

@@ -58,7 +58,7 @@ export function endAttempt(ring: Ring, resident: Resident, invokeId: string, abo
   const invocation = resident.invocations.get(invokeId);
   if (!invocation) return;
   if (abort) invocation.abort();
-  resident.invocations.delete(invokeId);
+  resident.forget(invokeId);
   if (resident.invocations.size === 0) ring.load.busyActors--;
 }
 
@@ -122,5 +122,5 @@ class ToMailbox implements Listener {
 
 function hold(ring: Ring, resident: Resident, invokeId: string, invocation: Invocation): void {
   if (resident.invocations.size === 0) ring.load.busyActors++;
-  resident.invocations.set(invokeId, invocation);
+  resident.hold(invokeId, invocation);
 }

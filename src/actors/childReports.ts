@@ -52,7 +52,7 @@ export class ChildReports {
         const nextAt = Math.round(timers.databaseTime() + delayMs);
         const error = errorSummary(outcome.error);
         const before = resident.retries[invokeId];
-        resident.retries[invokeId] = { ...before, attempt: attempt + 1, nextAt, error };
+        resident.retry(invokeId, { ...before, attempt: attempt + 1, nextAt, error });
         batch.row(resident);
         batch.afterwards.push(() => {
           if (resident.live?.started[invokeId] === seq)
@@ -131,7 +131,7 @@ export class ChildReports {
           `The results of the steps of ${invokeId} have ${bytes} bytes; at most ${snapshotMaxBytes} are kept. Put large data elsewhere and return its key.`,
         ),
       );
-    resident.retries[invokeId] = { ...before, steps };
+    resident.retry(invokeId, { ...before, steps });
     batch.row(resident);
     batch.someoneWaits = true;
     batch.afterwards.push(() => item.recorded(undefined));
@@ -148,7 +148,7 @@ export class ChildReports {
     const running = resident.invocations.get(item.invokeId);
     batch.afterwards.push(() => running?.taken(item.eventId));
     const { address, eventId } = item;
-    return !resident.eventIds.has(eventId) && !known.has(eventKey({ ...address, eventId }));
+    return !resident.hasTaken(eventId) && !known.has(eventKey({ ...address, eventId }));
   }
 
   #fromChild(batch: Batch, resident: Resident, eventId: string, sent: EventObject): void {

@@ -170,7 +170,7 @@ export const emptySystem = (): AnyActorRef['system'] => createEmptyActor().syste
 /** What XState looks for in whoever is `self`, beside what it documents. */
 export abstract class Inner {
   readonly _parent: AnyActorRef | undefined;
-  abstract send: (event: EventObject) => void;
+  abstract get send(): (event: EventObject) => void;
 
   constructor(parent: AnyActorRef | undefined) {
     this._parent = parent;

@@ -40,7 +40,7 @@ export function snapshotOf(
 ): AnyMachineSnapshot {
   const { id, seq } = row;
   const address = { type: row.type, id };
-  const scope = createStepScope(address, () => {});
+  const scope = createStepScope(address);
   const { snapshot, machines } = rehydrate(type, scope, seq, row.snapshot);
   for (const [childId, startedBy] of Object.entries(machines)) {
     const ref = snapshot.children[childId] as (Child & { src: string }) | undefined;

@@ -41,7 +41,7 @@ export class MachineLogic {
     const parent = parentRef(self) as AnyActorRef & { [TARGET]: Target };
     const address = childRow(parent[TARGET], id, currentSeq());
     Object.assign(self, { [TARGET]: address });
-    const scope = createStepScope(address, () => {}, parent);
+    const scope = createStepScope(address, parent);
     let text = '';
     const { result, collected } = scope.within(() => {
       try {

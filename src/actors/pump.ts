@@ -278,7 +278,7 @@ function mayTake(resident: Resident, { kind }: Item): boolean {
 /** A paused actor was left with actions to do: it is brought to be ended, and they are redone when its shard is opened again. */
 function owesActions(member: Resident, root: Resident, row: StoredActor | undefined): void {
   if (!row || row.actedSeq >= row.seq) return;
-  member.unacted.push(row.actedSeq + 1);
+  member.owes(row.actedSeq + 1);
   root.missed = true;
 }
 

@@ -29,10 +29,16 @@ export interface Retry {
   steps?: Readonly<Record<string, string>>;
 }
 
+type Columns = Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error'>;
+
 type Deliver = (resident: Resident, event: EventObject) => void;
 
-const nowhere = () => {};
+// Thousands of actors wait for their commit at once, and the collector copies them: what most of them never need is made late.
 const CHILDLESS: ReadonlyMap<string, Resident> = new Map();
+const IDLE: ReadonlyMap<string, Invocation> = new Map();
+const NEVER_TRIED: Readonly<Record<string, Retry>> = Object.freeze({});
+const ALL_ACTED: readonly number[] = [];
+const NO_EVENTS: readonly string[] = [];
 
 /**
  * One actor in memory. Its newest step may still be on its way to Postgres (`uncommitted > 0`); what it shows to the
@@ -51,18 +57,22 @@ export class Resident {
   ref: Child | undefined;
   #children: Map<string, Resident> | undefined;
   live: Live | undefined;
-  /** The row's columns as of the newest step. */
   /** Whether Postgres has a row of it, or will with an earlier commit; undefined: that is not known. */
   #stored: boolean | undefined;
-  #row: Pick<Step, 'status' | 'state' | 'tags' | 'output' | 'error' | 'envelope'> | undefined;
-  /** Ids of the events it has taken; all of them while `eventIdsComplete`. */
-  readonly eventIds: Set<string>;
+  /** The row's columns as of the newest step; of the step itself nothing is kept. */
+  #status: ActorStatus = 'active';
+  #state: string | undefined;
+  #tags = '[]';
+  #output: string | null = null;
+  #error: string | null = null;
+  /** The id of the only event it has taken, or of all. */
+  #eventIds: string | Set<string> | undefined;
+  /** They are all there ever were. */
   eventIdsComplete: boolean;
-  /** Running or waiting attempts by invoke id. */
-  readonly invocations = new Map<string, Invocation>();
-  retries: Record<string, Retry> = {};
-  /** Transitions whose custom actions have not all been executed, ascending. */
-  readonly unacted: number[] = [];
+  #invocations: Map<string, Invocation> | undefined;
+  #retries: Record<string, Retry> | undefined;
+  #unacted: number[] | undefined;
+  readonly #deliver: Deliver;
   uncommitted = 0;
   /** What runs for it waits for its trial. */
   held = false;
@@ -90,32 +100,27 @@ export class Resident {
     scope: StepScope,
   ) {
     this.address = address;
-    this.key = addressKey(address);
+    this.key = scope.self.sessionId;
     this.rootKey = isChildRow(address) ? addressKey(rootOf(address)) : this.key;
     this.type = type;
-    this.eventIds = new Set(eventIds);
+    if (eventIds.length > 0) this.#eventIds = new Set(eventIds);
     this.eventIdsComplete = eventIdsComplete;
     this.scope = scope;
-    scope.deliver = (event) => deliver(this, event);
+    this.#deliver = deliver;
+    scope.receiver = this;
   }
 
-  /** One that has no row. */
-  static created(address: Address, type: ActorType, deliver: Deliver): Resident {
-    const resident = new Resident(
-      address,
-      type,
-      [],
-      true,
-      deliver,
-      createStepScope(address, nowhere),
-    );
+  /** One that has no row. `key`: its address as text. */
+  static created(address: Address, type: ActorType, deliver: Deliver, key: string): Resident {
+    const scope = createStepScope(address, undefined, key);
+    const resident = new Resident(address, type, NO_EVENTS, true, deliver, scope);
     resident.#stored = false;
     return resident;
   }
 
   /** A child machine, in the step of its parent that begins it. */
   static born({ address, scope }: Born, type: ActorType, deliver: Deliver): Resident {
-    return new Resident(address, type, [], true, deliver, scope);
+    return new Resident(address, type, NO_EVENTS, true, deliver, scope);
   }
 
   /** `parent` is given for a child machine whose parent still has it. @throws Error when the machine cannot take the stored snapshot. */
@@ -127,7 +132,7 @@ export class Resident {
   ): Resident {
     const resident = Resident.migrating(stored, type, deliver, parent);
     resident.live = rehydrate(type, resident.scope, stored.seq, stored.snapshot);
-    resident.#row = { ...stored, envelope: stored.snapshot };
+    resident.#show(stored);
     return resident;
   }
 
@@ -140,14 +145,68 @@ export class Resident {
   ): Resident {
     const address = { type: stored.type, id: stored.id };
     const { eventIds, eventIdsComplete } = stored;
-    const scope = createStepScope(address, nowhere, parent?.scope.self);
+    const scope = createStepScope(address, parent?.scope.self);
     const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver, scope);
     resident.#stored = true;
-    resident.retries = stored.retries === null ? {} : JSON.parse(stored.retries);
+    if (stored.retries !== null) resident.#retries = JSON.parse(stored.retries);
     if (stored.quarantined) resident.quarantined = stored;
     if (stored.paused) resident.paused = true;
     resident.trace = traceIn(stored.snapshot);
     return resident;
+  }
+
+  /** What the actor's own actions send to itself. */
+  receive(event: EventObject): void {
+    this.#deliver(this, event);
+  }
+
+  /** Whether it has taken the event, as far as memory knows (`eventIdsComplete`). */
+  hasTaken(eventId: string): boolean {
+    const ids = this.#eventIds;
+    return typeof ids === 'string' ? ids === eventId : (ids?.has(eventId) ?? false);
+  }
+
+  #tookEvent(eventId: string): void {
+    const ids = this.#eventIds;
+    if (ids === undefined) this.#eventIds = eventId;
+    else if (typeof ids === 'string') this.#eventIds = new Set([ids, eventId]);
+    else ids.add(eventId);
+  }
+
+  /** Running or waiting attempts by invoke id. */
+  get invocations(): ReadonlyMap<string, Invocation> {
+    return this.#invocations ?? IDLE;
+  }
+
+  hold(invokeId: string, invocation: Invocation): void {
+    this.#invocations ??= new Map();
+    this.#invocations.set(invokeId, invocation);
+  }
+
+  forget(invokeId: string): void {
+    this.#invocations?.delete(invokeId);
+    if (this.#invocations?.size === 0) this.#invocations = undefined;
+  }
+
+  /** How far its invokes have come, of those that did not pass at once. */
+  get retries(): Readonly<Record<string, Retry>> {
+    return this.#retries ?? NEVER_TRIED;
+  }
+
+  retry(invokeId: string, retry: Retry): void {
+    this.#retries ??= {};
+    this.#retries[invokeId] = retry;
+  }
+
+  /** Transitions whose custom actions have not all been executed, ascending. */
+  get unacted(): readonly number[] {
+    return this.#unacted ?? ALL_ACTED;
+  }
+
+  /** The custom actions of the transition are to be executed. */
+  owes(seq: number): void {
+    this.#unacted ??= [];
+    this.#unacted.push(seq);
   }
 
   /** Machine children that are not over, by the id they have here. */
@@ -185,7 +244,7 @@ export class Resident {
   }
 
   get status(): ActorStatus {
-    return this.#row?.status ?? 'active';
+    return this.#status;
   }
 
   get finished(): boolean {
@@ -193,8 +252,8 @@ export class Resident {
   }
 
   get state(): string {
-    invariant(this.#row, `${this.key} has no row yet`);
-    return this.#row.state;
+    invariant(this.#state !== undefined, `${this.key} has no row yet`);
+    return this.#state;
   }
 
   /** Nothing is done for it and its family: they are paused, or will go on when their shard is opened again. */
@@ -228,37 +287,49 @@ export class Resident {
     return false;
   }
 
-  take(step: Step): void {
+  /** The newest step, and the id of the event that caused it. */
+  take(step: Step, eventId: string | null): void {
     invariant(step.live.seq === (this.live?.seq ?? 0) + 1, `${this.key}: step out of sequence`);
-    for (const invokeId in this.retries)
-      if (step.live.started[invokeId] !== this.live?.started[invokeId])
-        delete this.retries[invokeId];
+    if (this.#retries)
+      for (const invokeId in this.#retries)
+        if (step.live.started[invokeId] !== this.live?.started[invokeId])
+          delete this.#retries[invokeId];
     this.live = step.live;
-    this.#row = step;
-    if (step.effects.some(isAct)) this.unacted.push(step.live.seq);
+    this.#show(step);
+    if (eventId !== null) this.#tookEvent(eventId);
+    if (step.effects.some(isAct)) this.owes(step.live.seq);
+  }
+
+  #show({ status, state, tags, output, error }: Columns): void {
+    this.#status = status;
+    this.#state = state;
+    this.#tags = tags;
+    this.#output = output;
+    this.#error = error;
   }
 
   acted(seq: number): void {
     const at = this.unacted.indexOf(seq);
-    if (at >= 0) this.unacted.splice(at, 1);
+    if (at >= 0) this.#unacted?.splice(at, 1);
   }
 
   /** Keeps the newest ids; what is not committed yet stays, Postgres cannot know it. */
   trimEventIds(max: number): void {
-    for (const eventId of this.eventIds) {
-      if (this.eventIds.size <= max + this.uncommitted) return;
-      this.eventIds.delete(eventId);
+    const ids = this.#eventIds;
+    if (!(ids instanceof Set)) return;
+    for (const eventId of ids) {
+      if (ids.size <= max + this.uncommitted) return;
+      ids.delete(eventId);
       this.eventIdsComplete = false;
     }
   }
 
   /** The whole row at the newest step, for the next commit: what is written later finds it there. */
   write(): ActorWrite {
-    const row = this.#row;
-    const live = this.live;
-    invariant(row && live, `${this.key} has nothing to write`);
+    const { live, state } = this;
+    invariant(live, `${this.key} has nothing to write`);
     let retries: string | null = null;
-    for (const _ in this.retries) retries ??= JSON.stringify(this.retries);
+    for (const _ in this.#retries) retries ??= JSON.stringify(this.#retries);
     const stored = this.#stored;
     this.#stored = true;
     return {
@@ -266,12 +337,12 @@ export class Resident {
       id: this.address.id,
       version: this.type.version,
       path: live.path.length === 0 ? null : JSON.stringify(live.path),
-      status: row.status,
-      state: row.state,
-      tags: row.tags,
+      status: this.#status,
+      state,
+      tags: this.#tags,
       seq: live.seq,
-      output: row.output,
-      error: row.error,
+      output: this.#output,
+      error: this.#error,
       busy: this.busy,
       actedSeq: (this.unacted[0] ?? live.seq + 1) - 1,
       retries,

@@ -179,7 +179,7 @@ async function toRedo(ring: Ring, shard: Shard, resident: Resident, row: StoredA
     return await unacknowledged(ring, resident, row);
   } catch (error) {
     if (!(error instanceof PerdureError) || error.code !== 'codec_failed') throw error;
-    if (resident.unacted.length === 0) resident.unacted.push(row.actedSeq + 1);
+    if (resident.unacted.length === 0) resident.owes(row.actedSeq + 1);
     ring.log.error(
       { actor: resident.key, ...shard.place, seq: row.seq, error: error.message },
       'actor: actions cannot be redone here',
@@ -197,7 +197,7 @@ async function unacknowledged(
   const rows = await ring.store.transitions(resident.address, Math.max(1, row.actedSeq), REDO_MAX);
   const bySeq = new Map(rows.map((transition) => [transition.seq, transition]));
   const pending = rows.filter(({ seq, actions }) => seq > row.actedSeq && actions > 0);
-  for (const { seq } of pending) resident.unacted.push(seq);
+  for (const { seq } of pending) resident.owes(seq);
   return pending.map((transition) => {
     const previous = bySeq.get(transition.seq - 1);
     const { type, scope } = resident;

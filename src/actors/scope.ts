@@ -23,19 +23,15 @@ export class StepScope {
   /** Actors of the family that go by a system id; left out where the actor's own children are all there are. */
   systemIds: (() => Map<string, AnyActorRef> | undefined) | undefined;
 
-  constructor(
-    address: Address,
-    deliver: (event: EventObject) => void,
-    parent: AnyActorRef | undefined,
-  ) {
-    const self = new Self(address, deliver, parent);
+  constructor(address: Address, parent: AnyActorRef | undefined, key: string) {
+    const self = new Self(address, parent, key);
     this.self = self as unknown as AnyActorRef;
     this.scope = new Scope(self) as unknown as AnyActorScope;
   }
 
   /** From now on what the actor's own actions send to `self` goes there. */
-  set deliver(deliver: (event: EventObject) => void) {
-    (this.self as unknown as Self).send = deliver;
+  set receiver(receiver: Receiver) {
+    (this.self as unknown as Self).receiver = receiver;
   }
 
   /** Starts collecting step `seq`. `book` continues the actor's own counter of made-up ids. */
@@ -124,6 +120,11 @@ const system = systemOf({
   },
 });
 
+/** Gets what the actor's own actions send to `self`. */
+export interface Receiver {
+  receive(event: EventObject): void;
+}
+
 /** What machines and actions see as `self`. */
 class Self extends Inner {
   readonly id: string;
@@ -131,19 +132,21 @@ class Self extends Inner {
   readonly ref = this;
   readonly system = system;
   readonly [TARGET]: Target;
-  send: (event: EventObject) => void;
+  receiver: Receiver | undefined;
+  #send: ((event: EventObject) => void) | undefined;
 
-  constructor(
-    address: Address,
-    deliver: (event: EventObject) => void,
-    parent: AnyActorRef | undefined,
-  ) {
+  constructor(address: Address, parent: AnyActorRef | undefined, key: string) {
     const above = parentOf(address);
     super(parent ?? (above && peer(above.parent)));
     this.id = above ? above.childId : address.id;
-    this.sessionId = addressKey(address);
+    this.sessionId = key;
     this[TARGET] = address;
-    this.send = deliver;
+  }
+
+  /** Bound, as XState's own is; few actors ever send themselves something. */
+  get send(): (event: EventObject) => void {
+    this.#send ??= (event) => this.receiver?.receive(event);
+    return this.#send;
   }
 
   getSnapshot(): AnyMachineSnapshot | undefined {
@@ -204,15 +207,15 @@ function unregister(child: AnyActorRef | undefined): void {
 }
 
 /**
- * One for one actor in memory; `deliver` gets what the actor's own actions send to `self`. `parent`: the `self` of the
- * machine that has invoked or spawned it; only who is in memory has one that is more than a name.
+ * One for one actor in memory. `parent`: the `self` of the machine that has invoked or spawned it; only who is in
+ * memory has one that is more than a name. `key`: its address as text.
  */
 export function createStepScope(
   address: Address,
-  deliver: (event: EventObject) => void,
   parent?: AnyActorRef,
+  key = addressKey(address),
 ): StepScope {
-  return new StepScope(address, deliver, parent);
+  return new StepScope(address, parent, key);
 }
 
 const withParallel = new WeakMap<AnyStateMachine, boolean>();

@@ -108,7 +108,7 @@ export class Taker {
           'actor_exists',
           `${name} exists already (${actor.status}).`,
         );
-      return this.#start(batch, message, read);
+      return this.#start(batch, message, read, name);
     }
     if (!actor && isChildRow(address))
       return this.#refuse(batch, message, 'actor_finished', `${name} has ended.`);
@@ -159,7 +159,7 @@ export class Taker {
 
   self(batch: Batch, resident: Resident, item: Of<'self'>, known: ReadonlySet<string>): void {
     const { eventId } = item;
-    if (resident.finished || resident.eventIds.has(eventId)) return;
+    if (resident.finished || resident.hasTaken(eventId)) return;
     if (known.has(eventKey({ ...item.address, eventId }))) return;
     const text = stringify(item.event, 'event', this.#ring.limits.nestingMax);
     const event = parse(text) as EventObject;
@@ -209,11 +209,11 @@ export class Taker {
     }
   }
 
-  #start(batch: Batch, message: LogMessage, read: Request): undefined {
+  #start(batch: Batch, message: LogMessage, read: Request, key: string): undefined {
     const { address, eventId } = read;
     const type = this.#ring.registry.newest(address.type);
     if (!type) return this.#unknownType(batch, message, address.type);
-    const resident = Resident.created(address, type, this.#shard.deliver);
+    const resident = Resident.created(address, type, this.#shard.deliver, key);
     const step = firstStep(type, address, resident.scope, read.value, this.#ring.limits);
     const text = initText(read.text);
     const traced = this.#ring.tracing?.of(message);
@@ -276,10 +276,9 @@ export class Taker {
     );
     const trace = span?.trace;
     if (resident.trace !== undefined) step.envelope = withTrace(step.envelope, resident.trace);
-    resident.take(step);
+    resident.take(step, cause.eventId);
     resident.uncommitted++;
     resident.touchedAt = this.#ring.clock.monotonic();
-    if (cause.eventId !== null) resident.eventIds.add(cause.eventId);
     for (const timerId of step.timersDropped) batch.dropTimer({ ...address, timerId });
     const write = transitionRow(address, fromState, step, cause);
     const timers =
@@ -370,6 +369,6 @@ const INBOX = /^_INBOX[\w-]*(\.[\w-]+)+$/;
 /** Whether the actor has taken the event; undefined when memory cannot tell. */
 export function remembers(actor: Resident | StoredActor, eventId: string): boolean | undefined {
   const has =
-    actor instanceof Resident ? actor.eventIds.has(eventId) : actor.eventIds.includes(eventId);
+    actor instanceof Resident ? actor.hasTaken(eventId) : actor.eventIds.includes(eventId);
   return has || (actor.eventIdsComplete ? false : undefined);
 }

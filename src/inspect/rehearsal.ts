@@ -122,14 +122,7 @@ export class Rehearsal {
     transition: TransitionWrite,
     before: string | undefined,
   ): Promise<Verdict> {
-    const compute = () =>
-      stepAgain(
-        type,
-        createStepScope(this.#actor, () => {}),
-        transition,
-        before,
-        LIMITS,
-      );
+    const compute = () => stepAgain(type, createStepScope(this.#actor), transition, before, LIMITS);
     const as = type.version;
     try {
       const step = compute();

@@ -154,14 +154,7 @@ async function tryMigrations(
     const address = { type, id };
     let reason = '';
     try {
-      migrateStep(
-        to,
-        address,
-        createStepScope(address, () => {}),
-        seq,
-        snapshot,
-        limits,
-      );
+      migrateStep(to, address, createStepScope(address), seq, snapshot, limits);
     } catch (error) {
       reason = asError(error).message.replace(`${type}/${id} `, '');
     }

@@ -50,7 +50,7 @@ export function replayEvents(type: ActorType, options: ReplayOptions): ReplayedA
   if (!machine)
     throw new PerdureError('bad_options', `${type.name} has no machine at ${path.join('/')}.`);
   const address = { type: type.name, id };
-  const scope = createStepScope(address, () => {});
+  const scope = createStepScope(address);
   let step: Step | undefined;
   for (const { event, origin = 'event', timer } of events) {
     // The machine of now has been given everything from the start: there is nothing to take over.

@@ -26,7 +26,7 @@ import { writeCase } from './random/write.ts';
 // What a step comes to is the same, whoever computes it: each step is computed twice here, from the same snapshot, and what
 // both make of it is compared down to the parameters of every action.
 
-const newScope = () => createStepScope({ type: 'thing', id: 'x' }, () => {});
+const newScope = () => createStepScope({ type: 'thing', id: 'x' });
 
 interface Made {
   snapshot: unknown;

@@ -34,7 +34,8 @@ export class ActorDriver {
     this.#type = type;
     this.#rehydrates = given.rehydrates ?? false;
     this.address = { type: type.name, id: given.id ?? 'driven' };
-    this.#scope = createStepScope(this.address, (event) => void this.#toSelf.push(event));
+    this.#scope = createStepScope(this.address);
+    this.#scope.receiver = { receive: (event) => void this.#toSelf.push(event) };
     // What a machine is given has been through the log.
     const text =
       given.input === undefined ? '' : stringify(given.input, 'input', LIMITS.nestingMax);
@@ -190,7 +191,7 @@ export class ActorDriver {
   /** Computes every transition again from the row before it, and says which differ. */
   replayDifferences(): string[] {
     const found: string[] = [];
-    const scope = createStepScope(this.address, () => {});
+    const scope = createStepScope(this.address);
     for (const [index, row] of this.history.entries()) {
       const previous = this.history[index - 1]?.snapshot;
       const again = stepAgain(this.#type, scope, row, previous, LIMITS);

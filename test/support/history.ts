@@ -269,8 +269,8 @@ class Judge {
   #replay(key: string, row: ActorRow, log: StoredTransition[]): void {
     const { types } = this.#options;
     const address = { type: row.type, id: row.id };
-    const scope = createStepScope(address, () => {});
-    const folding = createStepScope(address, () => {});
+    const scope = createStepScope(address);
+    const folding = createStepScope(address);
     const folds = this.#options.folds?.(key) ?? true;
     let folded: Live | undefined;
     for (const [index, transition] of log.entries()) {

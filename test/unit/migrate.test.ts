@@ -11,7 +11,7 @@ import type { Migrate } from '../../src/actors/versions.ts';
 import { LIMITS } from '../../src/config.ts';
 
 const address = { type: 'order', id: 'o' };
-const scope = () => createStepScope(address, () => {});
+const scope = () => createStepScope(address);
 const never = fromPromise<string, { n: number }>(() => new Promise(() => {}));
 
 const acts = { named: () => {} };

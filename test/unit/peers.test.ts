@@ -209,7 +209,7 @@ test('a reference prints as whom it names', () => {
   expect(names({ child: 'ship' })).toBe('→ order/o-1/ship');
   expect(names({ invoke: { id: 'price', seq: 3 } })).toBe('→ order/o-1/price/3');
   expect(names({ child: '\u001b[2J' })).toBe("→ 'order/o-1/\\x1B[2J'");
-  const { self } = createStepScope({ type: 'order', id: 'o-1.ship-3' }, () => {});
+  const { self } = createStepScope({ type: 'order', id: 'o-1.ship-3' });
   expect(inspect([self])).toBe('[ → order/o-1.ship-3 ]');
 });
 

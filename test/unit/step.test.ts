@@ -40,7 +40,7 @@ const machine = setup({
 });
 const type = defineActor('thing', { machine, version: '3' });
 const address = { type: 'thing', id: 'x' };
-const scope = () => createStepScope(address, () => {});
+const scope = () => createStepScope(address);
 
 test('the first step makes the actor, from its input', () => {
   const step = firstStep(type, address, scope(), { n: 5 }, LIMITS);

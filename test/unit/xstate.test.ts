@@ -544,7 +544,7 @@ describe('inside of XState', () => {
 
   test('a step hands every action to the scope and runs none', () => {
     calls.length = 0;
-    const scope = createStepScope({ type: 't', id: 'i' }, () => {});
+    const scope = createStepScope({ type: 't', id: 'i' });
     scope.begin(0, new Map());
     const first = machine.getInitialSnapshot(scope.scope as never, undefined as never);
     scope.begin(0, new Map());
