@@ -10,7 +10,7 @@ import { eventProblem, type Request } from './intake.ts';
 import type { Outcome } from './invocation.ts';
 import type { Item } from './mailbox.ts';
 import type { Resident } from './resident.ts';
-import { resultText } from './results.ts';
+import { doneType, resultText } from './results.ts';
 import { loadOf, type Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import type { Cause } from './taker.ts';
@@ -71,7 +71,10 @@ export class ChildReports {
     }
     const text = resultText(this.#ring.limits, invokeId, outcome);
     const event = parse(text) as EventObject;
-    const cause: Cause = { eventType: event.type, text, eventId: null, origin: 'invoke' };
+    const done = doneType(invokeId);
+    // The text that is shared is the one that waits for the commit.
+    const eventType = event.type === done ? done : event.type;
+    const cause: Cause = { eventType, text, eventId: null, origin: 'invoke' };
     if (running?.trace !== undefined) cause.traced = { trace: running.trace };
     if (transaction && isDone(event)) {
       const key = idempotencyKey(resident.address, invokeId, seq);

@@ -141,6 +141,8 @@ export const edgeText = ({ source, eventType, target }: Edge): string =>
 export interface SystemParts {
   /** An id for a child that was given none. */
   makeId(): string;
+  /** What `makeId` ends in: enough where the id is hardly ever looked at. */
+  nextBook(): number;
   keep(systemId: string, ref: AnyActorRef): void;
   forget(ref: AnyActorRef): void;
   get(systemId: string): AnyActorRef | undefined;
@@ -152,6 +154,7 @@ export interface SystemParts {
 export const systemOf = (parts: SystemParts): object => ({
   ...emptySystem(),
   _bookId: () => parts.makeId(),
+  [BOOK]: () => parts.nextBook(),
   _register: (sessionId: string) => sessionId,
   _unregister: (ref: AnyActorRef) => parts.forget(ref),
   _set: (systemId: string, ref: AnyActorRef) => parts.keep(systemId, ref),
@@ -199,11 +202,13 @@ export interface ChildOptions {
 export const unstarted = (options: ChildOptions): AnyActorRef =>
   new Unstarted(options) as unknown as AnyActorRef;
 
+const BOOK = Symbol('perdure.book');
+
 class Unstarted {
   readonly logic: AnyActorLogic;
   readonly id: string;
   readonly src: string;
-  readonly sessionId: string;
+  readonly #book: number;
   readonly systemId: undefined;
   readonly system: AnyActorRef['system'];
   readonly ref = this;
@@ -219,8 +224,13 @@ class Unstarted {
     this.system = parent.system;
     this._parent = parent;
     this._syncSnapshot = syncSnapshot;
-    this.sessionId = (parent.system as unknown as { _bookId(): string })._bookId();
+    this.#book = (parent.system as unknown as { [BOOK](): number })[BOOK]();
     this._snapshot = logic.getInitialSnapshot(NO_SCOPE, input) as object;
+  }
+
+  /** Of the child of who made it, in whose turn it was. */
+  get sessionId(): string {
+    return `${this._parent.sessionId}:${this.#book}`;
   }
 
   subscribe() {

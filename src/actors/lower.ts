@@ -62,11 +62,14 @@ export function lowerActions(step: Lowering, actions: readonly ExecutableActionO
 
 type Params = Record<string, unknown>;
 
+const NO_EFFECTS: Effect[] = Object.freeze([]) as never;
+const NOTHING: Record<string, number> = Object.freeze({});
+
 /** It is what it comes to, so that nothing has to be copied. */
 class StepLowering implements Lowered {
   readonly #step: Lowering;
   readonly #actions: readonly ExecutableActionObject[];
-  readonly effects: Effect[] = [];
+  effects: Effect[] = NO_EFFECTS;
   readonly messages: Message[] = [];
   kin: KinAct[] = [];
   /** Copied when something changes: most steps leave one of the two as it is. */
@@ -117,7 +120,7 @@ class StepLowering implements Lowered {
       case 'xstate.emit':
         return this.#emit(params?.event as EventObject);
       case 'xstate.log':
-        this.effects.push({
+        this.#effect({
           kind: 'log',
           label: params?.label as string | undefined,
           value: params?.value,
@@ -125,7 +128,7 @@ class StepLowering implements Lowered {
         return;
       default:
         if (action.exec)
-          this.effects.push({
+          this.#effect({
             kind: 'action',
             type: action.type,
             run: () => action.exec?.(action.info, action.params),
@@ -133,16 +136,22 @@ class StepLowering implements Lowered {
     }
   }
 
+  /** An array that is made with what is in it has no room to spare; most steps have one effect, and it waits for the commit. */
+  #effect(effect: Effect): void {
+    if (this.effects.length === 0) this.effects = [effect];
+    else this.effects.push(effect);
+  }
+
   finish(): Lowered {
     const { before, snapshot, seq } = this.#step;
     // Children that `assign` spawned come without an action of their own.
     while (this.#new.length > 0) this.#invoke(this.#new[0]);
-    if (this.#last) this.effects.push(...this.#last);
+    if (this.#last) for (const due of this.#last) this.#effect(due);
     if (snapshot.status !== 'active') {
       for (const invokeId in this.started)
-        this.effects.push({ kind: 'stop', invokeId, seq: this.started[invokeId] as number });
-      this.started = {};
-      this.machines = {};
+        this.#effect({ kind: 'stop', invokeId, seq: this.started[invokeId] as number });
+      this.started = NOTHING;
+      this.machines = NOTHING;
       this.#armed = undefined;
       for (const timerId in before.timers) this.#drops().add(timerId);
     }
@@ -160,7 +169,7 @@ class StepLowering implements Lowered {
 
   /** As all values are written, or refused: watchers are told nothing that is not what was emitted. */
   #emit(event: EventObject): void {
-    this.effects.push({ kind: 'emit', event, text: this.#write(event) });
+    this.#effect({ kind: 'emit', event, text: this.#write(event) });
   }
 
   /** What an action wants to happen later, or as soon as its step is done. Only what has a delay can be cancelled. */
@@ -181,7 +190,7 @@ class StepLowering implements Lowered {
     // Armed anew, it has its turn anew.
     this.#armed.delete(timerId);
     this.#armed.set(timerId, { timerId, delayMs, position: rank, event: text });
-    if (rank < 2) this.effects.push(due);
+    if (rank < 2) this.#effect(due);
     // A timer of no time comes behind all that is done at once.
     else if (delayMs === 0) {
       this.#last ??= [];
@@ -273,7 +282,7 @@ class StepLowering implements Lowered {
         if (seq === undefined) return;
         // What cannot be written down could not be told again after a crash.
         const told = parse(this.#write(event)) as EventObject;
-        this.effects.push({ kind: 'tell', invokeId: child.id, seq, event: told });
+        this.#effect({ kind: 'tell', invokeId: child.id, seq, event: told });
         return;
       }
       case 'machine': {
@@ -321,7 +330,7 @@ class StepLowering implements Lowered {
     if (kind !== 'transition') {
       this.#ask(child as Child, seq);
       this.#ownStarted()[child.id] = seq;
-      this.effects.push({ kind: 'invoke', invokeId: child.id, seq, child });
+      this.#effect({ kind: 'invoke', invokeId: child.id, seq, child });
     }
     this.#tellEarly(child);
   }
@@ -365,7 +374,7 @@ class StepLowering implements Lowered {
     const seq = before.started[child.id];
     if (seq === undefined) return;
     if (this.started[child.id] === seq) delete this.#ownStarted()[child.id];
-    this.effects.push({ kind: 'stop', invokeId: child.id, seq });
+    this.#effect({ kind: 'stop', invokeId: child.id, seq });
   }
 
   #ownStarted(): Record<string, number> {

@@ -5,13 +5,19 @@ import { checkRefs, encode, errorData, errorSummary } from './codec.ts';
 import type { Outcome } from './invocation.ts';
 import type { Resident } from './resident.ts';
 import type { Step } from './step.ts';
+import { Texts } from './texts.ts';
+
+const doneTypes = new Texts((invokeId) => `xstate.done.actor.${invokeId}`);
+
+/** Of the event that carries what the invoke has come to. */
+export const doneType = (invokeId: string): string => doneTypes.of(invokeId);
 
 /** The event that carries a result; one that no row can hold becomes the error of the invoke. */
 export function resultText(limits: Limits, invokeId: string, outcome: Outcome): string {
   const { nestingMax, bodyMaxBytes } = limits;
   if (!outcome.ok) return errorText(limits, invokeId, outcome.error);
   try {
-    const type = `xstate.done.actor.${invokeId}`;
+    const type = doneType(invokeId);
     const output = encode(outcome.output, `output of ${invokeId}`, nestingMax);
     const text = JSON.stringify({ type, output, actorId: invokeId });
     const bytes = Buffer.byteLength(text);

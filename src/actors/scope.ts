@@ -105,6 +105,7 @@ export const currentSeq = (): number => turn.seq;
 
 const system = systemOf({
   makeId: () => `${turn.session}:${turn.collected.book++}`,
+  nextBook: () => turn.collected.book++,
   forget,
   keep(systemId, ref) {
     keyed ??= new Map();

@@ -13,7 +13,8 @@ import { type Born, MachineLogic } from './machineLogic.ts';
 import { initial, transition } from './microstep.ts';
 import { peer, type Target } from './refs.ts';
 import type { StepScope } from './scope.ts';
-import { without } from './without.ts';
+import { Texts } from './texts.ts';
+import { restOf } from './without.ts';
 
 /**
  * The pure half of the ring: (snapshot, event) → next snapshot + everything it causes, as data.
@@ -179,7 +180,7 @@ const sendTo = (to: AnyActorRef, event: EventObject) =>
  */
 function settled(live: Live, { event, origin, timerId }: StepInput): Live {
   if (timerId !== undefined) {
-    return { ...live, timers: without(live.timers, timerId) };
+    return { ...live, timers: restOf(live.timers, timerId) };
   }
   if (origin === 'child') {
     const id = watchedId(event);
@@ -196,7 +197,7 @@ function settled(live: Live, { event, origin, timerId }: StepInput): Live {
       ? { status: 'error', error: event.error, input: undefined }
       : { status: 'done', output: (event as { output?: unknown }).output, input: undefined };
   if (child) setSnapshot(child, { ...child.getSnapshot(), ...settled });
-  return { ...live, started: without(live.started, actorId) };
+  return { ...live, started: restOf(live.started, actorId) };
 }
 
 /** Its parent is told of a machine's end. */
@@ -264,7 +265,7 @@ export function completeStep(
     output,
     error,
     envelope,
-    edges: edges.length === 0 ? '[]' : JSON.stringify(edges),
+    edges: edgesText(edges),
     effects,
     timersArmed,
     timersDropped,
@@ -334,13 +335,22 @@ function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
     );
   return {
     status: status as ActorStatus,
-    state: JSON.stringify(value ?? null),
+    state: typeof value === 'string' ? texts.of(value) : JSON.stringify(value ?? null),
     tags: writeTags(snapshot),
     output: status === 'done' ? writeOutput(snapshot.output, limits) : null,
     error: status === 'error' ? JSON.stringify(errorSummary(snapshot.error)) : null,
     envelope,
   };
 }
+
+/** A machine has few states and edges, which are written again and again, and wait for their commit as texts. */
+const texts = new Texts((name) => JSON.stringify(name));
+const edgeTexts = new Texts((edge) => JSON.stringify([edge]));
+
+const edgesText = (edges: readonly string[]): string => {
+  if (edges.length === 0) return '[]';
+  return edges.length === 1 ? edgeTexts.of(edges[0] as string) : JSON.stringify(edges);
+};
 
 const writeTags = ({ tags }: AnyMachineSnapshot): string =>
   tags?.size ? JSON.stringify([...tags]) : '[]';

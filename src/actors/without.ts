@@ -4,3 +4,11 @@ export function without<T>(record: Readonly<Record<string, T>>, key: string): Re
   for (const other in record) if (other !== key) others[other] = record[other] as T;
   return others;
 }
+
+const NOTHING: Readonly<Record<string, never>> = Object.freeze({});
+
+/** As `without`, of what is only ever read: where nothing is left, that is one object for all. */
+export function restOf<T>(record: Readonly<Record<string, T>>, key: string): Record<string, T> {
+  for (const other in record) if (other !== key) return without(record, key);
+  return NOTHING;
+}
