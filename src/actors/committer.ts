@@ -53,6 +53,8 @@ export class Committer {
   /** Statements under way; those of transactions are counted apart. */
   #inFlight = 0;
   #alone = 0;
+  /** Transitions in statements under way. */
+  #sent = 0;
   #scheduled = false;
   /** For metrics. */
   readonly counts = { commits: 0, unknown: 0, deadLetters: new Map<string, number>() };
@@ -89,6 +91,13 @@ export class Committer {
   /** The shard is closed; what is in flight for it is left to land or not. */
   withdraw(source: CommitSource): void {
     this.#dirty.delete(source);
+  }
+
+  /** Transitions that have not landed: they wait for a statement, or are in one. */
+  get unlanded(): number {
+    let unlanded = this.#sent;
+    for (const { waiting } of this.#dirty) unlanded += waiting;
+    return unlanded;
   }
 
   /** Resolves once nothing is in flight and nothing waits. */
@@ -145,8 +154,11 @@ export class Committer {
   }
 
   #run(parts: Part[], ended: () => void): void {
+    const size = parts.reduce((sum, { commit }) => sum + commit.transitions.length, 0);
+    this.#sent += size;
     for (const { source } of parts) this.#busy.add(source);
     void this.#commit(parts).finally(() => {
+      this.#sent -= size;
       ended();
       for (const { source } of parts) this.#busy.delete(source);
       if (this.#dirty.size > 0) this.#schedule();

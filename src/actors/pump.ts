@@ -80,10 +80,9 @@ export class Pump {
   readonly #begin = (): void => void this.#turn();
 
   async #turn(): Promise<void> {
-    const { load, limits, clock, log, outbox } = this.#ring;
+    const { limits, clock, log } = this.#ring;
     try {
-      const hasRoom = load.busyActors < limits.busyActorsMax && !outbox.isFull;
-      const withLog = hasRoom && !this.#shard.sealed;
+      const withLog = this.#hasRoom && !this.#shard.sealed;
       const suspected = this.#suspicion.active;
       const items = this.#shard.closed
         ? []
@@ -94,7 +93,7 @@ export class Pump {
       const asleep = this.#suspicion.active && this.#mailbox.innerIsEmpty;
       if (this.#mailbox.size > 0 && !this.#shard.sealed && !asleep)
         if (withLog) this.#again = true;
-        // Full: the log lane waits until running actors have finished, and outcomes are published.
+        // Full: the log lane waits until running actors have finished, transitions have landed and outcomes are published.
         else clock.after(FULL_WAIT_MS, () => this.wake());
     } catch (error) {
       // Of a closed shard it changes nothing (H3): whoever opens it next takes the same anew.
@@ -112,6 +111,19 @@ export class Pump {
         this.wake();
       }
     }
+  }
+
+  /**
+   * Whether anything new is taken from the log. When as many transitions wait as the statements under way can carry, more of
+   * them would make no commit larger: they would only be held in memory, and copied by the collector, until they land.
+   */
+  get #hasRoom(): boolean {
+    const { load, limits, outbox, committer } = this.#ring;
+    return (
+      load.busyActors < limits.busyActorsMax &&
+      !outbox.isFull &&
+      committer.unlanded < limits.commitMax * limits.commitsInFlight
+    );
   }
 
   #nextSuspect(): Promise<Item[]> {
