@@ -27,6 +27,8 @@ export class Pump {
   /** Actors of the turn that runs; they stay in memory until it has ended. */
   #pinned: ReadonlyMap<string, Address> = NOBODY;
   #turning = false;
+  /** Since when more transitions wait than can be sent, monotonic, ms. */
+  #crowdedSince: number | undefined;
   #again = false;
 
   constructor(ring: Ring, shard: Shard, taker: Taker, opened: OpenedShard) {
@@ -82,7 +84,7 @@ export class Pump {
   async #turn(): Promise<void> {
     const { limits, clock, log } = this.#ring;
     try {
-      const withLog = this.#hasRoom && !this.#shard.sealed;
+      const withLog = this.#hasRoom() && !this.#shard.sealed;
       const suspected = this.#suspicion.active;
       const items = this.#shard.closed
         ? []
@@ -117,13 +119,16 @@ export class Pump {
    * Whether anything new is taken from the log. When as many transitions wait as the statements under way can carry, more of
    * them would make no commit larger: they would only be held in memory, and copied by the collector, until they land.
    */
-  get #hasRoom(): boolean {
-    const { load, limits, outbox, committer } = this.#ring;
-    return (
-      load.busyActors < limits.busyActorsMax &&
-      !outbox.isFull &&
-      committer.unlanded < limits.commitMax * limits.commitsInFlight
-    );
+  #hasRoom(): boolean {
+    const { load, limits, outbox, committer, clock } = this.#ring;
+    if (load.busyActors >= limits.busyActorsMax || outbox.isFull) return false;
+    const isCrowded = committer.unlanded >= limits.commitMax * limits.commitsInFlight;
+    this.#crowdedSince = isCrowded ? (this.#crowdedSince ?? clock.monotonic()) : undefined;
+    if (this.#crowdedSince === undefined) return true;
+    // Actors that never rest could keep it so for ever: what comes from outside has its turn, too.
+    if (clock.monotonic() - this.#crowdedSince < CROWDED_MAX_MS) return false;
+    this.#crowdedSince = undefined;
+    return true;
   }
 
   #nextSuspect(): Promise<Item[]> {
@@ -306,6 +311,7 @@ interface Turn {
 }
 
 const FULL_WAIT_MS = 20;
+const CROWDED_MAX_MS = 500;
 const NOBODY: ReadonlyMap<string, Address> = new Map();
 const NOTHING: ReadonlyMap<string, StoredActor> = new Map();
 const NO_EVENTS: ReadonlySet<string> = new Set();
