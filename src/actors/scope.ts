@@ -133,7 +133,7 @@ class Self extends Inner {
   readonly ref = this;
   readonly system = system;
   readonly [TARGET]: Target;
-  receiver: Receiver | undefined;
+  #receiver: Receiver | undefined;
   #send: ((event: EventObject) => void) | undefined;
 
   constructor(address: Address, parent: AnyActorRef | undefined, key: string) {
@@ -146,8 +146,17 @@ class Self extends Inner {
 
   /** Bound, as XState's own is; few actors ever send themselves something. */
   get send(): (event: EventObject) => void {
-    this.#send ??= (event) => this.receiver?.receive(event);
+    this.#send ??= (event) => this.#receiver?.receive(event);
     return this.#send;
+  }
+
+  /** XState's own can be replaced, too: tests do. */
+  set send(send: (event: EventObject) => void) {
+    this.#send = send;
+  }
+
+  set receiver(receiver: Receiver) {
+    this.#receiver = receiver;
   }
 
   getSnapshot(): AnyMachineSnapshot | undefined {

@@ -69,19 +69,20 @@ Remove the cause first: what still cannot be done becomes a dead letter again, u
 }
 
 async function list(flags: ListFlags): Promise<void> {
-  const letters = await withReadStore(flags, async (store) => {
+  const found = await withReadStore(flags, async (store) => {
     await assertReason(store, flags.reason);
     return store.deadLetters({
       ...(flags.reason === undefined ? {} : { reason: flags.reason }),
       ...(flags.all ? {} : { pending: true }),
       ...(flags.after === undefined ? {} : { after: flags.after }),
-      limit: flags.limit,
+      limit: flags.limit + 1,
     });
   });
+  const letters = found.slice(0, flags.limit);
   if (flags.json) return letters.forEach(printJson);
   if (letters.length === 0) return void process.stderr.write('no dead letters\n');
   printTable(['ID', 'AGE', 'REDRIVEN', 'REASON', 'SUBJECT', 'DETAIL'], letters.map(row));
-  const last = letters.length < flags.limit ? undefined : letters.at(-1);
+  const last = found.length > flags.limit ? letters.at(-1) : undefined;
   if (last)
     process.stderr.write(
       `the newest ${flags.limit}; --after ${last.dead_letter_id} shows what is older\n`,

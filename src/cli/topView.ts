@@ -156,6 +156,7 @@ function placesOf(rows: readonly PopulationRow[]): Pick<TypeView, 'counts' | 'st
 /** What to ask next. */
 const NEXT: Readonly<Record<NeedKind, string>> = {
   no_node: 'perdure doctor',
+  no_nats: 'perdure nodes',
   dead_letters: 'perdure dead ls',
   quarantined: 'perdure quarantine ls',
   parked: 'perdure ls --parked',

@@ -3,6 +3,7 @@ import type { Late } from './lateOutbox.ts';
 
 export type NeedKind =
   | 'no_node'
+  | 'no_nats'
   | 'dead_letters'
   | 'quarantined'
   | 'parked'
@@ -32,7 +33,7 @@ interface Places {
 
 /** What it is judged by, as the overview has it; null: not counted yet. */
 export interface NeedFacts {
-  nodes: { live: number };
+  nodes: { live: number; list: readonly { live: boolean; nats_ok: boolean }[] };
   shards: { ill: readonly { shard: number; health: string }[] };
   dead_letters: { waiting: number; more: boolean; reasons: Readonly<Record<string, number>> };
   quarantined: number;
@@ -53,6 +54,12 @@ export function needsOf(facts: NeedFacts): Need[] {
   const failed = (facts.population ?? []).filter(({ status }) => status === 'error');
   const needs: Need[] = [
     need('no_node', nodes.live === 0 ? 1 : 0, 'no node runs', 'jobs are accepted and wait'),
+    need(
+      'no_nats',
+      nodes.list.filter(({ live, nats_ok }) => live && !nats_ok).length,
+      'without NATS',
+      'nodes that do not reach it take nothing new',
+    ),
     {
       ...need('dead_letters', letters.waiting, 'dead letters', reasonsText(letters.reasons)),
       more: letters.more,

@@ -148,16 +148,17 @@ export function readRoutes(sources: Sources): Route[] {
         await assertReason(store, reason);
         const [letters, reasons] = await Promise.all([
           store.deadLetters({
-            limit,
+            limit: limit + 1,
             ...which,
             ...(reason !== undefined && { reason }),
             ...(after !== undefined && { after }),
           }),
           store.deadLetterReasons(which),
         ]);
-        const last = letters.length < limit ? undefined : letters.at(-1);
+        const page = letters.slice(0, limit);
+        const last = letters.length > limit ? page.at(-1) : undefined;
         return {
-          dead_letters: letters,
+          dead_letters: page,
           reasons: Object.fromEntries(reasons.map((one) => [one.reason, one.count])),
           next: last?.dead_letter_id ?? null,
         };

@@ -50,8 +50,12 @@ export class Vocabulary {
 
   async #nodeId(given: string): Promise<string> {
     if (NODE_ID.test(given)) return given.toLowerCase();
+    if (given === '') throw new PerdureError('bad_options', 'node is empty; leave it out for any.');
     const nodes = await this.#store.nodes();
-    const meant = nodes.filter(({ node_id, name }) => name === given || node_id.startsWith(given));
+    const begins = given.length >= BEGINNING_MIN ? given : undefined;
+    const meant = nodes.filter(
+      ({ node_id, name }) => name === given || (begins !== undefined && node_id.startsWith(begins)),
+    );
     // Those that have gone by a name before own nothing any more.
     const live = meant.filter((node) => node.live);
     const [only, another] = live.length > 0 ? live : meant.slice(0, 1);
@@ -59,7 +63,7 @@ export class Vocabulary {
     if (another)
       throw new PerdureError(
         'bad_options',
-        `${given.slice(0, 64)} are several nodes: ${listed(live.map(({ name, node_id }) => `${name} (${node_id})`))}.`,
+        `There are several nodes ${given.slice(0, 64)}: ${listed(live.map(({ name, node_id }) => `${name} (${node_id})`))}.`,
         { allowed: live.map(({ node_id }) => node_id).slice(0, ALLOWED_MAX) },
       );
     const there = nodes.filter((node) => node.live);
@@ -201,6 +205,9 @@ const alone = ({ type, children }: ActorSearch, like: ActorSearch): ActorSearch 
   ...(type !== undefined && { type }),
   ...(children !== undefined && { children }),
 });
+
+/** With less of an id somebody who means a name would get another node. */
+const BEGINNING_MIN = 4;
 
 /** As a node makes it up when it starts. */
 const NODE_ID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;

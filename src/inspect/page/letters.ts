@@ -66,11 +66,14 @@ export function LettersPage({ place, acts }: { place: Place; acts: boolean }) {
     });
   return html`
     <h1>Dead letters</h1>
-    <div class="row chips">
+    ${
+      found.data &&
+      html`<div class="row chips">
       <a class="chip" aria-current=${reason === undefined ? 'true' : undefined} href=${hrefOf(['dead-letters'], kept)}>all ${numberText(count)}${count === COUNTED_MAX ? '+' : ''}</a>
       ${reasons.map(([one, some]) => html`<a class="chip" aria-current=${reason === one ? 'true' : undefined} href=${hrefOf(['dead-letters'], { reason: one, ...kept })}>${one} ${numberText(some)}</a>`)}
       <label class="check"><input type="checkbox" checked=${all} onChange=${() => go(['dead-letters'], { reason, all: all ? undefined : 'true' })} /> also those redriven</label>
-    </div>
+    </div>`
+    }
     ${acts && waiting && html`<${RedriveAll} key=${reason} reason=${reason} onDone=${found.again} />`}
     ${said && html`<p class="done-note" role="status">${said}</p>`}
     <${Failure} error=${error ?? found.error} />

@@ -83,6 +83,7 @@ export function Pulse({ on }: { on: boolean }) {
 /** Where to look, and to act. */
 const PLACES: Readonly<Record<NeedKind, string>> = {
   no_node: hrefOf(['cluster']),
+  no_nats: hrefOf(['cluster']),
   dead_letters: hrefOf(['dead-letters']),
   quarantined: hrefOf(['actors'], { quarantined: 'true' }),
   parked: hrefOf(['actors']),
