@@ -75,8 +75,10 @@ beforeAll(async () => {
   const manifest = { name: 'project', private: true, type: 'module' };
   writeFileSync(join(project, 'package.json'), JSON.stringify(manifest));
   const wanted = [join(checkout, tarball?.filename ?? ''), `xstate@${XSTATE_OLDEST}`];
-  await sh(project, 'npm', ['install', '--prefer-offline', ...wanted]);
-}, 120_000);
+  // A registry that does not answer is asked again, long before anybody gives up.
+  const patience = ['--fetch-timeout=15000', '--fetch-retries=5', '--fetch-retry-mintimeout=1000'];
+  await sh(project, 'npm', ['install', '--prefer-offline', ...patience, ...wanted]);
+}, 180_000);
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
