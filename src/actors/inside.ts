@@ -150,6 +150,8 @@ export interface SystemParts {
   taken(edges: readonly Edge[]): void;
 }
 
+const BOOK = Symbol('perdure.book');
+
 /** An actor system in which nothing runs. */
 export const systemOf = (parts: SystemParts): object => ({
   ...emptySystem(),
@@ -202,8 +204,6 @@ export interface ChildOptions {
 export const unstarted = (options: ChildOptions): AnyActorRef =>
   new Unstarted(options) as unknown as AnyActorRef;
 
-const BOOK = Symbol('perdure.book');
-
 class Unstarted {
   readonly logic: AnyActorLogic;
   readonly id: string;
@@ -228,7 +228,7 @@ class Unstarted {
     this._snapshot = logic.getInitialSnapshot(NO_SCOPE, input) as object;
   }
 
-  /** Of the child of who made it, in whose turn it was. */
+  /** As `_bookId` would have made it, in the turn of the parent; hardly anybody looks at it. */
   get sessionId(): string {
     return `${this._parent.sessionId}:${this.#book}`;
   }

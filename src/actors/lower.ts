@@ -10,6 +10,7 @@ import { parentRef, STOP } from './inside.ts';
 import { isKin } from './kin.ts';
 import { type Target, targetOf } from './refs.ts';
 import { type Live, SEND, type StepLimits } from './step.ts';
+import { NOTHING } from './without.ts';
 
 /** A message to another durable actor. */
 export interface Message {
@@ -63,7 +64,6 @@ export function lowerActions(step: Lowering, actions: readonly ExecutableActionO
 type Params = Record<string, unknown>;
 
 const NO_EFFECTS: Effect[] = Object.freeze([]) as never;
-const NOTHING: Record<string, number> = Object.freeze({});
 
 /** It is what it comes to, so that nothing has to be copied. */
 class StepLowering implements Lowered {

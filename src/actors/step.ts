@@ -335,7 +335,7 @@ function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
     );
   return {
     status: status as ActorStatus,
-    state: typeof value === 'string' ? texts.of(value) : JSON.stringify(value ?? null),
+    state: typeof value === 'string' ? stateTexts.of(value) : JSON.stringify(value ?? null),
     tags: writeTags(snapshot),
     output: status === 'done' ? writeOutput(snapshot.output, limits) : null,
     error: status === 'error' ? JSON.stringify(errorSummary(snapshot.error)) : null,
@@ -344,7 +344,7 @@ function rowOf(type: ActorType, live: Live, limits: StepLimits): Row {
 }
 
 /** A machine has few states and edges, which are written again and again, and wait for their commit as texts. */
-const texts = new Texts((name) => JSON.stringify(name));
+const stateTexts = new Texts((name) => JSON.stringify(name));
 const edgeTexts = new Texts((edge) => JSON.stringify([edge]));
 
 const edgesText = (edges: readonly string[]): string => {

@@ -5,7 +5,8 @@ export function without<T>(record: Readonly<Record<string, T>>, key: string): Re
   return others;
 }
 
-const NOTHING: Readonly<Record<string, never>> = Object.freeze({});
+/** For what is only ever read. */
+export const NOTHING: Readonly<Record<string, never>> = Object.freeze({});
 
 /** As `without`, of what is only ever read: where nothing is left, that is one object for all. */
 export function restOf<T>(record: Readonly<Record<string, T>>, key: string): Record<string, T> {

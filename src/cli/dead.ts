@@ -3,6 +3,7 @@ import { asError, PerdureError } from '../errors.ts';
 import { assertReason } from '../inspect/letterReason.ts';
 import { redrive } from '../inspect/redrive.ts';
 import type { DeadLetterDetail, DeadLetterRow } from '../store/letters.ts';
+import { LIST_MAX } from '../store/lists.ts';
 import type { ReadStore } from '../store/read.ts';
 import { age } from './age.ts';
 import { whole } from './arguments.ts';
@@ -26,9 +27,6 @@ interface RedriveFlags extends ConnectionFlags, JsonFlag {
   again?: true;
 }
 
-/** More than a list may have cannot be asked for at once. */
-const AT_ONCE_MAX = 10_000;
-
 /** `perdure dead`. */
 export function register(program: Command): void {
   const dead = program
@@ -38,7 +36,7 @@ export function register(program: Command): void {
     .description('List dead letters that wait, the newest first.')
     .option('--reason <code>', 'only these')
     .option('--all', 'also those redriven already')
-    .option('--limit <count>', 'at most so many', whole(1, AT_ONCE_MAX), 50)
+    .option('--limit <count>', 'at most so many', whole(1, LIST_MAX), 50)
     .option('--after <id>', 'only those older than this one')
     .option('--json', 'print one JSON document a line')
     .addHelpText('after', '\nExample:\n  $ perdure dead ls --reason unknown_actor')
@@ -82,7 +80,8 @@ async function list(flags: ListFlags): Promise<void> {
   if (flags.json) return letters.forEach(printJson);
   if (letters.length === 0) return void process.stderr.write('no dead letters\n');
   printTable(['ID', 'AGE', 'REDRIVEN', 'REASON', 'SUBJECT', 'DETAIL'], letters.map(row));
-  const last = found.length > flags.limit ? letters.at(-1) : undefined;
+  // Of a list that is as long as any may be, nobody knows whether there is more.
+  const last = found.length > Math.min(flags.limit, LIST_MAX - 1) ? letters.at(-1) : undefined;
   if (last)
     process.stderr.write(
       `the newest ${flags.limit}; --after ${last.dead_letter_id} shows what is older\n`,
@@ -165,10 +164,10 @@ async function waiting(store: ReadStore, flags: RedriveFlags): Promise<string[]>
       ...(flags.again ? {} : { pending: true }),
       ...(after === undefined ? {} : { after }),
       oldestFirst: true,
-      limit: AT_ONCE_MAX,
+      limit: LIST_MAX,
     });
     for (const { dead_letter_id } of letters) ids.push(dead_letter_id);
-    if (letters.length < AT_ONCE_MAX) return ids;
+    if (letters.length < LIST_MAX) return ids;
   }
 }
 

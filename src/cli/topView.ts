@@ -1,6 +1,6 @@
 import type { PulseWord } from '../actors/pulse.ts';
 import { systemClock } from '../clock.ts';
-import { type NodeView, type ShardView, viewShards } from '../inspect/clusterView.ts';
+import { illOf, type NodeView, type ShardView, viewShards } from '../inspect/clusterView.ts';
 import type { Counts } from '../inspect/counts.ts';
 import { type Need, type NeedFacts, type NeedKind, needsOf } from '../inspect/needs.ts';
 import { overview } from '../inspect/overview.ts';
@@ -97,9 +97,7 @@ export async function lookAtAll(
   // After the record: a shard opened again in between then has a newer reader, not none.
   const readers = await nats.readers();
   const shards = viewShards(shardRows, all.nodes.list, readers);
-  const ill = shards
-    .filter(({ health }) => health !== 'ok')
-    .map(({ shard, health }) => ({ shard, health }));
+  const ill = illOf(shards);
   const told = rates.now;
   const known = readers !== undefined;
   const names = new Set([...all.population.map(({ type }) => type), ...told.keys()]);

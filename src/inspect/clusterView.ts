@@ -63,6 +63,10 @@ export function viewShards(
 export const withLags = (shards: readonly ShardView[], readers: ShardReaders | undefined) =>
   readers === undefined ? [...shards] : shards.map((one) => ({ ...one, lag: lagOf(one, readers) }));
 
+/** Those that are not well. */
+export const illOf = (shards: readonly ShardView[]): Pick<ShardView, 'shard' | 'health'>[] =>
+  shards.filter(({ health }) => health !== 'ok').map(({ shard, health }) => ({ shard, health }));
+
 /** A reader of a later epoch than the record's was opened after the record was read. */
 function lagOf({ shard, epoch }: ShardRow, readers: ShardReaders): number | null {
   const newest = readers.get(shard);

@@ -1,7 +1,7 @@
 import { LIST_MAX } from '../store/lists.ts';
 import type { ReadStore } from '../store/read.ts';
 import { VERSION } from '../version.ts';
-import { viewNodes, viewShards, withLags } from './clusterView.ts';
+import { illOf, viewNodes, viewShards, withLags } from './clusterView.ts';
 import type { Counts } from './counts.ts';
 import { LATE_MS, lateOutbox } from './lateOutbox.ts';
 import type { ShardReaders } from './shardReaders.ts';
@@ -41,9 +41,7 @@ export async function standing(store: ReadStore, readers: Readers = async () => 
     shards: {
       all: shards.length,
       owned: shards.filter(({ health }) => !['free', 'orphaned'].includes(health)).length,
-      ill: shards
-        .filter(({ health }) => health !== 'ok')
-        .map(({ shard, health }) => ({ shard, health })),
+      ill: illOf(shards),
     },
     /** Messages of the log that wait or are not acknowledged; null when NATS could not be asked. */
     waiting: found ? shards.reduce((all, { lag }) => all + (lag ?? 0), 0) : null,

@@ -1,8 +1,7 @@
 import { PerdureError } from '../errors.ts';
 import type { DeadLetterDetail, DeadLetterRow, LetterFilter, ReasonCount } from './letters.ts';
-import { LIST_MAX, listLimit } from './lists.ts';
+import { LIST_MAX, listLimit, numberIn } from './lists.ts';
 import { byText, type DeadLetterState, iso, isoOrNull, type Tables } from './memoryRead.ts';
-import { numberIn } from './postgresLetters.ts';
 
 /** `LetterStore` in memory. */
 export function lettersIn(tables: Tables, filter: LetterFilter): DeadLetterRow[] {

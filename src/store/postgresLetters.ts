@@ -1,7 +1,7 @@
 import { PerdureError } from '../errors.ts';
 import type { Statement } from './lane.ts';
 import type { DeadLetterDetail, DeadLetterRow, LetterFilter, ReasonCount } from './letters.ts';
-import { LIST_MAX, listLimit } from './lists.ts';
+import { isNumber, LIST_MAX, listLimit, numberIn } from './lists.ts';
 
 interface StoredLetter {
   dead_letter_id: number;
@@ -82,13 +82,3 @@ const rowOf = (row: StoredLetter): DeadLetterRow => ({
   at: row.at.toISOString(),
   redriven_at: row.redriven_at?.toISOString() ?? null,
 });
-
-/** Ids are numbers written as text; anything else names nothing. */
-const isNumber = (id: string) => /^\d{1,15}$/.test(id);
-
-/** Where a list of dead letters goes on. @throws PerdureError `bad_options` */
-export function numberIn(after: string | undefined): number | null {
-  if (after === undefined) return null;
-  if (isNumber(after)) return Number(after);
-  throw new PerdureError('bad_options', `${after.slice(0, 64)} is no number of a dead letter.`);
-}
