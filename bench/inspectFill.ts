@@ -56,7 +56,10 @@ export async function fill(client: Client, { actors, transitions }: Fill): Promi
     await client.query(FIELDS, range);
     console.log(`${range[2]} of ${actors} actors`);
   }
-  for (const { type, version, definition } of recordsOf([order, ping]))
+  const marked = { ...order, searchable: ['customerId', 'region'] };
+  // A version that nobody has yet.
+  const types = [marked, ping, { ...ping, version: '2' }];
+  for (const { type, version, definition } of recordsOf(types))
     await client.query('INSERT INTO machine VALUES ($1, $2, now(), $3)', [
       type,
       version,

@@ -137,20 +137,29 @@ async function redriveAll(ids: string[], flags: RedriveFlags): Promise<void> {
     throw new PerdureError('bad_options', 'Name dead letters, or say --all [--reason CODE].');
   // Both are needed: ask for both before anything is done.
   connectionOf(flags);
-  let failed = 0;
   await withReadStore(flags, (store) =>
     withBus(flags, async (bus, namespace) => {
       const chosen = ids.length > 0 ? ids : await waiting(store, flags);
-      if (chosen.length === 0) process.stderr.write('no dead letters\n');
+      const refused = new Map<string, number>();
       // One after the other: what depended on the order once still does.
       for (const id of chosen) {
         const done = await redrive(store, bus, namespace, id, flags.again ?? false).catch(refusal);
-        if ('error' in done) failed++;
+        if ('error' in done) refused.set(done.error.code, (refused.get(done.error.code) ?? 0) + 1);
         report(id, done, flags);
       }
+      if (refused.size > 0) process.exitCode = 1;
+      if (flags.all) process.stderr.write(`${sumText(chosen.length, refused)}\n`);
     }),
   );
-  if (failed > 0) process.exitCode = 1;
+}
+
+/** Who reads a thousand lines wants to know in the end. */
+function sumText(chosen: number, refused: ReadonlyMap<string, number>): string {
+  if (chosen === 0) return 'no dead letters';
+  let failed = 0;
+  for (const count of refused.values()) failed += count;
+  const reasons = [...refused].map(([code, count]) => `${count} ${code}`).join(', ');
+  return `${chosen - failed} redriven${failed > 0 ? `; ${failed} not: ${reasons}` : ''}`;
 }
 
 /** The oldest first. Those that come back while we work have higher numbers and are not taken again. */

@@ -647,6 +647,9 @@ test('what could never be done is not redriven', async () => {
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain(`perdure: ${reason}: Dead letter ${dead_letter_id} cannot be`);
   }
+  const all = await perdure('dead', 'redrive', '--all', '--reason', 'bad_body');
+  expect(all).toMatchObject({ code: 1, stdout: '' });
+  expect(all.stderr).toMatch(/^perdure: bad_body: .*\n0 redriven; 1 not: 1 bad_body\n$/);
 });
 
 test('redrive --all takes the oldest first and leaves what is done alone', async () => {
@@ -656,7 +659,7 @@ test('redrive --all takes the oldest first and leaves what is done alone', async
   await eventually(async () => (await waiting()).length === 2, { what: 'both are dead letters' });
   await runNode([order, late]);
   const all = await perdure('dead', 'redrive', '--all', '--reason', 'unknown_type', '--json');
-  expect(all.code).toBe(0);
+  expect(all).toMatchObject({ code: 0, stderr: '2 redriven\n' });
   expect(jsonLines(all)).toHaveLength(2);
   await eventually(async () => json(await perdure('show', 'late', 'a-1', '--json')).seq === 2, {
     what: 'start and event have been applied',

@@ -71,6 +71,12 @@ test('any past moment is shown with its context and what changed, and back', asy
   expect(new URL(page.url()).hash).toBe('#/actors/order/o-7');
 });
 
+test('bug: a link to a moment that is still to come showed it once it had come', async () => {
+  await show('actors/order/o-7?seq=99');
+  await page.waitForURL((url) => url.hash === '#/actors/order/o-7');
+  await lit('fulfilling.payment.paid').waitFor();
+});
+
 test('what happened is copied as a test, up to the moment that is shown', async () => {
   await page
     .context()

@@ -36,9 +36,13 @@ export function ActorPage({ type, id, place, acts, namespace }: Props) {
     setChosen(seq);
     stayAt(place.parts, { seq: seq?.toString() });
   };
-  // A link to a moment that is none shows how it is now.
   const isMoment = chosen !== undefined && Number.isInteger(chosen) && chosen >= 1;
   const past = isMoment && actor && chosen < actor.seq ? chosen : undefined;
+  // A link to a moment that is none shows how it is now, also when there is such a moment later.
+  const isNone = actor !== undefined && chosen !== undefined && past === undefined;
+  useEffect(() => {
+    if (isNone) choose(undefined);
+  }, [isNone]);
   const history = useHistory(path, actor?.seq, past);
   const seq = past ?? actor?.seq;
   const isPast = past !== undefined;
