@@ -8,6 +8,7 @@ import { parseGiven, stringify } from './codec.ts';
 import { rootOf } from './kin.ts';
 import { FOR, type Target, targetOf } from './refs.ts';
 import { CANCEL, PAUSE, RELEASE, RESUME, SEND } from './step.ts';
+import { Texts } from './texts.ts';
 
 /** A message of the log that says something an actor can be asked. */
 export interface Request {
@@ -68,6 +69,9 @@ export const messageIdProblem = (id: string): string | undefined =>
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
 
+/** Thousands of messages of a type wait at once. */
+const typeNames = new Texts((name) => name);
+
 /** Reads one message. `logTag` makes ids for messages that came without one. Pure. */
 export function readMessage(
   message: LogMessage,
@@ -75,7 +79,8 @@ export function readMessage(
   limits: Limits,
 ): Request | Refusal {
   const outboxId = message.header(OUTBOX_HEADER);
-  const [kind, type = '', id = '', ...rest] = message.subject.split('.');
+  const [kind, named = '', id = '', ...rest] = message.subject.split('.');
+  const type = typeNames.of(named);
   if ((kind !== 'jobs' && kind !== 'events') || rest.length > 0)
     return refuse(
       outboxId,
