@@ -70,6 +70,9 @@ export class Attempt {
   /** Goes with the result. */
   #transaction: StoreTransaction | undefined;
   #span: ActorSpan | undefined;
+  /** When it began to run and when it ended, monotonic, whole ms. */
+  #from: number | undefined;
+  #to: number | undefined;
 
   constructor(
     clock: Clock,
@@ -105,6 +108,11 @@ export class Attempt {
     return this.#span?.trace;
   }
 
+  get ranMs(): number {
+    if (this.#from === undefined) return 0;
+    return (this.#to ?? Math.round(this.#clock.monotonic())) - this.#from;
+  }
+
   get isOver(): boolean {
     return this.#state === 'over';
   }
@@ -116,6 +124,7 @@ export class Attempt {
   run(): void {
     if (this.#state !== 'waiting') return this.#free();
     this.#state = 'running';
+    this.#from = Math.round(this.#clock.monotonic());
     this.#startClock();
     this.#span = this.#settings.tracing?.attempt(this.#request, this.key);
     try {
@@ -252,7 +261,10 @@ export class Attempt {
 
   #settle(outcome: Outcome): void {
     if (this.#state === 'over') return;
-    if (!outcome.ok) this.#transaction?.abandon();
+    if (!outcome.ok) {
+      this.#transaction?.abandon();
+      this.#to = Math.round(this.#clock.monotonic());
+    }
     this.#end();
     if (outcome.ok) this.#span?.end();
     else this.#span?.fail(outcome.error);

@@ -1,6 +1,7 @@
 import type { LogMessage } from '../bus/bus.ts';
 import type {
   DeadLetterWrite,
+  FailedAttemptWrite,
   LogPosition,
   ParkedWrite,
   PausedWrite,
@@ -73,6 +74,7 @@ export class Batch {
   readonly #parked: ParkedWrite[] = [];
   readonly #unparked: LogPosition[] = [];
   #searchable: SearchableWrite[] | undefined;
+  #failedAttempts: FailedAttemptWrite[] | undefined;
   #cursor = 0;
   /** Messages that have their effect in it. They are not kept: whoever waits for a commit keeps the collector busy. */
   #consumed = 0;
@@ -131,6 +133,12 @@ export class Batch {
   searchable(fields: readonly SearchableWrite[]): void {
     this.#searchable ??= [];
     this.#searchable.push(...fields);
+  }
+
+  /** Another one will be made. */
+  failedAttempt(attempt: FailedAttemptWrite): void {
+    this.#failedAttempts ??= [];
+    this.#failedAttempts.push(attempt);
   }
 
   /** What the actor's newest step causes is done after everything that is in the batch by now. */
@@ -215,6 +223,7 @@ export class Batch {
       parked: this.#parked,
       unparked: this.#unparked,
       searchable: this.#searchable,
+      failedAttempts: this.#failedAttempts,
     };
   }
 

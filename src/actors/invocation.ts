@@ -79,6 +79,8 @@ export interface Invocation {
   /** The transition that started it, as a trace; and the attempt itself, once it runs and while tracing is on. */
   readonly startedBy: string | undefined;
   readonly trace: string | undefined;
+  /** How long the attempt has run, ms; until now when it has not ended. */
+  readonly ranMs: number;
   /** Set once the attempt ended and nobody has taken the result into a commit yet. */
   readonly outcome: Outcome | undefined;
   /** It ends only when it is left: nobody waits for that. */

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { PerdureError } from '../errors.ts';
 import { diffOf } from '../inspect/diff.ts';
+import { reasonText } from '../inspect/reasonText.ts';
 import { contextOf } from '../store/inspect.ts';
-import type { HistoryRow } from '../store/read.ts';
+import type { FailedAttemptRow, HistoryRow } from '../store/read.ts';
 import { isWrapped } from '../textCodec.ts';
 import { rowId, token, whole } from './arguments.ts';
 import { changeText } from './changeText.ts';
@@ -59,7 +60,7 @@ async function history(type: string, id: string, flags: Flags): Promise<void> {
   if (rows.length === 0) return void process.stderr.write(`no transition from #${fromSeq} on\n`);
   printTable(
     ['SEQ', 'TIME', 'EVENT', 'FROM', 'TO', 'ORIGIN', 'NODE'],
-    rows.map((one) => row(one, endOf(one))),
+    rows.flatMap((one) => [row(one, endOf(one)), ...one.failed_attempts.map(failedRow)]),
   );
   const last = rows.at(-1);
   if (last && rows.length === limit)
@@ -80,6 +81,19 @@ const row = (found: HistoryRow, ended: string): string[] => [
   found.origin,
   found.node_id.slice(0, 8),
 ];
+
+/** Behind the transition that started the invoke. */
+const failedRow = ({ invoke_id, attempt, at, ran_ms, node_id, error }: FailedAttemptRow) => [
+  '',
+  at,
+  `${invoke_id}: attempt ${attempt} failed after ${ran_ms} ms`,
+  '',
+  cut(reasonText(error)),
+  '',
+  node_id.slice(0, 8),
+];
+
+const cut = (text: string): string => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
 
 const shown = (row: HistoryRow) => ({
   state: row.to_state,

@@ -1,7 +1,7 @@
 import { activeStates, type LegalEvent, legalEvents, machineAt } from '../actors/chart.ts';
 import type { Envelope } from '../actors/envelope.ts';
 import { parentOf, rootOf } from '../actors/kin.ts';
-import type { ActorDetail, ActorSummary, ReadStore } from '../store/read.ts';
+import type { ActorDetail, ActorSummary, FailedAttemptRow, ReadStore } from '../store/read.ts';
 import { isWrapped } from '../textCodec.ts';
 import type { Charts } from './charts.ts';
 
@@ -17,6 +17,8 @@ export interface InvokeView {
   /** When the next attempt is due, after one that failed. */
   next_at?: string;
   error?: { name: string; message: string };
+  /** Those that have failed, the first one first; left out where none has. */
+  failed_attempts?: FailedAttemptRow[];
   /** Names of the steps that are done. */
   steps?: string[];
 }
@@ -56,7 +58,9 @@ export async function viewActor(
   return {
     ...rest,
     path,
-    invokes: invokesIn(snapshot, retries),
+    invokes: await Promise.all(
+      invokesIn(snapshot, retries).map((one) => withFailed(store, type, id, one)),
+    ),
     parent: parent ? { id: parent.parent.id, child_id: parent.childId } : null,
     children: kin.actors.map(({ id: kinId, status, state, seq, updated_at }) => ({
       id: kinId,
@@ -76,6 +80,18 @@ function whyDeaf({ type, id, status, quarantined_at }: ActorDetail): string | nu
     return `Only its family reaches it; what comes from outside goes to ${root.id}.`;
   if (status !== 'active') return `It has ended: ${status}.`;
   return quarantined_at === null ? null : 'It is in quarantine; release it first.';
+}
+
+async function withFailed(
+  store: ReadStore,
+  type: string,
+  id: string,
+  invoke: InvokeView,
+): Promise<InvokeView> {
+  if (invoke.attempt === 1) return invoke;
+  const [start] = await store.history(type, id, { fromSeq: invoke.started_seq, limit: 1 });
+  const failed = start?.failed_attempts.filter((one) => one.invoke_id === invoke.id) ?? [];
+  return failed.length === 0 ? invoke : { ...invoke, failed_attempts: failed };
 }
 
 interface Retry {

@@ -52,8 +52,13 @@ export interface ActorLine {
 }
 
 /** The snapshot is the envelope as it is recorded, as JSON. */
-export type TransitionLine = { kind: 'transition' } & Omit<HistoryRow, 'snapshot'> & {
+export type TransitionLine = { kind: 'transition' } & Omit<
+  HistoryRow,
+  'snapshot' | 'failed_attempts'
+> & {
     snapshot: unknown;
+    /** Left out by earlier releases. */
+    failed_attempts?: HistoryRow['failed_attempts'];
   };
 
 /** Without it the file is not whole. */

@@ -3,6 +3,7 @@ import { contextOf } from '../store/inspect.ts';
 import type { HistoryRow, ReadStore } from '../store/read.ts';
 import { isWrapped } from '../textCodec.ts';
 import { diffOf } from './diff.ts';
+import { effectsThen, type Moment } from './effectsThen.ts';
 import { get, LIMIT, type Route } from './route.ts';
 import { TEST_CASE_REFUSALS, testCaseOf } from './testCase.ts';
 
@@ -17,10 +18,15 @@ export function historyRoutes(store: ReadStore): Route[] {
     ),
     get(
       '/api/actors/{type}/{id}/history/{seq}',
-      'One transition with the snapshot after it.',
-      async ({ path }) => ({
-        transition: withSnapshot(await step(store, path, Number(path.seq))),
-      }),
+      'One transition with the snapshot after it, and what ran then.',
+      async ({ path }) => {
+        const moment = await momentOf(store, path, Number(path.seq));
+        const effects = await effectsThen(
+          moment,
+          async (seq) => (await find(store, path, seq))?.row,
+        );
+        return { transition: { ...withSnapshot(moment.row), effects } };
+      },
     ),
     get(
       '/api/actors/{type}/{id}/diff',
@@ -68,16 +74,30 @@ async function history(
   };
 }
 
-/** @throws PerdureError `not_found` */
-async function step(
+type Path = Readonly<Record<string, string>>;
+
+async function find(
   store: ReadStore,
-  { type = '', id = '' }: Readonly<Record<string, string>>,
+  { type = '', id = '' }: Path,
   seq: number,
-): Promise<HistoryRow> {
-  const [row] = await store.history(type, id, { fromSeq: Math.max(1, seq), limit: 1 });
-  if (row?.seq === seq) return row;
-  throw new PerdureError('not_found', `There is no transition ${seq} of ${type}/${id}.`);
+): Promise<Moment | undefined> {
+  const rows = await store.history(type, id, { fromSeq: Math.max(1, seq - 1), limit: 3 });
+  const [before, row, next] = [seq - 1, seq, seq + 1].map((at) =>
+    rows.find((one) => one.seq === at),
+  );
+  return row && { before, row, next };
 }
+
+/** @throws PerdureError `not_found` */
+async function momentOf(store: ReadStore, path: Path, seq: number): Promise<Moment> {
+  const moment = await find(store, path, seq);
+  if (moment) return moment;
+  throw new PerdureError('not_found', `There is no transition ${seq} of ${path.type}/${path.id}.`);
+}
+
+/** @throws PerdureError `not_found` */
+const step = async (store: ReadStore, path: Path, seq: number): Promise<HistoryRow> =>
+  (await momentOf(store, path, seq)).row;
 
 function withSnapshot({ snapshot, ...row }: HistoryRow) {
   const envelope = JSON.parse(snapshot) as { started?: object; timers?: object; version?: string };

@@ -18,7 +18,13 @@ const VENDOR: Record<string, [file: string, inPackage: string]> = {
 };
 
 /** Modules of ours that the page and the server share; they import nothing but each other. */
-const SHARED = ['actors/chart', 'inspect/chartShapes', 'inspect/diff', 'inspect/needs'];
+const SHARED = [
+  'actors/chart',
+  'inspect/chartShapes',
+  'inspect/diff',
+  'inspect/needs',
+  'inspect/reasonText',
+];
 
 const JAVASCRIPT = 'text/javascript; charset=utf-8';
 

@@ -113,6 +113,9 @@ export function redactingReadStore(store: ReadStore, rules: Redactions): ReadSto
         ...row,
         event: event(type, row.event),
         snapshot: withoutSecrets(row.snapshot, (context) => hide(type, context)),
+        failed_attempts: isRuled(type)
+          ? row.failed_attempts.map((one) => ({ ...one, error: withoutWords(one.error) }))
+          : row.failed_attempts,
       })),
     deadLetters: async (filter) => (await store.deadLetters(filter)).map(letter),
     async deadLetter(id) {

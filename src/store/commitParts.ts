@@ -1,5 +1,5 @@
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
-import type { SearchableWrite } from './elsewhere.ts';
+import type { FailedAttemptWrite, SearchableWrite } from './elsewhere.ts';
 import type { ActorWrite, ShardCommit } from './store.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */
@@ -56,6 +56,7 @@ const given = (columns: string): string =>
     .join(', ')}) AS r`;
 
 const NONE: readonly SearchableWrite[] = [];
+const NONE_FAILED: readonly FailedAttemptWrite[] = [];
 
 export const shardOf = (commit: ShardCommit) => commit.shard;
 export const epochOf = (commit: ShardCommit) => commit.epoch;
@@ -315,6 +316,26 @@ export const PARTS: Part[] = [
       textArray(rows, (row) => row.value),
       textArray(rows, (row) => row.type),
       textArray(rows, (row) => row.id),
+    ],
+  ),
+  part(
+    `failed AS (
+  INSERT INTO failed_attempt (started_seq, at, ran_ms, attempt, type, id, invoke_id, node_id, error)
+  SELECT r.started_seq, ${AT}, r.ran_ms, r.attempt, r.type, r.id, r.invoke_id, $1, r.error
+    FROM ${given(`
+      shard int4, started_seq int8, ran_ms int8, attempt int4, type text, id text, invoke_id text, error text`)}
+   WHERE r.shard = ${PASSED}
+  ON CONFLICT DO NOTHING)`,
+    ({ failedAttempts = NONE_FAILED }) => failedAttempts,
+    (rows, of) => [
+      int4Array(of, shardOf),
+      int8Array(rows, (row) => row.startedSeq),
+      int8Array(rows, (row) => row.ranMs),
+      int4Array(rows, (row) => row.attempt),
+      textArray(rows, (row) => row.type),
+      textArray(rows, (row) => row.id),
+      textArray(rows, (row) => row.invokeId),
+      textArray(rows, (row) => row.error),
     ],
   ),
 ];

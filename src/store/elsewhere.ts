@@ -86,6 +86,17 @@ export interface DeadLetterWrite extends LogPosition {
   messageId: string | null;
 }
 
+/** An attempt of an invoke that failed; another one will be made. */
+export interface FailedAttemptWrite extends Address {
+  /** The transition that started the invoke. */
+  startedSeq: number;
+  invokeId: string;
+  attempt: number;
+  ranMs: number;
+  /** JSON of name, message and code. */
+  error: string;
+}
+
 /** A field of its input that an actor can be found by; written once, by the commit that creates it. */
 export interface SearchableWrite extends Address {
   field: string;

@@ -2,12 +2,13 @@ import type { Clock } from '../clock.ts';
 import { ActorCounts } from './actorSearch.ts';
 import type { Lane, Statement } from './lane.ts';
 import type { LetterFilter } from './letters.ts';
-import { listLimit } from './lists.ts';
+import { LIST_MAX, listLimit } from './lists.ts';
 import { PostgresLetters } from './postgresLetters.ts';
 import type {
   ActorDetail,
   ActorFilter,
   ActorSummary,
+  FailedAttemptRow,
   HistoryRow,
   LateRow,
   NodeRow,
@@ -165,7 +166,7 @@ export class PostgresReadStore implements ReadStore {
     options: { fromSeq?: number; limit?: number } = {},
   ): Promise<HistoryRow[]> {
     const rows = await this.#ask<
-      Omit<HistoryRow, 'event' | 'from_state' | 'to_state' | 'edges' | 'at'> & {
+      Omit<HistoryRow, 'event' | 'from_state' | 'to_state' | 'edges' | 'at' | 'failed_attempts'> & {
         event: string;
         from_state: string | null;
         to_state: string;
@@ -177,6 +178,7 @@ export class PostgresReadStore implements ReadStore {
                FROM transition WHERE type = $1 AND id = $2 AND seq >= $3 ORDER BY seq LIMIT $4`,
       values: [type, id, options.fromSeq ?? 1, listLimit(options.limit)],
     });
+    const failed = await this.#failedAttempts(type, id, rows[0]?.seq, rows.at(-1)?.seq);
     return rows.map((row) => ({
       ...row,
       event: parsed(row.event),
@@ -184,7 +186,33 @@ export class PostgresReadStore implements ReadStore {
       to_state: parsed(row.to_state),
       edges: JSON.parse(row.edges) as string[],
       at: row.at.toISOString(),
+      failed_attempts: failed.get(row.seq) ?? [],
     }));
+  }
+
+  /** By the transition that started the invoke. */
+  async #failedAttempts(
+    type: string,
+    id: string,
+    from?: number,
+    to?: number,
+  ): Promise<Map<number, FailedAttemptRow[]>> {
+    if (from === undefined || to === undefined) return new Map();
+    const rows = await this.#ask<
+      Omit<FailedAttemptRow, 'at' | 'error'> & { started_seq: number; at: Date; error: string }
+    >({
+      text: `SELECT started_seq, invoke_id, attempt, at, ran_ms, node_id, error FROM failed_attempt
+              WHERE type = $1 AND id = $2 AND started_seq BETWEEN $3 AND $4
+              ORDER BY started_seq, at, invoke_id, attempt LIMIT $5`,
+      values: [type, id, from, to, LIST_MAX],
+    });
+    const found = new Map<number, FailedAttemptRow[]>();
+    for (const { started_seq, ...row } of rows) {
+      const those = found.get(started_seq) ?? [];
+      those.push({ ...row, at: row.at.toISOString(), error: parsed(row.error) });
+      found.set(started_seq, those);
+    }
+    return found;
   }
 
   deadLetters = (filter: LetterFilter) => this.#letters.list(filter);

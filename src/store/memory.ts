@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
 import { invariant, PerdureError } from '../errors.ts';
 import { wholeDelay } from './commitParts.ts';
-import type { ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
+import type { FailedAttemptWrite, ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import {
   type ActorState,
@@ -64,6 +64,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       nodes: new Map(),
       actors: new Map(),
       searchable: new Map(),
+      failedAttempts: new Map(),
       transitions: new Map(),
       eventIds: new Map(),
       timers: new Map(),
@@ -308,6 +309,11 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       const fields = tables.searchable.get(addressKey(row)) ?? new Map<string, string>();
       tables.searchable.set(addressKey(row), fields.set(row.field, row.value));
     }
+    for (const row of part.failedAttempts ?? []) {
+      const known = tables.failedAttempts.get(addressKey(row)) ?? [];
+      if (known.some((one) => isSameAttempt(one, row))) continue;
+      tables.failedAttempts.set(addressKey(row), [...known, { ...row, nodeId, at }]);
+    }
     for (const row of part.transitions) {
       const key = addressKey(row);
       const rows = tables.transitions.get(key) ?? [];
@@ -350,6 +356,9 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
 
 const byPosition = (a: ParkedPosition, b: ParkedPosition): number =>
   a.epoch - b.epoch || a.logSeq - b.logSeq;
+
+const isSameAttempt = (a: FailedAttemptWrite, b: FailedAttemptWrite): boolean =>
+  a.startedSeq === b.startedSeq && a.invokeId === b.invokeId && a.attempt === b.attempt;
 
 const timerKey = (timer: TimerKey) => `${addressKey(timer)}/${timer.timerId}`;
 

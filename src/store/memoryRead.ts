@@ -1,5 +1,10 @@
 import type { Clock } from '../clock.ts';
-import type { DeadLetterWrite, MachineRecord, StoredParked } from './elsewhere.ts';
+import type {
+  DeadLetterWrite,
+  FailedAttemptWrite,
+  MachineRecord,
+  StoredParked,
+} from './elsewhere.ts';
 import { contextOf, parsed } from './inspect.ts';
 import type { LetterFilter } from './letters.ts';
 import { listLimit } from './lists.ts';
@@ -10,6 +15,7 @@ import type {
   ActorDetail,
   ActorFilter,
   ActorSummary,
+  FailedAttemptRow,
   HistoryRow,
   LateRow,
   NodeRow,
@@ -108,6 +114,8 @@ export interface Tables {
   marks: { at: number; seq: number }[];
   /** Values by field, by `type/id`. */
   searchable: Map<string, Map<string, string>>;
+  /** By `type/id`, as they were recorded. */
+  failedAttempts: Map<string, (FailedAttemptWrite & { nodeId: string; at: number })[]>;
   /** By `type@version`. */
   machines: Map<string, MachineRecord & { recordedAt: number }>;
 }
@@ -231,6 +239,21 @@ export class MemoryReadStore implements ReadStore {
         actions: row.actions,
         at: iso(row.at),
         snapshot: row.snapshot,
+        failed_attempts: this.#failedAttempts(row),
+      }));
+  }
+
+  #failedAttempts(started: Address & { seq: number }): FailedAttemptRow[] {
+    return (this.tables.failedAttempts.get(addressKey(started)) ?? [])
+      .filter(({ startedSeq }) => startedSeq === started.seq)
+      .sort((a, b) => a.at - b.at || byText(a.invokeId, b.invokeId) || a.attempt - b.attempt)
+      .map((row) => ({
+        invoke_id: row.invokeId,
+        attempt: row.attempt,
+        at: iso(row.at),
+        ran_ms: row.ranMs,
+        node_id: row.nodeId,
+        error: parsed(row.error),
       }));
   }
 

@@ -98,6 +98,18 @@ export interface HistoryRow {
   at: string;
   /** Envelope JSON text after the transition. */
   snapshot: string;
+  /** Of the invokes it started: attempts that failed and were made again, the first one first. */
+  failed_attempts: FailedAttemptRow[];
+}
+
+export interface FailedAttemptRow {
+  invoke_id: string;
+  attempt: number;
+  at: string;
+  /** How long it ran, ms. */
+  ran_ms: number;
+  node_id: string;
+  error: unknown;
 }
 
 export interface ShardRow {

@@ -1,5 +1,6 @@
 import type {
   DeadLetterWrite,
+  FailedAttemptWrite,
   LogPosition,
   MachineName,
   ParkedActor,
@@ -313,6 +314,8 @@ export interface ShardCommit {
   unparked: LogPosition[];
   /** Left out where no actor is created whose type marks a field. */
   searchable?: SearchableWrite[] | undefined;
+  /** Left out where no attempt has failed. */
+  failedAttempts?: FailedAttemptWrite[] | undefined;
 }
 
 export interface CommitResult {

@@ -69,6 +69,7 @@ export function unwrappingReadStore(store: ReadStore, codec: TextCodec | undefin
         ...row,
         event: value(row.event),
         snapshot: text(row.snapshot),
+        failed_attempts: row.failed_attempts.map((one) => ({ ...one, error: value(one.error) })),
       }));
     },
   };

@@ -12,7 +12,7 @@ import {
 import type { StoreTransaction } from './userTransaction.ts';
 
 /**
- * A store whose texts go through the user's codec: snapshots, events, outputs, errors, retries and outbox bodies. Rows from
+ * A store whose texts go through the user's codec: snapshots, events, outputs, errors (also of attempts), retries and outbox bodies. Rows from
  * before there was one are read as they are. What cannot be opened harms nothing else: an actor comes as it is recorded, and
  * whoever reads its snapshot learns why; timers and messages stay in Postgres, for a node that can open them.
  */
@@ -144,5 +144,6 @@ function wrapped(codec: Writing, commit: ShardCommit): ShardCommit {
     })),
     timersArmed: commit.timersArmed.map((row) => ({ ...row, event: close(row.event) })),
     outboxAdded: commit.outboxAdded.map((row) => ({ ...row, body: close(row.body) })),
+    failedAttempts: commit.failedAttempts?.map((row) => ({ ...row, error: close(row.error) })),
   };
 }

@@ -218,6 +218,7 @@ const never = () => new Promise<never>(() => {});
 const DEAD: Invocation = {
   key: '',
   attempt: 0,
+  ranMs: 0,
   startedBy: undefined,
   trace: undefined,
   outcome: undefined,

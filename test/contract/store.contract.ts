@@ -1144,6 +1144,7 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
         actions: expect.any(Number),
         at: new Date(at).toISOString(),
         snapshot: envelope({ total: 3 }),
+        failed_attempts: [],
       });
       expect(await cluster.reads.history('order', 'a', { fromSeq: 2, limit: 5 })).toHaveLength(1);
     });

@@ -404,6 +404,7 @@ describe('schema', () => {
       '0010_paused.sql',
       '0011_searchable.sql',
       '0012_history_vacuum.sql',
+      '0013_failed_attempts.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
@@ -466,6 +467,7 @@ describe('schema', () => {
         'type id status state version seq shard epoch tags output error created_at updated_at parent path paused_at',
       dead_letters:
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
+      failed_attempts: 'type id invoke_id started_seq attempt at ran_ms error node_id',
       machines: 'type version definition recorded_at',
       nodes: 'node_id name host pid version started_at expires_at live shards draining nats_ok',
       opens: 'node_id name type version as',

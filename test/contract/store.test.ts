@@ -7,6 +7,7 @@ import { wrappingStore } from '../../src/store/wrapping.ts';
 import type { TextCodec } from '../../src/textCodec.ts';
 import { freshDatabase } from '../support/services.ts';
 import { storeContract } from './store.contract.ts';
+import { storeAttemptsContract } from './storeAttempts.contract.ts';
 import { memoryCluster, postgresCluster } from './storeClusters.ts';
 import { actor, part, type StoreCluster, timer, transition } from './storeFixtures.ts';
 import { storeParkedContract } from './storeParked.contract.ts';
@@ -27,6 +28,9 @@ storeParkedContract('postgres', () => postgresCluster(database.url));
 storePausedContract('postgres', () => postgresCluster(database.url));
 storeSearchContract('memory', memoryCluster);
 storeSearchContract('postgres', () => postgresCluster(database.url));
+storeAttemptsContract('memory', memoryCluster);
+storeAttemptsContract('postgres', () => postgresCluster(database.url));
+storeAttemptsContract('memory, encrypted', async () => behind(AES, await memoryCluster()));
 
 // A codec in between changes nothing that can be seen from either side.
 storeContract('memory, encrypted', async () => behind(AES, await memoryCluster()));

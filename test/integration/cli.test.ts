@@ -79,6 +79,7 @@ beforeAll(async () => {
     '0010_paused.sql',
     '0011_searchable.sql',
     '0012_history_vacuum.sql',
+    '0013_failed_attempts.sql',
   ]);
   await runNode([order]);
 });
@@ -298,6 +299,10 @@ test('show names a retry that waits', async () => {
     },
     { what: 'the retry is shown' },
   );
+  const { stdout } = await perdure('history', 'order', 'r-1');
+  expect(stdout).toMatch(/^ +\S+Z +try: attempt 1 failed after \d+ ms +Error: no luck +\w{8}$/m);
+  const [, second] = jsonLines(await perdure('history', 'order', 'r-1', '--json'));
+  expect(second.failed_attempts).toMatchObject([{ invoke_id: 'try', attempt: 1 }]);
 });
 
 test('graph prints the machine, show marks where an actor is, history --diff what changed', async () => {

@@ -84,6 +84,12 @@ describe.each<[string, () => Promise<StoreCluster>]>([
         { type: 'order', id: 'a-2', field: 'customerId', value: '42' },
         { type: 'order', id: 'a-2', field: 'region', value: 'e u' },
       ],
+      failedAttempts: [
+        {
+          ...{ type: 'order', id: 'a-1', startedSeq: 2, invokeId: 'charge', attempt: 1, ranMs: 70 },
+          error: '{"name":"Error","message":"declined"}',
+        },
+      ],
       timersArmed: [timer('a-1', 'xstate.after.1000.order.open.waiting')],
       outboxAdded: [
         { messageId: 'm-1', kind: 'send' as const, type: 'order', id: 'a-1', body: '{}', shard: 1 },
@@ -208,6 +214,7 @@ describe.each<[string, () => Promise<StoreCluster>]>([
           attempt: 2,
           next_at: '2026-01-01T00:00:00.000Z',
           error: { name: 'Error', message: 'declined' },
+          failed_attempts: [{ attempt: 1, ran_ms: 70, error: { message: 'declined' } }],
         },
       ],
       children: [{ id: 'a-1.ship-2', status: 'active', state: 'packing' }],
@@ -239,6 +246,15 @@ describe.each<[string, () => Promise<StoreCluster>]>([
     expect(rest).toMatchObject({ transitions: [{ seq: 3, event_id: 'e-3' }], next: null });
     const { body: step } = await get('/api/actors/order/a-1/history/2');
     expect(step.transition).toMatchObject({ seq: 2, context: { total: 10, items: [1, 2] } });
+    expect(step.transition.effects).toMatchObject([
+      {
+        id: 'charge',
+        started_seq: 2,
+        how: 'running',
+        attempt: 2,
+        failed_attempts: [{ attempt: 1 }],
+      },
+    ]);
     const { body: diff } = await get('/api/actors/order/a-1/diff?from=1&to=3');
     expect(diff.changes).toEqual([
       { path: 'context.total', kind: 'changed', before: 10, after: 30 },

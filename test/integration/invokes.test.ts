@@ -33,6 +33,15 @@ describe('in a process that is killed', () => {
     };
   }
 
+  const failedAttempts = async (id: string) =>
+    (
+      await world.sql.query<{ text: string }>(
+        `SELECT attempt || ' ' || (error->>'message') AS text FROM failed_attempts
+          WHERE type = 'worker' AND id = '${id}' AND invoke_id = 'work' AND started_seq = 1
+            AND ran_ms >= 0 AND at <= now() ORDER BY attempt`,
+      )
+    ).map(({ text }) => text);
+
   beforeAll(async () => {
     journal = new Journal(`${world.dir}/journal.jsonl`);
     node = await world.spawn();
@@ -90,6 +99,7 @@ describe('in a process that is killed', () => {
     expect(await context('retried')).toMatchObject({ result: key });
     // Retries are no transitions.
     expect((await world.transitions('worker', 'retried')).length).toBe(2);
+    expect(await failedAttempts('retried')).toEqual(['1 attempt 1 failed', '2 attempt 2 failed']);
   });
 
   test('the number of the next attempt survives a crash', async () => {
@@ -120,6 +130,8 @@ describe('in a process that is killed', () => {
     await start('hopeless', { failures: 99 });
     await world.settled('worker', 'hopeless', 2);
     expect(runs('worker/hopeless/work/1').map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4]);
+    // The last one has a transition of its own.
+    expect(await failedAttempts('hopeless')).toHaveLength(3);
     expect(await world.actor('worker', 'hopeless')).toMatchObject({
       state: 'failed',
       context: { error: 'attempt 4 failed' },

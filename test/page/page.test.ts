@@ -77,6 +77,27 @@ test('bug: a link to a moment that is still to come showed it once it had come',
   await lit('fulfilling.payment.paid').waitFor();
 });
 
+test('how often an invoke was tried, how long it took and why it failed stand with the moment', async () => {
+  await stage.client.start('order', {
+    ...{ id: 'tried', input: { total: 13, customer: 'c-1' } },
+  });
+  await stage.client.send('order', 'tried', { type: 'ADD', item: 'lamp' });
+  await stage.client.send('order', 'tried', { type: 'SUBMIT' });
+  await stage.client.send('order', 'tried', { type: 'PAY' });
+  await show('actors/order/tried');
+  await lit('fulfilling.payment.failed').waitFor();
+  await page.getByRole('button', { name: /error charge/ }).click();
+  const ended = page.getByRole('list', { name: 'Ended by it' });
+  await ended.getByText(/^failed after \d+ ms, started by #\d+, attempt 2$/).waitFor();
+  await ended.getByText(/^attempt 1 failed after \d+ ms: Error: card declined$/).waitFor();
+  await page.getByRole('button', { name: /^\d+ PAY/ }).click();
+  await page
+    .getByText('What ran and waited then')
+    .locator('xpath=ancestor::section')
+    .getByText(/^attempt 1 failed after/)
+    .waitFor();
+});
+
 test('what happened is copied as a test, up to the moment that is shown', async () => {
   await page
     .context()

@@ -4,6 +4,7 @@ import type { ActorView } from '../actorView.ts';
 import type { MailboxView } from '../mailboxView.ts';
 import { useFetch } from './api.ts';
 import { ChartView } from './chartView.ts';
+import { Effects, FailedAttempts } from './effects.ts';
 import { EventForm } from './eventForm.ts';
 import { History, type Step, useHistory } from './history.ts';
 import { useLive } from './live.ts';
@@ -159,7 +160,7 @@ function Running({ actor }: { actor: ActorView }) {
       (
         one,
       ) => html`<li><span class="sign">⟳</span><div><b>${one.id}</b> <span class="quiet-text">started by #${one.started_seq}, attempt ${one.attempt}</span>
-        ${one.error && html`<div class="bad-text">${one.error.name}: ${one.error.message}</div>`}
+        ${one.failed_attempts ? html`<${FailedAttempts} attempts=${one.failed_attempts} />` : one.error && html`<div class="bad-text">${one.error.name}: ${one.error.message}</div>`}
         ${one.next_at && html`<div>next attempt <${Ago} at=${one.next_at} /></div>`}
         ${one.steps && html`<div class="quiet-text">steps done: ${one.steps.join(', ')}</div>`}</div></li>`,
     )}
@@ -178,11 +179,11 @@ function Family({ actor }: { actor: ActorView }) {
 }
 
 function Then({ step }: { step: Step }) {
-  const started = Object.entries(step.started);
+  const running = step.effects.filter(({ how }) => how === 'running');
   const timers = Object.keys(step.timers);
-  if (started.length === 0 && timers.length === 0) return null;
+  if (running.length === 0 && timers.length === 0) return null;
   return html`<${Panel} title="What ran and waited then"><ul class="running">
-    ${started.map(([id, seq]) => html`<li><span class="sign">⟳</span><div><b>${id}</b> <span class="quiet-text">started by #${seq}</span></div></li>`)}
+    <${Effects} effects=${running} />
     ${timers.map((id) => html`<li><span class="sign">◷</span><div>${id}</div></li>`)}
   </ul></${Panel}>`;
 }

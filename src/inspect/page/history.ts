@@ -1,9 +1,11 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { HistoryRow } from '../../store/read.ts';
 import { diffOf } from '../diff.ts';
+import type { EffectView } from '../effectsThen.ts';
 import type { TestCase } from '../testCase.ts';
 import { get, queryOf, useFetch } from './api.ts';
 import { Copy } from './copy.ts';
+import { Effects } from './effects.ts';
 import { Ago, html, Panel, stateText } from './ui.ts';
 
 export type Row = Omit<HistoryRow, 'snapshot'>;
@@ -13,6 +15,7 @@ export interface Step extends Row {
   context: unknown;
   started: Record<string, number>;
   timers: Record<string, unknown>;
+  effects: EffectView[];
 }
 
 export interface Recorded {
@@ -52,7 +55,8 @@ export function useHistory(
       const known =
         steps.get(one) ??
         get<{ transition: Step }>(`${path}/history/${one}`).then(({ transition }) => transition);
-      steps.set(one, known);
+      // What is the last one now goes on: attempts of what runs may still fail.
+      if (last !== undefined && one < last) steps.set(one, known);
       known.catch(() => steps.delete(one));
       return known;
     };
@@ -147,10 +151,12 @@ function Detail({
       }),
     [step, before],
   );
+  const ended = step.effects.filter(({ how }) => how !== 'running');
   const { type: _type, ...payload } = (step.event ?? {}) as Record<string, unknown>;
   return html`<div class="step-detail">
     <p><b>${nameOf(step.event_type, step.edges)}</b> from ${ORIGINS[step.origin] ?? step.origin}, on node <code>${step.node_id.slice(0, 8)}</code> at epoch ${step.epoch}, ${new Date(step.at).toLocaleString()}${step.event_id && html`<br /><span class="quiet-text">message ${step.event_id}</span>`}</p>
     ${Object.keys(payload).length > 0 && html`<pre class="json small" tabindex="0">${JSON.stringify(payload, null, 1)}</pre>`}
+    ${ended.length > 0 && html`<ul class="running" aria-label="Ended by it"><${Effects} effects=${ended} /></ul>`}
     <table class="diff"><caption>Changed by it</caption><tbody>
       ${changes.length === 0 && html`<tr><td class="quiet-text">nothing</td></tr>`}
       ${changes.slice(0, 40).map(
