@@ -57,7 +57,13 @@ export class Committer {
   #sent = 0;
   #scheduled = false;
   /** For metrics. */
-  readonly counts = { commits: 0, unknown: 0, deadLetters: new Map<string, number>() };
+  readonly counts = {
+    commits: 0,
+    unknown: 0,
+    /** Of one shard each: another node owns it. */
+    fenced: 0,
+    deadLetters: new Map<string, number>(),
+  };
   readonly #landed: (ms: number, transitions: number) => void;
   #idle: (() => void)[] = [];
 
@@ -175,7 +181,7 @@ export class Committer {
       await this.#confirm();
       for (const { source, commit } of parts)
         if (committed.has(source.number)) source.landed(commit.commitNo, at);
-        else source.fenced();
+        else this.#fence(source);
     } catch (error) {
       if (error instanceof StoreUnknown) return this.#resolve(parts);
       await this.#refused(parts, asError(error));
@@ -213,6 +219,11 @@ export class Committer {
     for (const { reason } of deadLetters) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   }
 
+  #fence(source: CommitSource): void {
+    this.counts.fenced++;
+    source.fenced();
+  }
+
   async #resolve(all: Part[]): Promise<void> {
     // The epoch moves on here and in Postgres in one go: in between, a look at the record would take it for a stranger's.
     await this.#confirm();
@@ -230,7 +241,7 @@ export class Committer {
     for (const { source, commit, transaction } of parts) {
       const shard = byShard.get(source.number);
       if (!shard) {
-        source.fenced();
+        this.#fence(source);
         continue;
       }
       const next = source.resend(shard.epoch);

@@ -285,7 +285,6 @@ export class Ownership {
   #lose(shard: Shard): void {
     const { number, epoch } = shard;
     this.#ring.log.warn({ shard: number, epoch }, 'shard: lost, another node owns it');
-    this.#ring.load.fenced++;
     this.#shards.delete(number);
     abortAll(shard.close());
   }
@@ -322,12 +321,12 @@ export class Ownership {
   }
 
   async #renew(): Promise<void> {
-    const { store, limits, log, clock, lease } = this.#ring;
+    const { store, limits, log, clock, lease, committer } = this.#ring;
     const { nodeId } = this.#node;
     const sentAt = clock.monotonic();
     const lapsed = !lease.holds;
     const natsOk = this.#reach.ok;
-    if (!(await store.renew(nodeId, limits.leaseMs, natsOk))) {
+    if (!(await store.renew(nodeId, limits.leaseMs, natsOk, committer.counts.fenced))) {
       log.warn({ node: nodeId }, 'lease: lost, registering again');
       await store.register(this.#node, limits.leaseMs);
     }

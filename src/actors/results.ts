@@ -47,25 +47,10 @@ export function outcomeOf({ key, address }: Resident, step: Step): OutboxWrite {
   const { status, live, output, error } = step;
   const told = error ?? (status === 'stopped' ? CANCELLED : 'null');
   return {
-    messageId: [key, live.seq, 'outcome'].join('/'),
+    messageId: `${key}/${live.seq}/outcome`,
     kind: 'outcome',
     ...address,
-    // Joined it is one text; put together it would be as many objects as it has pieces until it is written.
-    body: [
-      '{"type":"',
-      address.type,
-      '","id":"',
-      address.id,
-      '","seq":',
-      live.seq,
-      ',"status":"',
-      status,
-      '","output":',
-      output,
-      ',"error":',
-      told,
-      '}',
-    ].join(''),
+    body: `{"type":"${address.type}","id":"${address.id}","seq":${live.seq},"status":"${status}","output":${output},"error":${told}}`,
   };
 }
 

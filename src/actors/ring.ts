@@ -86,8 +86,6 @@ export interface NodeLoad {
   takeovers: number;
   /** Shards given back. */
   handovers: number;
-  /** Commits of a shard that were refused because another node owns it. */
-  fenced: number;
   /** Shards opened again, by reason. */
   surprises: Record<SurpriseReason, number>;
   /** Stalls noticed. */
@@ -129,7 +127,6 @@ export const emptyLoad = (): NodeLoad => ({
   claims: 0,
   takeovers: 0,
   handovers: 0,
-  fenced: 0,
   surprises: {
     delivery: 0,
     consumer: 0,

@@ -31,7 +31,9 @@ STATE is one of
   ok        it takes its share of the shards
   draining  it was asked to end, and gives its shards back
   no NATS   it does not reach NATS; its shards go to nodes that do
-  dead      its lease is over, or its session with Postgres is gone; others take its shards`,
+  dead      its lease is over, or its session with Postgres is gone; others take its shards
+
+REFUSED: its commits of shards that another node had taken meanwhile; none of them has landed`,
     )
     .action(nodes);
 }
@@ -44,7 +46,7 @@ async function nodes(flags: Flags): Promise<void> {
   if (shown.length === 0) process.stderr.write('no nodes; perdure serve FILE starts one\n');
   else
     printTable(
-      ['NAME', 'ID', 'HOST', 'PID', 'VERSION', 'UP', 'SHARDS', 'STATE', 'LEASE'],
+      ['NAME', 'ID', 'HOST', 'PID', 'VERSION', 'UP', 'SHARDS', 'STATE', 'LEASE', 'REFUSED'],
       shown.map(row),
     );
   if (left > 0)
@@ -63,4 +65,5 @@ const row = (node: NodeView): string[] => [
   String(node.shards),
   node.state,
   node.lease_left_ms > 0 ? duration(node.lease_left_ms) : '-',
+  String(node.refused_commits),
 ];

@@ -22,7 +22,12 @@ export interface MetricsParts {
   mailbox: number;
   invokes: { running: number; waiting: number };
   outbox: { held: number; published: number; failed: number };
-  commits: { commits: number; unknown: number; deadLetters: ReadonlyMap<string, number> };
+  commits: {
+    commits: number;
+    unknown: number;
+    fenced: number;
+    deadLetters: ReadonlyMap<string, number>;
+  };
   waiting: Record<string, number>;
 }
 
@@ -144,7 +149,7 @@ const METRICS: [name: string, help: string, labels: string[], read: Read][] = [
     'shards_fenced_total',
     'Commits refused: another node owns it.',
     [],
-    ({ load }) => one(load.fenced),
+    (_, parts) => one(parts?.commits.fenced),
   ],
   [
     'surprises_total',

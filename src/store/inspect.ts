@@ -262,7 +262,7 @@ export class PostgresReadStore implements ReadStore {
     >({
       text: `SELECT node_id, name, host, pid, version, started_at, expires_at,
                     round(extract(epoch FROM expires_at - now()) * 1000)::int8 AS lease_left_ms,
-                    live, shards, draining, nats_ok
+                    live, shards, draining, nats_ok, refused_commits
                FROM nodes ORDER BY started_at, node_id`,
     });
     return rows.map((row) => ({

@@ -135,19 +135,24 @@ export class Leases {
     }
   }
 
-  async renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean> {
+  async renew(
+    nodeId: string,
+    leaseMs: number,
+    natsOk: boolean,
+    refusedCommits = 0,
+  ): Promise<boolean> {
     // The server may not have noticed yet that our last session died, and the lock was not free then: keep at it.
     const [row] = await this.#lease.ask<{ known: boolean }>({
       name: 'renew',
       text: `
         WITH renewed AS (
-          UPDATE node SET expires_at = now() + $2 * interval '1 ms', nats_ok = $3,
+          UPDATE node SET expires_at = now() + $2 * interval '1 ms', nats_ok = $3, refused_commits = $4,
                  held_since = CASE WHEN expires_at > now() + $2 * interval '0.333 ms' THEN held_since ELSE now() END
            WHERE node_id = $1 RETURNING lock_id)
         SELECT EXISTS (SELECT FROM renewed) AS known,
                (SELECT pg_try_advisory_lock('node'::regclass::oid::int4, lock_id) FROM renewed
                  WHERE lock_id::oid NOT IN (${HELD} AND pid = pg_backend_pid())) AS locked`,
-      values: [nodeId, leaseMs, natsOk],
+      values: [nodeId, leaseMs, natsOk, refusedCommits],
     });
     return row?.known ?? false;
   }

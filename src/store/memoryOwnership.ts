@@ -38,16 +38,23 @@ export class MemoryOwnership extends MemoryReadStore {
       session: true,
       draining: false,
       natsOk: true,
+      refusedCommits: 0,
     });
     return changed;
   }
 
-  async renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean> {
+  async renew(
+    nodeId: string,
+    leaseMs: number,
+    natsOk: boolean,
+    refusedCommits = 0,
+  ): Promise<boolean> {
     const node = this.tables.nodes.get(nodeId);
     if (!node) return false;
     node.expiresAt = this.clock.now() + leaseMs;
     node.session = true;
     node.natsOk = natsOk;
+    node.refusedCommits = refusedCommits;
     return true;
   }
 

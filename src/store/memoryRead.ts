@@ -69,6 +69,7 @@ export interface NodeState extends NodeInfo {
   session: boolean;
   draining: boolean;
   natsOk: boolean;
+  refusedCommits: number;
 }
 
 export interface ActorState extends Omit<ActorWrite, 'paused'> {
@@ -319,6 +320,7 @@ export class MemoryReadStore implements ReadStore {
         shards: this.tables.shards.filter((shard) => shard.owner === node.nodeId).length,
         draining: node.draining,
         nats_ok: node.natsOk,
+        refused_commits: node.refusedCommits,
       }));
   }
 

@@ -198,9 +198,14 @@ export class PostgresStore implements Store {
     return changed;
   }
 
-  async renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean> {
+  async renew(
+    nodeId: string,
+    leaseMs: number,
+    natsOk: boolean,
+    refusedCommits?: number,
+  ): Promise<boolean> {
     const sentAt = this.#clock.monotonic();
-    const known = await this.#leases.renew(nodeId, leaseMs, natsOk);
+    const known = await this.#leases.renew(nodeId, leaseMs, natsOk, refusedCommits);
     if (known) this.#extended(sentAt);
     return known;
   }

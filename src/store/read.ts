@@ -143,6 +143,8 @@ export interface NodeRow {
   draining: boolean;
   /** Reaches NATS. */
   nats_ok: boolean;
+  /** Of shards another node had taken meanwhile, since it began. */
+  refused_commits: number;
 }
 
 export interface ParkedFor {

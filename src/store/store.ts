@@ -33,7 +33,13 @@ export interface Store {
    * Extends the lease on the database's clock, and says whether the node reaches NATS; false: this incarnation is no
    * longer known.
    */
-  renew(nodeId: string, leaseMs: number, natsOk: boolean): Promise<boolean>;
+  renew(
+    nodeId: string,
+    leaseMs: number,
+    natsOk: boolean,
+    /** Since it began, of shards that another node owned. */
+    refusedCommits?: number,
+  ): Promise<boolean>;
   /** The node is about to go: it is owed no shards any more. */
   drain(nodeId: string): Promise<void>;
   /** Gives up every shard of the node, then its registration. */

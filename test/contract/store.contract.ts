@@ -883,7 +883,16 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       await renewing.store.claim(renewing.nodeId, 1);
       await silent.store.renew(silent.nodeId, 20, true);
       await renewing.store.renew(renewing.nodeId, 20, true);
-      expect(await renewing.store.renew(renewing.nodeId, 60_000, true)).toBe(true);
+      expect(await renewing.store.renew(renewing.nodeId, 60_000, true, 3)).toBe(true);
+      expect(
+        new Map((await cluster.reads.nodes()).map((row) => [row.node_id, row.refused_commits])),
+      ).toEqual(
+        new Map([
+          [silent.nodeId, 0],
+          [renewing.nodeId, 3],
+          [other.nodeId, 0],
+        ]),
+      );
       await cluster.wait(40);
       const taken = await other.store.claim(other.nodeId, 8);
       expect(taken.map(({ shard }) => shard)).toEqual([0, 2, 3, 4, 5, 6, 7]);

@@ -405,6 +405,7 @@ describe('schema', () => {
       '0011_searchable.sql',
       '0012_history_vacuum.sql',
       '0013_failed_attempts.sql',
+      '0014_refused_commits.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
@@ -469,7 +470,8 @@ describe('schema', () => {
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
       failed_attempts: 'type id invoke_id started_seq attempt at ran_ms error node_id',
       machines: 'type version definition recorded_at',
-      nodes: 'node_id name host pid version started_at expires_at live shards draining nats_ok',
+      nodes:
+        'node_id name host pid version started_at expires_at live shards draining nats_ok refused_commits',
       opens: 'node_id name type version as',
       parked: 'type version actors waiting nodes opened_by messages since',
       parked_messages:

@@ -80,6 +80,7 @@ beforeAll(async () => {
     '0011_searchable.sql',
     '0012_history_vacuum.sql',
     '0013_failed_attempts.sql',
+    '0014_refused_commits.sql',
   ]);
   await runNode([order]);
 });

@@ -152,7 +152,7 @@ test('nodes shows every worker by name', async () => {
   expect(nodes).toHaveLength(2);
   expect(nodes.reduce((sum, node) => sum + node.shards, 0)).toBe(64);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/^NAME +ID +HOST +PID +VERSION +UP +SHARDS +STATE +LEASE$/m);
+  expect(stdout).toMatch(/^NAME +ID +HOST +PID +VERSION +UP +SHARDS +STATE +LEASE +REFUSED$/m);
   for (const { name, nodeId, pid } of workers) {
     expect(nodes).toContainEqual(
       expect.objectContaining({ name, node_id: nodeId, pid, state: 'ok', live: true }),

@@ -169,6 +169,15 @@ test('a node that is fenced adds nothing', async () => {
   expect(await outcome('fenced')).toMatchObject(MADE);
   expect(runsOf('fenced')).toBe(2);
   await expectMade('fenced', 1);
+  await eventually(
+    async () => {
+      const [row] = await world.sql.query<{ refused: number }>(
+        'SELECT max(refused_commits)::int AS refused FROM nodes',
+      );
+      return row?.refused === 1;
+    },
+    { what: 'the node has told that a commit of its was refused' },
+  );
 });
 
 test('a node that is stopped gives up what runs; the next one does it', async () => {

@@ -90,7 +90,7 @@ test('how often an invoke was tried, how long it took and why it failed stand wi
   const ended = page.getByRole('list', { name: 'Ended by it' });
   await ended.getByText(/^failed after \d+ ms, started by #\d+, attempt 2$/).waitFor();
   await ended.getByText(/^attempt 1 failed after \d+ ms: Error: card declined$/).waitFor();
-  await page.getByRole('button', { name: /^\d+ PAY/ }).click();
+  await page.getByRole('button', { name: 'One back' }).click();
   await page
     .getByText('What ran and waited then')
     .locator('xpath=ancestor::section')

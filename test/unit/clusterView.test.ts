@@ -16,6 +16,7 @@ const node = (name: string, changes = {}) => ({
   shards: 1,
   draining: false,
   nats_ok: true,
+  refused_commits: 0,
   ...changes,
 });
 

@@ -82,6 +82,7 @@ const NODE = {
   shards: 2,
   draining: false,
   nats_ok: true,
+  refused_commits: 0,
 };
 const shard = (number: number, owner: string | null) => ({
   shard: number,

@@ -22,7 +22,7 @@ const parts = (): MetricsParts => ({
   mailbox: 6,
   invokes: { running: 3, waiting: 2 },
   outbox: { held: 2, published: 40, failed: 4 },
-  commits: { commits: 9, unknown: 1, deadLetters: new Map([['bad_body', 2]]) },
+  commits: { commits: 9, unknown: 1, fenced: 6, deadLetters: new Map([['bad_body', 2]]) },
   waiting: { lease: 0, ownership: 0, commits: 1, loads: 5 },
 });
 

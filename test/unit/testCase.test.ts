@@ -62,6 +62,7 @@ function storeOf(driver: ActorDriver, rows = driver.history): ReadStore {
     ...{ seq: one.seq, event_type: one.eventType, event: JSON.parse(one.event) },
     ...{ event_id: one.eventId, origin: one.origin, to_state: JSON.parse(one.toState) },
     snapshot: one.snapshot,
+    failed_attempts: [],
   });
   const parts = {
     actor: async () => ({

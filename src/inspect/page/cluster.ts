@@ -32,14 +32,14 @@ export function ClusterPage() {
       ${
         shown.length > 0 &&
         html`<div class="scroll" tabindex="0" role="region" aria-label="Nodes"><table>
-        <thead><tr><th>Node</th><th>State</th><th class="number">Shards</th><th class="number">Waiting</th><th class="aside">Host</th><th class="number aside">Process</th><th class="aside">Version</th><th>Up</th><th>Lease</th></tr></thead>
+        <thead><tr><th>Node</th><th>State</th><th class="number">Shards</th><th class="number">Waiting</th><th class="aside">Host</th><th class="number aside">Process</th><th class="aside">Version</th><th>Up</th><th>Lease</th><th class="number" title="Commits of shards that another node had taken meanwhile: none of them has landed">Refused</th></tr></thead>
         <tbody>${shown.map(
           (node) => html`<tr key=${node.node_id} class=${node.live ? '' : 'gone'}>
             <td><i class="dot ${colour(node.node_id)}"></i>${node.live ? html`<a href=${hrefOf(['actors'], { node: node.node_id, status: 'active' })}>${node.name}</a>` : node.name} <span class="quiet-text">${node.node_id.slice(0, 8)}</span></td>
             <td><span class="badge ${node.state === 'ok' ? 'done' : node.live ? 'stopped' : 'error'}">${node.state}</span></td>
             <td class="number">${node.shards}</td><td class="number">${waitingOf(node.node_id)}</td><td class="aside">${node.host}</td><td class="number aside">${node.pid}</td><td class="aside">${node.version}</td>
             <td>${node.live ? durationText(now - Date.parse(node.started_at)) : html`<${Ago} at=${node.expires_at} /> ago`}</td>
-            <td>${node.live ? `${(node.lease_left_ms / 1000).toFixed(1)} s left` : 'over'}</td></tr>`,
+            <td>${node.live ? `${(node.lease_left_ms / 1000).toFixed(1)} s left` : 'over'}</td><td class="number">${numberText(node.refused_commits)}</td></tr>`,
         )}</tbody></table></div>`
       }
       ${left > 0 && html`<p class="quiet-text">${left} dead ${left === 1 ? 'one' : 'ones'} not shown; <code>perdure nodes --all</code> lists them.</p>`}
