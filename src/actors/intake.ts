@@ -80,15 +80,15 @@ export function readMessage(
 ): Request | Refusal {
   const outboxId = message.header(OUTBOX_HEADER);
   const [kind, named = '', id = '', ...rest] = message.subject.split('.');
-  const type = typeNames.of(named);
   if ((kind !== 'jobs' && kind !== 'events') || rest.length > 0)
     return refuse(
       outboxId,
       'bad_subject',
       `${message.subject} is neither jobs.<type>.<id> nor events.<type>.<id>.`,
     );
-  if (!TOKEN.test(type)) return refuse(outboxId, 'bad_subject', badToken('type', type));
+  if (!TOKEN.test(named)) return refuse(outboxId, 'bad_subject', badToken('type', named));
   if (!TOKEN.test(id)) return refuse(outboxId, 'bad_subject', badToken('id', id));
+  const type = typeNames.of(named);
   const { body } = message;
   if (body.length > limits.bodyMaxBytes)
     return refuse(

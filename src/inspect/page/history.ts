@@ -154,7 +154,7 @@ function Detail({
   const ended = step.effects.filter(({ how }) => how !== 'running');
   const { type: _type, ...payload } = (step.event ?? {}) as Record<string, unknown>;
   return html`<div class="step-detail">
-    <p><b>${nameOf(step.event_type, step.edges)}</b> from ${ORIGINS[step.origin] ?? step.origin}, on node <code>${step.node_id.slice(0, 8)}</code> at epoch ${step.epoch}, ${new Date(step.at).toLocaleString()}${step.event_id && html`<br /><span class="quiet-text">message ${step.event_id}</span>`}</p>
+    <p><b>${nameOf(step.event_type, step.edges)}</b> from ${ORIGINS[step.origin] ?? step.origin}, on node <code>${step.node_id.slice(0, 8)}</code> at epoch ${step.epoch}, ${new Date(step.at).toLocaleString()}${step.event_id && html`<br /><span class="quiet-text">message ${step.event_id}</span>`}${step.actions > 0 && html`<br /><span class="quiet-text">${step.actions === 1 ? 'one custom action' : `${step.actions} custom actions`} to execute</span>`}</p>
     ${Object.keys(payload).length > 0 && html`<pre class="json small" tabindex="0">${JSON.stringify(payload, null, 1)}</pre>`}
     ${ended.length > 0 && html`<ul class="running" aria-label="Ended by it"><${Effects} effects=${ended} /></ul>`}
     <table class="diff"><caption>Changed by it</caption><tbody>
