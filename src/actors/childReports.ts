@@ -15,9 +15,6 @@ import { loadOf, type Ring } from './ring.ts';
 import type { Shard } from './shard.ts';
 import type { Cause } from './taker.ts';
 
-/** So many attempts of one invoke are recorded; of what is tried again for ever, the actor's row has the last error. */
-const FAILED_ATTEMPTS_MAX = 100;
-
 type Of<K extends Item['kind']> = Extract<Item, { kind: K }>;
 
 /**
@@ -57,12 +54,11 @@ export class ChildReports {
         const before = resident.retries[invokeId];
         resident.retry(invokeId, { ...before, attempt: attempt + 1, nextAt, error });
         batch.row(resident);
-        if (attempt <= FAILED_ATTEMPTS_MAX)
-          batch.failedAttempt({
-            ...resident.address,
-            ...{ startedSeq: seq, invokeId, attempt, ranMs: running?.ranMs ?? 0 },
-            error: JSON.stringify(error),
-          });
+        batch.failedAttempt({
+          ...resident.address,
+          ...{ startedSeq: seq, invokeId, attempt, ranMs: running?.ranMs ?? 0 },
+          error: JSON.stringify(error),
+        });
         batch.afterwards.push(() => {
           if (resident.live?.started[invokeId] === seq)
             startAttempt(

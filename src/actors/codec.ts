@@ -84,7 +84,7 @@ export function errorSummary(error: unknown): { name: string; message: string; c
     return {
       name: cut(String(error.name)),
       message: cut(String(error.message)),
-      ...(typeof code === 'string' ? { code } : {}),
+      ...(typeof code === 'string' ? { code: cut(code) } : {}),
     };
   } catch {
     // Getters that throw, a name that is no text: it still has to be told somehow.
@@ -196,14 +196,33 @@ function encodeRecord(value: object, path: string, room: number): unknown {
 export const errorData = (summary: { name: string; message: string }): unknown =>
   tagged('Error', summary);
 
-/** An error's own properties ride along when they can; one that cannot is left out, the error still counts. */
+/** So many errors hang below one that is written, at most; what exceeds that is left out. */
+const ERRORS_MAX = 1_000;
+/** The error that is being written, and those it is written in. */
+const within = new Set<Error>();
+let written = 0;
+
+/** @throws PerdureError for one that hangs below itself: it would be written again on every way to it, until there is no room */
 function encodeError(error: Error, path: string, room: number): Tagged {
+  if (within.has(error)) throw refusal(path, 'contains itself');
+  if (within.size === 0) written = 0;
+  if (++written > ERRORS_MAX) throw refusal(path, `is one of more than ${ERRORS_MAX} errors`);
+  within.add(error);
+  try {
+    return encodeFields(error, path, room);
+  } finally {
+    within.delete(error);
+  }
+}
+
+/** An error's own properties ride along when they can; one that cannot is left out, the error still counts. */
+function encodeFields(error: Error, path: string, room: number): Tagged {
   const { name, message, stack } = error;
   const fields: Record<string, unknown> = { name, message };
   // Where in Perdure one of its own was made says nothing to a machine, and would be kept in its row.
   if (stack !== undefined)
     fields.stack = error instanceof PerdureError ? `${name}: ${message}` : stack;
-  for (const key of [...Object.keys(error), 'cause'] as const) {
+  for (const key of new Set([...Object.keys(error), 'cause'])) {
     const item = (error as unknown as Record<string, unknown>)[key];
     if (item === undefined || key === TAG) continue;
     try {

@@ -1,5 +1,5 @@
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
-import type { FailedAttemptWrite, SearchableWrite } from './elsewhere.ts';
+import { FAILED_ATTEMPTS_MAX, type FailedAttemptWrite, type SearchableWrite } from './elsewhere.ts';
 import type { ActorWrite, ShardCommit } from './store.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */
@@ -320,12 +320,14 @@ export const PARTS: Part[] = [
   ),
   part(
     `failed AS (
-  INSERT INTO failed_attempt (started_seq, at, ran_ms, attempt, type, id, invoke_id, node_id, error)
-  SELECT r.started_seq, ${AT}, r.ran_ms, r.attempt, r.type, r.id, r.invoke_id, $1, r.error
+  INSERT INTO failed_attempt (started_seq, at, ran_ms, attempt, slot, type, id, invoke_id, node_id, error)
+  SELECT r.started_seq, ${AT}, r.ran_ms, r.attempt, least(r.attempt, ${FAILED_ATTEMPTS_MAX}), r.type, r.id, r.invoke_id, $1, r.error
     FROM ${given(`
       shard int4, started_seq int8, ran_ms int8, attempt int4, type text, id text, invoke_id text, error text`)}
    WHERE r.shard = ${PASSED}
-  ON CONFLICT DO NOTHING)`,
+  ON CONFLICT (type, id, started_seq, invoke_id, slot) DO UPDATE SET
+    at = excluded.at, ran_ms = excluded.ran_ms, attempt = excluded.attempt, node_id = excluded.node_id, error = excluded.error
+    WHERE excluded.attempt > failed_attempt.attempt)`,
     ({ failedAttempts = NONE_FAILED }) => failedAttempts,
     (rows, of) => [
       int4Array(of, shardOf),

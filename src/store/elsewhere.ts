@@ -86,6 +86,9 @@ export interface DeadLetterWrite extends LogPosition {
   messageId: string | null;
 }
 
+/** So many failed attempts of one invoke are kept: the first ones, and the newest. */
+export const FAILED_ATTEMPTS_MAX = 100;
+
 /** An attempt of an invoke that failed; another one will be made. */
 export interface FailedAttemptWrite extends Address {
   /** The transition that started the invoke. */

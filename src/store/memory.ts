@@ -2,7 +2,13 @@ import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
 import { invariant, PerdureError } from '../errors.ts';
 import { wholeDelay } from './commitParts.ts';
-import type { FailedAttemptWrite, ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
+import {
+  FAILED_ATTEMPTS_MAX,
+  type FailedAttemptWrite,
+  type ParkedActor,
+  type ParkedPosition,
+  type StoredParked,
+} from './elsewhere.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import {
   type ActorState,
@@ -311,8 +317,10 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     }
     for (const row of part.failedAttempts ?? []) {
       const known = tables.failedAttempts.get(addressKey(row)) ?? [];
-      if (known.some((one) => isSameAttempt(one, row))) continue;
-      tables.failedAttempts.set(addressKey(row), [...known, { ...row, nodeId, at }]);
+      const same = known.find((one) => isSameSlot(one, row));
+      if (same && same.attempt >= row.attempt) continue;
+      const others = known.filter((one) => one !== same);
+      tables.failedAttempts.set(addressKey(row), [...others, { ...row, nodeId, at }]);
     }
     for (const row of part.transitions) {
       const key = addressKey(row);
@@ -357,8 +365,9 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
 const byPosition = (a: ParkedPosition, b: ParkedPosition): number =>
   a.epoch - b.epoch || a.logSeq - b.logSeq;
 
-const isSameAttempt = (a: FailedAttemptWrite, b: FailedAttemptWrite): boolean =>
-  a.startedSeq === b.startedSeq && a.invokeId === b.invokeId && a.attempt === b.attempt;
+const slotOf = ({ attempt }: FailedAttemptWrite) => Math.min(attempt, FAILED_ATTEMPTS_MAX);
+const isSameSlot = (a: FailedAttemptWrite, b: FailedAttemptWrite): boolean =>
+  a.startedSeq === b.startedSeq && a.invokeId === b.invokeId && slotOf(a) === slotOf(b);
 
 const timerKey = (timer: TimerKey) => `${addressKey(timer)}/${timer.timerId}`;
 

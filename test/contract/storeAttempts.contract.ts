@@ -51,6 +51,23 @@ export function storeAttemptsContract(
       expect(only?.failed_attempts).toMatchObject([{ invoke_id: 'ship' }]);
     });
 
+    test('of more than a hundred the first ones and the newest are kept', async () => {
+      const { store, nodeId, cluster, ...owner } = await setupOwner();
+      const shard = owner.shard(0);
+      const actors = [actor('a', 2)];
+      const transitions = [transition('a', 1), transition('a', 2)];
+      await store.commit(nodeId, [part(shard, { actors, transitions })]);
+      for (const [n, attempt] of [99, 100, 101, 250].entries())
+        await store.commit(nodeId, [
+          part({ ...shard, commitNo: n + 1 }, { actors, failedAttempts: [failed('a', attempt)] }),
+        ]);
+      const [, second] = await cluster.reads.history('order', 'a', {});
+      expect(second?.failed_attempts.map(({ attempt, error }) => [attempt, error])).toEqual([
+        [99, { name: 'Error', message: 'no 99' }],
+        [250, { name: 'Error', message: 'no 250' }],
+      ]);
+    });
+
     test('are recorded once, and not at all by whoever has lost the shard', async () => {
       const { store, nodeId, cluster, ...owner } = await setupOwner();
       const shard = owner.shard(0);

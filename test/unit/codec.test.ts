@@ -63,6 +63,35 @@ describe('what a row can hold comes back as it was', () => {
     expect('handler' in back).toBe(false);
   });
 
+  test('bug: errors that hang below themselves, or below each other, took for ever', () => {
+    const own = new Error('own') as Error & { more?: unknown; self?: unknown; meta?: unknown };
+    own.more = 1;
+    own.self = own;
+    own.cause = own;
+    own.meta = { error: own };
+    expect(roundTrip(own)).toMatchObject({ message: 'own', more: 1 });
+    const [a, b] = [new Error('a'), new Error('b')] as (Error & Record<string, unknown>)[];
+    Object.assign(a as Error, { cause: b, other: b });
+    Object.assign(b as Error, { cause: a, other: a });
+    const back = roundTrip(a) as Error & { other: Error };
+    expect([back.message, (back.cause as Error).message, back.other.message]).toEqual([
+      'a',
+      'b',
+      'b',
+    ]);
+    let chain: Error & { inner?: Error } = new Error('0');
+    for (let n = 1; n < 40; n++) {
+      const above: Error & { inner?: Error } = new Error(String(n));
+      // Assigned it is listed among its own properties as well.
+      above.cause = chain;
+      above.inner = chain;
+      chain = above;
+    }
+    const from = performance.now();
+    expect(roundTrip(chain)).toMatchObject({ message: '39' });
+    expect(performance.now() - from).toBeLessThan(5_000);
+  });
+
   test('an object without a prototype', () => {
     expect(roundTrip(Object.assign(Object.create(null), { a: 1 }))).toEqual({ a: 1 });
   });

@@ -8,12 +8,14 @@ CREATE TABLE failed_attempt (
   at          timestamptz NOT NULL,
   ran_ms      bigint      NOT NULL,
   attempt     integer     NOT NULL,
+  -- The attempt, but from the hundredth on, which are one row: the newest.
+  slot        integer     NOT NULL,
   type        text        COLLATE "C" NOT NULL,
   id          text        COLLATE "C" NOT NULL,
   invoke_id   text        COLLATE "C" NOT NULL,
   node_id     text        COLLATE "C" NOT NULL,
   error       text        NOT NULL,
-  PRIMARY KEY (type, id, started_seq, invoke_id, attempt)
+  PRIMARY KEY (type, id, started_seq, invoke_id, slot)
 );
 
 CREATE VIEW failed_attempts AS
