@@ -12,6 +12,9 @@ const doneTypes = new Texts((invokeId) => `xstate.done.actor.${invokeId}`);
 /** Of the event that carries what the invoke has come to. */
 export const doneType = (invokeId: string): string => doneTypes.of(invokeId);
 
+/** Of the one that says why it has failed. */
+export const errorType = (invokeId: string): string => `xstate.error.actor.${invokeId}`;
+
 /** The event that carries a result; one that no row can hold becomes the error of the invoke. */
 export function resultText(limits: Limits, invokeId: string, outcome: Outcome): string {
   const { nestingMax, bodyMaxBytes } = limits;
@@ -32,7 +35,7 @@ export function resultText(limits: Limits, invokeId: string, outcome: Outcome): 
 
 function errorText(limits: Limits, invokeId: string, error: unknown): string {
   const write = (told: unknown) =>
-    JSON.stringify({ type: `xstate.error.actor.${invokeId}`, error: told, actorId: invokeId });
+    JSON.stringify({ type: errorType(invokeId), error: told, actorId: invokeId });
   try {
     const text = write(encode(error, `error of ${invokeId}`, limits.nestingMax));
     if (Buffer.byteLength(text) <= limits.bodyMaxBytes) return text;

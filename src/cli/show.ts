@@ -4,6 +4,7 @@ import { activeStates, type Chart, machineAt } from '../actors/chart.ts';
 import { parse } from '../actors/codec.ts';
 import { type Envelope, machinesIn } from '../actors/envelope.ts';
 import { PerdureError } from '../errors.ts';
+import { reasonText } from '../inspect/reasonText.ts';
 import { textChart } from '../inspect/textChart.ts';
 import type { ActorDetail, ActorSummary, ParkedFor, ReadStore } from '../store/read.ts';
 import { isWrappedValue } from '../textCodec.ts';
@@ -128,7 +129,7 @@ function invokeText({ invokeId, startedSeq, retry }: ReturnType<typeof invokes>[
   const { steps } = retry;
   const done = steps ? `, steps done: ${Object.keys(steps).join(', ')}` : '';
   if (!retry.error) return since + done;
-  return `${since}${done}, attempt ${retry.attempt} ${due(retry.nextAt)} after ${readable(`${retry.error.name}: ${retry.error.message}`)}`;
+  return `${since}${done}, attempt ${retry.attempt} ${due(retry.nextAt)} after ${readable(reasonText(retry.error))}`;
 }
 
 const machineText = ({ id, status, state, seq }: ActorSummary): string =>

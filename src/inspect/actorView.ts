@@ -1,9 +1,8 @@
 import { activeStates, type LegalEvent, legalEvents, machineAt } from '../actors/chart.ts';
-import type { Envelope } from '../actors/envelope.ts';
 import { parentOf, rootOf } from '../actors/kin.ts';
 import type { ActorDetail, ActorSummary, FailedAttemptRow, ReadStore } from '../store/read.ts';
-import { isWrapped } from '../textCodec.ts';
 import type { Charts } from './charts.ts';
+import { startedIn } from './effectsThen.ts';
 
 /** Machines of a family that are listed, at most. */
 const FAMILY_MAX = 500;
@@ -103,10 +102,8 @@ interface Retry {
 }
 
 function invokesIn(snapshot: string, retries: unknown): InvokeView[] {
-  if (isWrapped(snapshot)) return [];
-  const { started = {} } = JSON.parse(snapshot) as Partial<Envelope>;
   const waiting = (retries ?? {}) as Record<string, Retry>;
-  return Object.entries(started).map(([id, seq]) => {
+  return Object.entries(startedIn(snapshot)).map(([id, seq]) => {
     const retry = Object.hasOwn(waiting, id) ? waiting[id] : undefined;
     return {
       id,

@@ -1,4 +1,5 @@
 import type { Envelope } from '../actors/envelope.ts';
+import { doneType, errorType } from '../actors/results.ts';
 import type { FailedAttemptRow, HistoryRow } from '../store/read.ts';
 import { isWrapped } from '../textCodec.ts';
 
@@ -30,7 +31,7 @@ export async function effectsThen(
   { before, row, next }: Moment,
   startOf: (seq: number) => Promise<HistoryRow | undefined>,
 ): Promise<EffectView[]> {
-  const [earlier, now] = [startedIn(before), startedIn(row)];
+  const [earlier, now] = [before ? startedIn(before.snapshot) : {}, startedIn(row.snapshot)];
   const ended = Object.entries(earlier).filter(([id, seq]) => now[id] !== seq);
   const views: EffectView[] = [];
   for (const [id, seq, isOver] of [
@@ -57,11 +58,12 @@ export async function effectsThen(
 
 function howEnded(id: string, { event_type, origin }: HistoryRow): EffectView['how'] {
   if (origin !== 'invoke') return 'left';
-  if (event_type === `xstate.done.actor.${id}`) return 'done';
-  return event_type === `xstate.error.actor.${id}` ? 'failed' : 'left';
+  if (event_type === doneType(id)) return 'done';
+  return event_type === errorType(id) ? 'failed' : 'left';
 }
 
-function startedIn(row: HistoryRow | undefined): Readonly<Record<string, number>> {
-  if (!row || isWrapped(row.snapshot)) return {};
-  return (JSON.parse(row.snapshot) as Partial<Envelope>).started ?? {};
+/** Invokes that run by a snapshot, and the transition that started each; none where a codec's key is missing. */
+export function startedIn(snapshot: string): Readonly<Record<string, number>> {
+  if (isWrapped(snapshot)) return {};
+  return (JSON.parse(snapshot) as Partial<Envelope>).started ?? {};
 }

@@ -21,10 +21,7 @@ export function historyRoutes(store: ReadStore): Route[] {
       'One transition with the snapshot after it, and what ran then.',
       async ({ path }) => {
         const moment = await momentOf(store, path, Number(path.seq));
-        const effects = await effectsThen(
-          moment,
-          async (seq) => (await find(store, path, seq))?.row,
-        );
+        const effects = await effectsThen(moment, (seq) => find(store, path, seq));
         return { transition: { ...withSnapshot(moment.row), effects } };
       },
     ),
@@ -80,24 +77,29 @@ async function find(
   store: ReadStore,
   { type = '', id = '' }: Path,
   seq: number,
-): Promise<Moment | undefined> {
-  const rows = await store.history(type, id, { fromSeq: Math.max(1, seq - 1), limit: 3 });
-  const [before, row, next] = [seq - 1, seq, seq + 1].map((at) =>
-    rows.find((one) => one.seq === at),
-  );
-  return row && { before, row, next };
+): Promise<HistoryRow | undefined> {
+  const [row] = await store.history(type, id, { fromSeq: Math.max(1, seq), limit: 1 });
+  return row?.seq === seq ? row : undefined;
+}
+
+/** @throws PerdureError `not_found` */
+async function step(store: ReadStore, path: Path, seq: number): Promise<HistoryRow> {
+  return (await find(store, path, seq)) ?? missing(path, seq);
 }
 
 /** @throws PerdureError `not_found` */
 async function momentOf(store: ReadStore, path: Path, seq: number): Promise<Moment> {
-  const moment = await find(store, path, seq);
-  if (moment) return moment;
-  throw new PerdureError('not_found', `There is no transition ${seq} of ${path.type}/${path.id}.`);
+  const { type = '', id = '' } = path;
+  const rows = await store.history(type, id, { fromSeq: Math.max(1, seq - 1), limit: 3 });
+  const [before, row, next] = [seq - 1, seq, seq + 1].map((at) =>
+    rows.find((one) => one.seq === at),
+  );
+  return { before, row: row ?? missing(path, seq), next };
 }
 
-/** @throws PerdureError `not_found` */
-const step = async (store: ReadStore, path: Path, seq: number): Promise<HistoryRow> =>
-  (await momentOf(store, path, seq)).row;
+function missing({ type, id }: Path, seq: number): never {
+  throw new PerdureError('not_found', `There is no transition ${seq} of ${type}/${id}.`);
+}
 
 function withSnapshot({ snapshot, ...row }: HistoryRow) {
   const envelope = JSON.parse(snapshot) as { started?: object; timers?: object; version?: string };

@@ -55,8 +55,7 @@ const given = (columns: string): string =>
     .map((column) => column.replace(/^(\w+) (\w+)$/, 'unnest(?::$2[]) AS $1'))
     .join(', ')}) AS r`;
 
-const NONE: readonly SearchableWrite[] = [];
-const NONE_FAILED: readonly FailedAttemptWrite[] = [];
+const NONE: readonly never[] = [];
 
 export const shardOf = (commit: ShardCommit) => commit.shard;
 export const epochOf = (commit: ShardCommit) => commit.epoch;
@@ -309,7 +308,7 @@ export const PARTS: Part[] = [
     FROM ${given('shard int4, field text, value text, type text, id text')}
    WHERE r.shard = ${PASSED}
   ON CONFLICT DO NOTHING)`,
-    ({ searchable = NONE }) => searchable,
+    ({ searchable = NONE }): readonly SearchableWrite[] => searchable,
     (rows, of) => [
       int4Array(of, shardOf),
       textArray(rows, (row) => row.field),
@@ -328,7 +327,7 @@ export const PARTS: Part[] = [
   ON CONFLICT (type, id, started_seq, invoke_id, slot) DO UPDATE SET
     at = excluded.at, ran_ms = excluded.ran_ms, attempt = excluded.attempt, node_id = excluded.node_id, error = excluded.error
     WHERE excluded.attempt > failed_attempt.attempt)`,
-    ({ failedAttempts = NONE_FAILED }) => failedAttempts,
+    ({ failedAttempts = NONE }): readonly FailedAttemptWrite[] => failedAttempts,
     (rows, of) => [
       int4Array(of, shardOf),
       int8Array(rows, (row) => row.startedSeq),

@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { activeStates, type ChartMachine, causeText } from '../../actors/chart.ts';
 import type { ActorView } from '../actorView.ts';
 import type { MailboxView } from '../mailboxView.ts';
+import { reasonText } from '../reasonText.ts';
 import { useFetch } from './api.ts';
 import { ChartView } from './chartView.ts';
 import { Effects, FailedAttempts } from './effects.ts';
@@ -160,7 +161,7 @@ function Running({ actor }: { actor: ActorView }) {
       (
         one,
       ) => html`<li><span class="sign">⟳</span><div><b>${one.id}</b> <span class="quiet-text">started by #${one.started_seq}, attempt ${one.attempt}</span>
-        ${one.failed_attempts ? html`<${FailedAttempts} attempts=${one.failed_attempts} />` : one.error && html`<div class="bad-text">${one.error.name}: ${one.error.message}</div>`}
+        ${one.failed_attempts ? html`<${FailedAttempts} attempts=${one.failed_attempts} />` : one.error && html`<div class="bad-text">${reasonText(one.error)}</div>`}
         ${one.next_at && html`<div>next attempt <${Ago} at=${one.next_at} /></div>`}
         ${one.steps && html`<div class="quiet-text">steps done: ${one.steps.join(', ')}</div>`}</div></li>`,
     )}

@@ -1,7 +1,7 @@
 import type { FailedAttemptRow } from '../../store/read.ts';
 import type { EffectView } from '../effectsThen.ts';
 import { reasonText } from '../reasonText.ts';
-import { html } from './ui.ts';
+import { durationText, html } from './ui.ts';
 
 const SIGNS = { running: '⟳', done: '✓', failed: '✗', left: '⊘' } as const;
 
@@ -19,21 +19,18 @@ export function Effects({ effects }: { effects: readonly EffectView[] }) {
 export function FailedAttempts({ attempts }: { attempts: readonly FailedAttemptRow[] }) {
   return attempts.map(
     (one) =>
-      html`<div key=${one.attempt} class="bad-text">attempt ${one.attempt} failed after ${durationText(one.ran_ms)}: ${reasonText(one.error)}</div>`,
+      html`<div key=${one.attempt} class="bad-text">attempt ${one.attempt} failed after ${took(one.ran_ms)}: ${reasonText(one.error)}</div>`,
   );
 }
 
 function said({ how, started_seq, ms, attempt }: EffectView): string {
   const began = `started by #${started_seq}, attempt ${attempt}`;
   if (how === 'running') return began;
-  return `${how} after ${durationText(ms)}, ${began}`;
+  return `${how} after ${took(ms)}, ${began}`;
 }
 
-function durationText(ms: number): string {
+/** Attempts are short: what the page says of ages elsewhere begins at a second. */
+const took = (ms: number): string => {
   if (ms < 1_000) return `${ms} ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
-  const minutes = Math.floor(ms / 60_000);
-  return minutes < 60
-    ? `${minutes} min ${Math.floor((ms % 60_000) / 1_000)} s`
-    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
+  return ms < 60_000 ? `${(ms / 1_000).toFixed(1)} s` : durationText(ms);
+};
