@@ -16,7 +16,7 @@ export interface CommitSource {
   readonly waiting: number;
   /** What is handed over next is committed in this, and alone. */
   readonly transaction: StoreTransaction | undefined;
-  /** Hands over what is to be committed next; the source stays untouched until `landed`, `fenced` or `refused`. */
+  /** Hands over what is to be committed next; the source stays untouched until `landed`, `fenced`, `mistaken` or `refused`. */
   take(): ShardCommit | undefined;
   /** The part is in Postgres. `at`: database time, null when the answer was lost and the deadlines are not known. */
   landed(commitNo: number, at: number | null): void;
@@ -24,6 +24,8 @@ export interface CommitSource {
   resend(epoch: number): ShardCommit;
   /** Somebody else owns the shard: forget everything. */
   fenced(): void;
+  /** Somebody the part takes for new is there; it did not land. */
+  mistaken(): void;
   /** Postgres refused the statement; nothing landed. */
   refused(error: Error): void;
   /** The part has not landed, and cannot be sent again: what it goes with is gone. */
@@ -43,16 +45,19 @@ export interface CommitSource {
 export class Committer {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #rounds: Clock;
   readonly #log: Logger;
   readonly #nodeId: string;
   readonly #lease: Lease;
   readonly #commitMax: number;
   readonly #inFlightMax: number;
   readonly #dirty = new Set<CommitSource>();
+  /** Nobody waits for what they have. Since when they have it, monotonic, ms; oldest first. */
+  readonly #lazy = new Map<CommitSource, number>();
+  #lazyTimer = false;
   readonly #busy = new Set<CommitSource>();
-  /** Statements under way; those of transactions are counted apart. */
+  /** Statements under way, without those of transactions. */
   #inFlight = 0;
-  #alone = 0;
   /** Transitions in statements under way. */
   #sent = 0;
   #scheduled = false;
@@ -65,11 +70,12 @@ export class Committer {
     deadLetters: new Map<string, number>(),
   };
   readonly #landed: (ms: number, transitions: number) => void;
-  #idle: (() => void)[] = [];
 
   constructor(options: {
     store: Store;
     clock: Clock;
+    /** What is put off for a moment is put off by this. */
+    rounds: Clock;
     log: Logger;
     nodeId: string;
     lease: Lease;
@@ -80,6 +86,7 @@ export class Committer {
   }) {
     this.#store = options.store;
     this.#clock = options.clock;
+    this.#rounds = options.rounds;
     this.#log = options.log;
     this.#nodeId = options.nodeId;
     this.#lease = options.lease;
@@ -90,13 +97,40 @@ export class Committer {
 
   /** The shard has something to commit. */
   offer(source: CommitSource): void {
+    this.#lazy.delete(source);
     this.#dirty.add(source);
     this.#schedule();
+  }
+
+  /**
+   * The shard has something nobody waits for (an outcome is out, an action is done). Each statement syncs the disk, and whose
+   * commit is waited for would feel it: so it goes along with one that is sent anyway, or with all others of its kind before long.
+   */
+  offerLazily(source: CommitSource): void {
+    if (this.#dirty.has(source) || this.#lazy.has(source)) return;
+    this.#lazy.set(source, this.#rounds.monotonic());
+    this.#waitLazily(LAZY_MS);
+  }
+
+  #waitLazily(ms: number): void {
+    if (this.#lazyTimer) return;
+    this.#lazyTimer = true;
+    this.#rounds.after(ms, () => {
+      this.#lazyTimer = false;
+      const [since] = this.#lazy.values();
+      if (since === undefined) return;
+      const leftMs = since + LAZY_MS - this.#rounds.monotonic();
+      if (leftMs > 0) return this.#waitLazily(leftMs);
+      for (const source of this.#lazy.keys()) this.#dirty.add(source);
+      this.#lazy.clear();
+      this.#schedule();
+    });
   }
 
   /** The shard is closed; what is in flight for it is left to land or not. */
   withdraw(source: CommitSource): void {
     this.#dirty.delete(source);
+    this.#lazy.delete(source);
   }
 
   /** Transitions that have not landed: they wait for a statement, or are in one. */
@@ -104,16 +138,6 @@ export class Committer {
     let unlanded = this.#sent;
     for (const { waiting } of this.#dirty) unlanded += waiting;
     return unlanded;
-  }
-
-  /** Resolves once nothing is in flight and nothing waits. */
-  idle(): Promise<void> {
-    if (this.#isIdle && this.#dirty.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
-  }
-
-  get #isIdle(): boolean {
-    return this.#inFlight === 0 && this.#alone === 0;
   }
 
   #schedule(): void {
@@ -133,8 +157,7 @@ export class Committer {
       this.#dirty.delete(source);
       const commit = source.take();
       if (!commit) continue;
-      this.#alone++;
-      this.#run([{ source, commit, transaction }], () => this.#alone--);
+      this.#run([{ source, commit, transaction }], () => {});
     }
   }
 
@@ -147,9 +170,12 @@ export class Committer {
       size += source.waiting;
       if (size >= this.#commitMax) break;
     }
+    if (sources.length === 0) return false;
+    for (const source of this.#lazy.keys()) if (!this.#busy.has(source)) sources.push(source);
     const parts: Part[] = [];
     for (const source of sources) {
       this.#dirty.delete(source);
+      this.#lazy.delete(source);
       const commit = source.take();
       if (commit) parts.push({ source, commit });
     }
@@ -168,7 +194,6 @@ export class Committer {
       ended();
       for (const { source } of parts) this.#busy.delete(source);
       if (this.#dirty.size > 0) this.#schedule();
-      else if (this.#isIdle) for (const resolve of this.#idle.splice(0)) resolve();
     });
   }
 
@@ -176,11 +201,12 @@ export class Committer {
     try {
       const commits = parts.map(({ commit }) => commit);
       const from = this.#clock.monotonic();
-      const { committed, at } = await this.#write(parts, commits);
+      const { committed, known, at } = await this.#write(parts, commits);
       this.#count(commits, committed, this.#clock.monotonic() - from);
       await this.#confirm();
       for (const { source, commit } of parts)
         if (committed.has(source.number)) source.landed(commit.commitNo, at);
+        else if (known.has(source.number)) source.mistaken();
         else this.#fence(source);
     } catch (error) {
       if (error instanceof StoreUnknown) return this.#resolve(parts);
@@ -276,6 +302,9 @@ export class Committer {
     }
   }
 }
+
+/** So long is waited for a statement that it can go along with. */
+const LAZY_MS = 25;
 
 interface Part {
   source: CommitSource;

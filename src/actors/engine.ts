@@ -11,6 +11,7 @@ import { Loader } from './loader.ts';
 import { LogSource } from './logSource.ts';
 import { answerMailboxes } from './mailboxes.ts';
 import { Marks } from './marks.ts';
+import { Newcomers } from './newcomers.ts';
 import { Others } from './others.ts';
 import { Outbox } from './outbox.ts';
 import { Outcomes } from './outcomes.ts';
@@ -85,9 +86,11 @@ export function composeEngine(parts: EngineParts): Engine {
       ownership.shards.get(refused.row.shard)?.post({ kind: 'undeliverable', ...refused }),
   });
   const lease = new Lease(clock, limits.leaseMs, () => ownership.renewNow());
+  const rounds = parts.roundsClock ?? clock;
   const committer = new Committer({
     store,
     clock,
+    rounds,
     log,
     nodeId,
     lease,
@@ -98,7 +101,6 @@ export function composeEngine(parts: EngineParts): Engine {
   const loader = new Loader(store, clock, limits.eventIdsInMemory);
   const transactions = new Transactions(store, clock);
   const outcomes = new Outcomes(bus, loader, clock, namespace);
-  const rounds = parts.roundsClock ?? clock;
   const ring: Ring = {
     nodeId,
     namespace,
@@ -110,6 +112,7 @@ export function composeEngine(parts: EngineParts): Engine {
     registry,
     others: new Others(registry, rounds, async () => (await store.standing(nodeId)).others),
     loader,
+    newcomers: new Newcomers(clock),
     committer,
     lease,
     invocations: new Invocations(clock, lease, {

@@ -151,7 +151,7 @@ export class Pump {
       turn.keys.push(address === root ? key : addressKey(address));
       if (pinned.has(key)) continue;
       pinned.set(key, root);
-      if (!this.#shard.residents.has(key)) missing.push(root);
+      if (!this.#shard.residents.has(key) && !this.#isNew(item, key, turn)) missing.push(root);
     }
     this.#pinned = pinned;
     if (missing.length > 0) turn.stored = await this.#ring.loader.load(missing);
@@ -179,6 +179,16 @@ export class Pump {
     if (!request.ok) return undefined;
     parking.tryAgain(addressKey(rootOf(request.address)));
     return request.address;
+  }
+
+  /** A start by which somebody is taken for new without Postgres being asked. */
+  #isNew(item: Item, key: string, { read }: Turn): boolean {
+    const request = read.get(item);
+    if (!request?.ok || request.kind !== 'start' || this.#suspicion.active) return false;
+    const { registry, newcomers } = this.#ring;
+    if (this.#shard.parking.isBehind(key, false) || !registry.newest(request.address.type))
+      return false;
+    return newcomers.mayBeNew(key);
   }
 
   /** Of a type nobody is known to know, with nothing recorded: a node that does may have joined just now. */

@@ -9,6 +9,7 @@ import type { Lease } from './lease.ts';
 import type { Loader } from './loader.ts';
 import type { LogSource } from './logSource.ts';
 import type { Marks } from './marks.ts';
+import type { Newcomers } from './newcomers.ts';
 import type { Others } from './others.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pulse } from './pulse.ts';
@@ -43,6 +44,7 @@ export interface Ring {
   readonly registry: Registry;
   readonly others: Others;
   readonly loader: Loader;
+  readonly newcomers: Newcomers;
   readonly lease: Lease;
   readonly committer: Committer;
   readonly invocations: Invocations;
@@ -138,6 +140,7 @@ export const emptyLoad = (): NodeLoad => ({
     restored: 0,
     versions: 0,
     resumed: 0,
+    known: 0,
     other: 0,
   },
   stalls: 0,

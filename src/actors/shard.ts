@@ -50,7 +50,6 @@ export class Shard implements CommitSource {
   #inFlight: Batch | undefined;
   #sent: ShardCommit | undefined;
   #reader: LogReader | undefined;
-  #lazy = false;
   #sealed = false;
   /** A commit did not land. */
   #broken = false;
@@ -278,6 +277,7 @@ export class Shard implements CommitSource {
       this.#closedBatches.some(({ residents }) => residents.has(member));
     if (members.some(stays)) return;
     for (const { key } of members) if (this.residents.delete(key)) this.#count(resident, -1);
+    this.#ring.newcomers.left(resident.key);
   }
 
   /** What the pump fills; handed over whole with the next commit. */
@@ -310,18 +310,14 @@ export class Shard implements CommitSource {
     if (!this.#closed) this.#ring.surprise(this.number, reason, refused);
   }
 
-  /** Has the batch committed: now, or soon when there is only row-only news (an outcome is out, an action is done). */
+  /** Has the batch committed: now, or before long when there is only row-only news (an outcome is out, an action is done). */
   offer(): void {
     const batch = this.#next;
     if (batch.isEmpty || this.#closed) return;
     const isAwaited = batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits;
-    if (isAwaited || this.#closedBatches.length > 0) return this.#ring.committer.offer(this);
-    if (this.#lazy) return;
-    this.#lazy = true;
-    this.#ring.clock.after(LAZY_COMMIT_MS, () => {
-      this.#lazy = false;
-      if (!this.#closed && !this.#next.isEmpty) this.#ring.committer.offer(this);
-    });
+    const { committer } = this.#ring;
+    if (isAwaited || this.#closedBatches.length > 0) committer.offer(this);
+    else committer.offerLazily(this);
   }
 
   get waiting(): number {
@@ -373,28 +369,31 @@ export class Shard implements CommitSource {
   }
 
   fenced(): void {
-    this.#inFlight?.neverLands();
-    if (this.#closed) return;
-    this.#ring.log.warn(this.place, 'shard: fenced, another node owns it');
-    this.#broken = true;
-    this.surprised('fenced');
+    if (!this.#closed) this.#ring.log.warn(this.place, 'shard: fenced, another node owns it');
+    this.#neverLands('fenced');
+  }
+
+  mistaken(): void {
+    if (!this.#closed) this.#ring.newcomers.mistaken();
+    this.#neverLands('known: an actor whose start came is there already');
   }
 
   refused(error: Error): void {
-    this.#inFlight?.neverLands();
     const own = this.#inFlight?.own;
     if (own) this.#ring.transactions.refused(own.key, error);
-    this.#broken = true;
-    this.surprised(`commit refused: ${error.message}`, !own && error instanceof StoreRefused);
+    this.#neverLands(`commit refused: ${error.message}`, !own && error instanceof StoreRefused);
   }
 
   lost(): void {
+    this.#neverLands('commit lost with the session of its transaction');
+  }
+
+  #neverLands(reason: string, refused = false): void {
     this.#inFlight?.neverLands();
     this.#broken = true;
-    this.surprised('commit lost with the session of its transaction');
+    this.surprised(reason, refused);
   }
 }
 
-const LAZY_COMMIT_MS = 25;
 /** What is under way when a shard is sealed has this long to be committed. */
 const SEAL_MAX_MS = 1_000;

@@ -1,8 +1,17 @@
 import { asError, invariant } from '../errors.ts';
 import { int4Array, int8Array } from './arrays.ts';
-import { AT, epochOf, MOVED, PARTS, shardOf } from './commitParts.ts';
+import {
+  ADDED,
+  AT,
+  actorColumn,
+  addsActors,
+  epochOf,
+  MOVED,
+  PARTS,
+  shardOf,
+} from './commitParts.ts';
 import type { Lane, Statement } from './lane.ts';
-import { ConnectionLost, isAboutData, isTransient } from './pgErrors.ts';
+import { ConnectionLost, isAboutData, isDuplicate, isTransient } from './pgErrors.ts';
 import { StoreRefused } from './refused.ts';
 import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
 
@@ -15,13 +24,16 @@ import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
  * number must be the next one: in a database that was put back to an earlier state, what the owner has in memory does
  * not follow from what is recorded. Getting on clears the shard of earlier deaths, unless it was a parked message that
  * another node has died of and this one never tries; what waits for a paused actor nobody has tried.
+ *
+ * Who is taken for new and is there makes the whole statement fail. Then it is asked with `known`, the shards in which there are
+ * such: their parts stay out, those of others land (ADR 0018).
  */
-const HEAD = `
-WITH locked AS MATERIALIZED (
+const head = (known: string) => `
+WITH ${known}locked AS MATERIALIZED (
   SELECT s.shard, w.commit_no, w.cursor
     FROM unnest($2::int4[], $3::int8[], $4::int8[], $5::int8[]) AS w (shard, epoch, commit_no, cursor)
     JOIN shard s ON s.shard = w.shard
-   WHERE s.epoch = w.epoch AND s.owner = $1 AND s.commit_no = w.commit_no - 1
+   WHERE s.epoch = w.epoch AND s.owner = $1 AND s.commit_no = w.commit_no - 1${known && NOT_KNOWN}
    ORDER BY s.shard
      FOR NO KEY UPDATE OF s),
 fence AS (
@@ -33,6 +45,19 @@ fence AS (
                         THEN 0 ELSE s.crashes END
     FROM locked WHERE s.shard = locked.shard
   RETURNING s.shard)`;
+
+/** The parameters are arrays: shard, type and id of each new actor. */
+const known = (shards: string, types: string, ids: string) => `known AS MATERIALIZED (
+  SELECT DISTINCT r.shard
+    FROM (SELECT unnest(${shards}::int4[]) AS shard, unnest(${types}::text[]) AS type, unnest(${ids}::text[]) AS id) AS r
+    JOIN actor a ON a.type = r.type AND a.id = r.id),
+`;
+const NOT_KNOWN = ' AND s.shard <> ALL (ARRAY(SELECT shard FROM known))';
+/** Of shards that are this owner's still: the others are fenced. */
+const KNOWN_TOO = `,
+       ARRAY(SELECT k.shard FROM known k
+               JOIN unnest($2::int4[], $3::int8[]) AS w (shard, epoch) ON w.shard = k.shard
+               JOIN shard s ON s.shard = w.shard AND s.epoch = w.epoch AND s.owner = $1) AS known`;
 
 const TAIL = `
 SELECT ARRAY(SELECT shard FROM fence) AS shards, (extract(epoch FROM ${AT}) * 1000)::int8 AS at`;
@@ -49,20 +74,26 @@ const OR_FAIL = ', 1 / (SELECT count(*) FROM fence) AS passed';
 /** Division by zero: what `OR_FAIL` says, and nothing else in the statement. */
 export const NOT_PASSED = '22012';
 
-const texts = new Map<number, string>();
+const texts = new Map<string, string>();
 
-/** The statement with only the parts named by the bits of `present`. */
-function textFor(present: number): string {
-  let text = texts.get(present);
+/** The statement with only the parts named by the bits of `present`; `name` is its own. */
+function textFor(name: string, present: number, asks: boolean): string {
+  let text = texts.get(name);
   if (text !== undefined) return text;
   let parameter = 5;
   let tail = TAIL;
+  let newcomers = '';
   const parts = PARTS.filter((_, index) => present & (1 << index)).map((part) => {
-    if (part.sql.startsWith(MOVED)) tail += allMoved(`$${parameter + 1}`);
+    const column = (name: string) => `$${parameter + 1 + actorColumn(name)}`;
+    if (asks && part.sql.startsWith(ADDED)) {
+      newcomers = known(column('shard'), column('type'), column('id'));
+      tail += KNOWN_TOO;
+    }
+    if (part.sql.startsWith(MOVED)) tail += allMoved(column('shard'));
     return part.sql.replaceAll('?', () => `$${++parameter}`);
   });
-  text = [HEAD, ...parts].join(',\n') + tail;
-  texts.set(present, text);
+  text = [head(newcomers), ...parts].join(',\n') + tail;
+  texts.set(name, text);
   return text;
 }
 
@@ -78,8 +109,8 @@ export function lastStatement(nodeId: string, commit: ShardCommit): Statement {
   };
 }
 
-/** The commit as one prepared statement. */
-function commitStatement(nodeId: string, commits: readonly ShardCommit[]): Statement {
+/** The commit as one prepared statement; `asks` who is known of those who are taken for new. */
+function commitStatement(nodeId: string, commits: readonly ShardCommit[], asks = false): Statement {
   const values: unknown[] = [
     nodeId,
     int4Array(commits, shardOf),
@@ -94,7 +125,8 @@ function commitStatement(nodeId: string, commits: readonly ShardCommit[]): State
     present |= 1 << index;
     values.push(...buffers);
   });
-  return { name: `commit_${present}`, text: textFor(present), values };
+  const name = `commit_${present}${asks ? '_known' : ''}`;
+  return { name, text: textFor(name, present, asks), values };
 }
 
 /** See `Store.commit`. */
@@ -107,15 +139,21 @@ export async function commit(
     new Set(commits.map(shardOf)).size === commits.length,
     'a shard appears twice in one commit',
   );
-  const statement = commitStatement(nodeId, commits);
+  let asks = false;
+  let statement = commitStatement(nodeId, commits);
   for (let attempt = 1; ; attempt++) {
     try {
-      const [row] = await lane.send<{ shards: number[]; at: number }>(statement);
+      const [row] = await lane.send<{ shards: number[]; known?: number[]; at: number }>(statement);
       invariant(row, 'a commit answers with one row');
-      return { committed: new Set(row.shards), at: row.at };
+      return { committed: new Set(row.shards), known: new Set(row.known), at: row.at };
     } catch (error) {
       if (error instanceof ConnectionLost) throw new StoreUnknown(error.message, { cause: error });
       // The server undid it and said so: the same statement again is safe.
+      if (!asks && isDuplicate(error) && commits.some(addsActors)) {
+        asks = true;
+        statement = commitStatement(nodeId, commits, asks);
+        continue;
+      }
       if (isAboutData(error)) throw new StoreRefused(asError(error).message, { cause: error });
       if (!isTransient(error)) throw error;
       await lane.pause(attempt, error);

@@ -177,7 +177,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       'a shard appears twice in one commit',
     );
     const at = Math.ceil(this.clock.now());
-    const passed = commits.filter((part) => {
+    const ours = commits.filter((part) => {
       const shard = this.tables.shards[part.shard];
       return (
         shard?.owner === nodeId &&
@@ -185,11 +185,19 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         shard.commitNo === part.commitNo - 1
       );
     });
+    const isKnown = ({ actors }: ShardCommit) => actors.some((row) => this.#isMistaken(row));
+    const known = new Set(ours.filter(isKnown).map(({ shard }) => shard));
+    const passed = ours.filter(({ shard }) => !known.has(shard));
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
     this.#refuse(passed);
     if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
-    return { committed: new Set(passed.map(({ shard }) => shard)), at };
+    return { committed: new Set(passed.map(({ shard }) => shard)), known, at };
+  }
+
+  /** Taken for new, and there. */
+  #isMistaken({ stored, paused, ...row }: ShardCommit['actors'][number]): boolean {
+    return stored === false && paused === undefined && this.tables.actors.has(addressKey(row));
   }
 
   async markLog(
@@ -262,7 +270,6 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     for (const { stored, paused, ...row } of parts.flatMap(({ actors }) => actors)) {
       if (paused !== undefined) continue;
       const isThere = this.tables.actors.has(addressKey(row));
-      if (stored === false && isThere) throw new StoreRefused(`duplicate actor ${addressKey(row)}`);
       if (stored && !isThere) throw new StoreRefused('the row of an actor is gone');
     }
     for (const part of parts)

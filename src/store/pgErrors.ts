@@ -43,6 +43,9 @@ export function isTransient(error: unknown): boolean {
 /** Something in the statement is not as the tables need it: a key that is there, a text no column takes (classes 22, 23, 54). */
 export const isAboutData = (error: unknown): boolean => /^(22|23|54)/.test(sqlState(error) ?? '');
 
+/** A row with one of its keys is there. */
+export const isDuplicate = (error: unknown): boolean => sqlState(error) === '23505';
+
 /** The server has no room for what was asked: disk, memory, I/O. It has for nothing else either, until somebody acts. */
 export function isFull(error: unknown): boolean {
   return /^5[38]/.test(sqlState(error) ?? '');

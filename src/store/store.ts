@@ -189,7 +189,10 @@ export interface ActorWrite extends Address {
   retries: string | null;
   /** Whether it is paused from now on; left out: as before. */
   paused?: boolean | undefined;
-  /** Whether there is a row of it already; left out: that is not known. */
+  /**
+   * Whether there is a row of it already; left out: that is not known. Where `false` is untrue nothing of its shard lands;
+   * where `true` is, the statement is refused.
+   */
   stored?: boolean | undefined;
 }
 
@@ -325,8 +328,10 @@ export interface ShardCommit {
 }
 
 export interface CommitResult {
-  /** Shards whose part landed; the others were fenced (S1). */
-  committed: Set<number>;
+  /** Shards whose part landed; the others were fenced (S1), or are `known`. */
+  committed: ReadonlySet<number>;
+  /** Shards whose part did not land because an actor with `stored: false` has a row. */
+  known: ReadonlySet<number>;
   /** The statement's time on the database clock, ms since 1970; base of the armed deadlines. */
   at: number;
 }
