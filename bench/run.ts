@@ -74,7 +74,7 @@ const WORKLOADS: Record<string, { title: string; run(place: object): Promise<Sam
   },
   latency: {
     title: 'one job, idle system',
-    run: async (place) => ({ ...(await latency({ ...base, ...place, count: 300 })) }),
+    run: async (place) => ({ ...(await latency({ ...base, ...place, count: 1_000 })) }),
   },
 };
 const base = { contender, servers, execArgv, profiler };

@@ -188,7 +188,8 @@ export async function latency(options: Options & { count: number }): Promise<Lat
   }
 }
 
-const WARM_UP = 50;
+/** By then compilers and caches are done with the most of it, whoever's they are. */
+const WARM_UP = 500;
 
 const mark = (stage: Stage) => ({ at: performance.now(), cpu: stage.cpu() });
 type Mark = ReturnType<typeof mark>;

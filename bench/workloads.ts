@@ -114,7 +114,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: 'ms',
     better: 'less',
     run: async (context) => ({
-      ...(await latency({ ...context, count: context.quick ? 100 : 300 })),
+      ...(await latency({ ...context, count: context.quick ? 200 : 1_000 })),
     }),
   },
   {
