@@ -61,6 +61,8 @@ export class Batch {
   readonly afterwards: (() => void)[] = [];
   /** What it is committed in; it carries that one step alone then. */
   own: OwnTransaction | undefined;
+  /** It says how something went that ran: should it not land, that is done again. */
+  reports = false;
   /** Something in it is waited for, though no transition is in it. */
   someoneWaits = false;
   readonly #shard: number;

@@ -43,6 +43,7 @@ export class ChildReports {
     const running = resident.invocations.get(invokeId);
     const attempt = running?.attempt ?? 1;
     endAttempt(this.#ring, resident, invokeId, false);
+    batch.reports = true;
     if (!outcome.ok) {
       const { clock, load, timers } = this.#ring;
       loadOf(load, resident.address.type).failedAttempts++;
@@ -142,6 +143,7 @@ export class ChildReports {
     resident.retry(invokeId, { ...before, steps });
     batch.row(resident);
     batch.someoneWaits = true;
+    batch.reports = true;
     batch.afterwards.push(() => item.recorded(undefined));
   }
 

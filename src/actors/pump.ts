@@ -140,6 +140,7 @@ export class Pump {
     const turn: Turn = { read: new Map(), keys: [], stored: NOTHING, known: NO_EVENTS };
     const pinned = new Map<string, Address>();
     const missing: Address[] = [];
+    const reports = this.#shard.batch.reports || items.some(isReport);
     for (const item of items) {
       const address = this.#addressOf(item, turn);
       if (!address) {
@@ -151,7 +152,8 @@ export class Pump {
       turn.keys.push(address === root ? key : addressKey(address));
       if (pinned.has(key)) continue;
       pinned.set(key, root);
-      if (!this.#shard.residents.has(key) && !this.#isNew(item, key, turn)) missing.push(root);
+      if (this.#shard.residents.has(key)) continue;
+      if (reports || !this.#isNew(item, key, turn)) missing.push(root);
     }
     this.#pinned = pinned;
     if (missing.length > 0) turn.stored = await this.#ring.loader.load(missing);
@@ -181,11 +183,15 @@ export class Pump {
     return request.address;
   }
 
-  /** A start by which somebody is taken for new without Postgres being asked. */
+  /**
+   * A start by which somebody is taken for new without Postgres being asked. Not while something runs: should it be a mistake, what
+   * has ended meanwhile would be done again.
+   */
   #isNew(item: Item, key: string, { read }: Turn): boolean {
     const request = read.get(item);
     if (!request?.ok || request.kind !== 'start' || this.#suspicion.active) return false;
-    const { registry, newcomers } = this.#ring;
+    const { registry, newcomers, load } = this.#ring;
+    if (load.busyActors > 0) return false;
     if (this.#shard.parking.isBehind(key, false) || !registry.newest(request.address.type))
       return false;
     return newcomers.mayBeNew(key);
@@ -272,6 +278,7 @@ export class Pump {
         return this.#taker.failed(batch, resident, item.error);
       case 'acted':
         resident.acted(item.seq);
+        batch.reports = true;
         return batch.row(resident);
       default:
         item satisfies never;
@@ -319,6 +326,9 @@ interface Turn {
   /** Event ids that are recorded, of those memory could not tell. */
   known: ReadonlySet<string>;
 }
+
+const isReport = ({ kind }: Item): boolean =>
+  kind === 'settled' || kind === 'stepped' || kind === 'acted';
 
 const FULL_WAIT_MS = 20;
 const CROWDED_MAX_MS = 500;
