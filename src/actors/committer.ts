@@ -171,7 +171,8 @@ export class Committer {
       if (size >= this.#commitMax) break;
     }
     if (sources.length === 0) return false;
-    for (const source of this.#lazy.keys()) if (!this.#busy.has(source)) sources.push(source);
+    for (const source of this.#lazy.keys())
+      if (!this.#busy.has(source) && !source.transaction) sources.push(source);
     const parts: Part[] = [];
     for (const source of sources) {
       this.#dirty.delete(source);
@@ -201,12 +202,12 @@ export class Committer {
     try {
       const commits = parts.map(({ commit }) => commit);
       const from = this.#clock.monotonic();
-      const { committed, known, at } = await this.#write(parts, commits);
+      const { committed, mistaken, at } = await this.#write(parts, commits);
       this.#count(commits, committed, this.#clock.monotonic() - from);
       await this.#confirm();
       for (const { source, commit } of parts)
         if (committed.has(source.number)) source.landed(commit.commitNo, at);
-        else if (known.has(source.number)) source.mistaken();
+        else if (mistaken.has(source.number)) source.mistaken();
         else this.#fence(source);
     } catch (error) {
       if (error instanceof StoreUnknown) return this.#resolve(parts);

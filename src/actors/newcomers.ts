@@ -7,9 +7,9 @@ import type { Clock } from '../clock.ts';
  */
 export class Newcomers {
   readonly #clock: Clock;
-  /** Roots that have left this node's memory, by `type/id`: the newest, and those before them. */
-  #left = new Set<string>();
-  #leftBefore: ReadonlySet<string> = this.#left;
+  /** Roots that are there and not in memory, by `type/id`: who was met last, and those before. */
+  #met = new Set<string>();
+  #metBefore: ReadonlySet<string> = this.#met;
   #mistakes = 0;
   /** Until then nobody is taken for new unasked; monotonic, ms. */
   #askUntil = Number.NEGATIVE_INFINITY;
@@ -21,15 +21,15 @@ export class Newcomers {
   /** `key`: of a root that is not in memory. */
   mayBeNew(key: string): boolean {
     if (this.#mistakes > 0 && this.#clock.monotonic() < this.#askUntil) return false;
-    return !this.#left.has(key) && !this.#leftBefore.has(key);
+    return !this.#met.has(key) && !this.#metBefore.has(key);
   }
 
-  /** It is no longer in memory. */
-  left(key: string): void {
-    this.#left.add(key);
-    if (this.#left.size < LEFT_MAX) return;
-    this.#leftBefore = this.#left;
-    this.#left = new Set();
+  /** It is there, and no longer in memory or never was. */
+  met(key: string): void {
+    this.#met.add(key);
+    if (this.#met.size < MET_MAX) return;
+    this.#metBefore = this.#met;
+    this.#met = new Set();
   }
 
   /** Somebody who was taken for new was there. */
@@ -43,7 +43,7 @@ export class Newcomers {
 }
 
 /** Keys that are held, twice: a few hundred kilobytes. */
-const LEFT_MAX = 5_000;
+const MET_MAX = 5_000;
 /** After the first mistake; twice that after each further one. */
 const ASK_MS = 60_000;
 const ASK_MAX_MS = 3_600_000;

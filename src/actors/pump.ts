@@ -15,8 +15,8 @@ import { remembers, type Taker } from './taker.ts';
 import { buryUndeliverable } from './undeliverable.ts';
 
 /**
- * A shard's mailbox and the one loop that empties it: a turn takes what waits, loads the actors it is for, and has
- * each item stepped into the shard's batch, in order. Turns never overlap, so nothing else changes actors.
+ * A shard's mailbox and the one loop that empties it: a turn takes what waits, loads the actors it is for (not who
+ * may be taken for new), and has each item stepped into the shard's batch, in order. Turns never overlap, so nothing else changes actors.
  */
 export class Pump {
   readonly #ring: Ring;
@@ -84,12 +84,12 @@ export class Pump {
   async #turn(): Promise<void> {
     const { limits, clock, log } = this.#ring;
     try {
+      // What it would take could not land, and is better kept for who opens the shard again.
+      if (this.#shard.isOver) return;
       const withLog = this.#hasRoom() && !this.#shard.sealed;
       const suspected = this.#suspicion.active;
-      const items = this.#shard.closed
-        ? []
-        : this.#mailbox.take(withLog && !suspected ? limits.shardIntakeMax : 0);
-      if (suspected && withLog && !this.#shard.closed) items.push(...(await this.#nextSuspect()));
+      const items = this.#mailbox.take(withLog && !suspected ? limits.shardIntakeMax : 0);
+      if (suspected && withLog) items.push(...(await this.#nextSuspect()));
       if (items.length > 0) await this.#takeAll(items);
       // While others are on trial, whoever ends that wakes this pump.
       const asleep = this.#suspicion.active && this.#mailbox.innerIsEmpty;
@@ -140,7 +140,7 @@ export class Pump {
     const turn: Turn = { read: new Map(), keys: [], stored: NOTHING, known: NO_EVENTS };
     const pinned = new Map<string, Address>();
     const missing: Address[] = [];
-    const reports = this.#shard.batch.reports || items.some(isReport);
+    let atStake: boolean | undefined;
     for (const item of items) {
       const address = this.#addressOf(item, turn);
       if (!address) {
@@ -153,15 +153,17 @@ export class Pump {
       if (pinned.has(key)) continue;
       pinned.set(key, root);
       if (this.#shard.residents.has(key)) continue;
-      if (reports || !this.#isNew(item, key, turn)) missing.push(root);
+      const mayBeNew = this.#mayBeNew(item, key, turn);
+      if (mayBeNew) atStake ??= this.#isAtStake();
+      if (!mayBeNew || atStake) missing.push(root);
     }
     this.#pinned = pinned;
     if (missing.length > 0) turn.stored = await this.#ring.loader.load(missing);
     if (this.#hasStrangers(turn)) await this.#ring.others.refresh();
-    if (this.#shard.closed) return;
+    if (this.#shard.isOver) return;
     const doubtful = this.#doubtful(items, turn);
     if (doubtful.length > 0) turn.known = await this.#ring.store.knownEvents(doubtful);
-    if (this.#shard.closed) return;
+    if (this.#shard.isOver) return;
     for (let i = 0; i < items.length; i++)
       this.#take(items[i] as Item, turn, turn.keys[i] as string);
     this.#shard.offer();
@@ -183,18 +185,21 @@ export class Pump {
     return request.address;
   }
 
-  /**
-   * A start by which somebody is taken for new without Postgres being asked. Not while something runs: should it be a mistake, what
-   * has ended meanwhile would be done again.
-   */
-  #isNew(item: Item, key: string, { read }: Turn): boolean {
+  /** A start of somebody who can be taken for new without Postgres being asked. */
+  #mayBeNew(item: Item, key: string, { read }: Turn): boolean {
     const request = read.get(item);
     if (!request?.ok || request.kind !== 'start' || this.#suspicion.active) return false;
-    const { registry, newcomers, load } = this.#ring;
-    if (load.busyActors > 0) return false;
-    if (this.#shard.parking.isBehind(key, false) || !registry.newest(request.address.type))
-      return false;
-    return newcomers.mayBeNew(key);
+    const { registry, newcomers } = this.#ring;
+    if (this.#shard.parking.isBehind(key, false)) return false;
+    return registry.newest(request.address.type) !== undefined && newcomers.mayBeNew(key);
+  }
+
+  /** Something of the shard runs, or has ended with a commit that is still to come: should that not land, it would be done again. */
+  #isAtStake(): boolean {
+    const { batch, residents } = this.#shard;
+    if (batch.reports || residents.size > LOOKED_AT_MAX) return true;
+    for (const resident of residents.values()) if (resident.busy) return true;
+    return false;
   }
 
   /** Of a type nobody is known to know, with nothing recorded: a node that does may have joined just now. */
@@ -327,9 +332,8 @@ interface Turn {
   known: ReadonlySet<string>;
 }
 
-const isReport = ({ kind }: Item): boolean =>
-  kind === 'settled' || kind === 'stepped' || kind === 'acted';
-
+/** Actors that are looked at before somebody is taken for new; with more in memory Postgres is asked. */
+const LOOKED_AT_MAX = 1_000;
 const FULL_WAIT_MS = 20;
 const CROWDED_MAX_MS = 500;
 const NOBODY: ReadonlyMap<string, Address> = new Map();

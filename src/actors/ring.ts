@@ -140,7 +140,7 @@ export const emptyLoad = (): NodeLoad => ({
     restored: 0,
     versions: 0,
     resumed: 0,
-    known: 0,
+    mistaken: 0,
     other: 0,
   },
   stalls: 0,

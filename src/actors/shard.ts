@@ -105,6 +105,11 @@ export class Shard implements CommitSource {
     return this.#closed;
   }
 
+  /** Nothing it does from now on lands (H3, H5). */
+  get isOver(): boolean {
+    return this.#closed || this.#broken;
+  }
+
   get sealed(): boolean {
     return this.#sealed;
   }
@@ -187,11 +192,8 @@ export class Shard implements CommitSource {
     this.#stopReading();
     const { clock } = this.#ring;
     const until = clock.monotonic() + SEAL_MAX_MS;
-    while (!this.#closed && !this.#isDrained() && clock.monotonic() < until) await sleep(clock, 5);
-  }
-
-  #isDrained(): boolean {
-    return this.#pump.isDrained && !this.isUnderWay;
+    const isDrained = () => this.isOver || (this.#pump.isDrained && !this.isUnderWay);
+    while (!isDrained() && clock.monotonic() < until) await sleep(clock, 5);
   }
 
   /** Stops taking. Returns the attempts that still run, by key, for whoever opens the shard here again. */
@@ -248,6 +250,7 @@ export class Shard implements CommitSource {
   #count(resident: Resident, by: 1 | -1): void {
     this.#ring.load.residents += by;
     if (resident.invocations.size > 0) this.#ring.load.busyActors += by;
+    if (by < 0 && resident.key === resident.rootKey) this.#ring.newcomers.met(resident.key);
   }
 
   /** Drops idle actors from memory; the rows stay. `all`: also the ones used just now. */
@@ -277,7 +280,6 @@ export class Shard implements CommitSource {
       this.#closedBatches.some(({ residents }) => residents.has(member));
     if (members.some(stays)) return;
     for (const { key } of members) if (this.residents.delete(key)) this.#count(resident, -1);
-    this.#ring.newcomers.left(resident.key);
   }
 
   /** What the pump fills; handed over whole with the next commit. */
@@ -315,9 +317,8 @@ export class Shard implements CommitSource {
     const batch = this.#next;
     if (batch.isEmpty || this.#closed) return;
     const isAwaited = batch.size > 0 || batch.replies.length > 0 || batch.someoneWaits;
-    const { committer } = this.#ring;
-    if (isAwaited || this.#closedBatches.length > 0) committer.offer(this);
-    else committer.offerLazily(this);
+    if (isAwaited || this.#closedBatches.length > 0) this.#ring.committer.offer(this);
+    else this.#ring.committer.offerLazily(this);
   }
 
   get waiting(): number {
@@ -329,7 +330,7 @@ export class Shard implements CommitSource {
   }
 
   take(): ShardCommit | undefined {
-    if (this.#closed || this.#broken || this.#next.isEmpty) return undefined;
+    if (this.isOver || this.#next.isEmpty) return undefined;
     this.#inFlight = this.#next;
     if (this.#closedBatches.shift() === undefined) this.#batch = new Batch(this.number);
     this.#sent = this.#inFlight.toCommit(this.#epoch, this.#commitNo + 1, this.#cursor);
@@ -375,7 +376,7 @@ export class Shard implements CommitSource {
 
   mistaken(): void {
     if (!this.#closed) this.#ring.newcomers.mistaken();
-    this.#neverLands('known: an actor whose start came is there already');
+    this.#neverLands('mistaken: an actor whose start came is there already');
   }
 
   refused(error: Error): void {

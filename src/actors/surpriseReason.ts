@@ -10,7 +10,7 @@ export type SurpriseReason =
   | 'restored'
   | 'versions'
   | 'resumed'
-  | 'known'
+  | 'mistaken'
   | 'other';
 
 /** First match counts; the words are those of whoever calls `surprise`. */
@@ -18,7 +18,7 @@ const CLASSES: [pattern: RegExp, reason: SurpriseReason][] = [
   [/^stalled/, 'stalled'],
   [/^versions/, 'versions'],
   [/^resumed/, 'resumed'],
-  [/^known/, 'known'],
+  [/^mistaken/, 'mistaken'],
   [/^fenced|^the epoch is/, 'fenced'],
   [/^Postgres has been put back/, 'restored'],
   [/^commit (refused|lost)/, 'commit'],

@@ -99,6 +99,7 @@ export class Taker {
       );
     }
     this.#parker.consume(batch, message, read);
+    if (actor && read.kind === 'start') this.#ring.newcomers.met(name);
     if (isKnown) return this.#reply(batch, message, { ok: true, ...address, duplicate: true });
     if (read.kind === 'start') {
       if (actor)

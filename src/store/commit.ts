@@ -1,15 +1,6 @@
 import { asError, invariant } from '../errors.ts';
 import { int4Array, int8Array } from './arrays.ts';
-import {
-  ADDED,
-  AT,
-  actorColumn,
-  addsActors,
-  epochOf,
-  MOVED,
-  PARTS,
-  shardOf,
-} from './commitParts.ts';
+import { AT, epochOf, MISTAKEN, MOVED, PARTS, type Part, shardOf } from './commitParts.ts';
 import type { Lane, Statement } from './lane.ts';
 import { ConnectionLost, isAboutData, isDuplicate, isTransient } from './pgErrors.ts';
 import { StoreRefused } from './refused.ts';
@@ -25,15 +16,15 @@ import { type CommitResult, type ShardCommit, StoreUnknown } from './store.ts';
  * not follow from what is recorded. Getting on clears the shard of earlier deaths, unless it was a parked message that
  * another node has died of and this one never tries; what waits for a paused actor nobody has tried.
  *
- * Who is taken for new and is there makes the whole statement fail. Then it is asked with `known`, the shards in which there are
+ * Who is taken for new and is there makes the whole statement fail. Then it is sent with `mistaken`, the shards in which there are
  * such: their parts stay out, those of others land (ADR 0018).
  */
-const head = (known: string) => `
-WITH ${known}locked AS MATERIALIZED (
+const head = (mistaken: string) => `
+WITH ${mistaken}locked AS MATERIALIZED (
   SELECT s.shard, w.commit_no, w.cursor
     FROM unnest($2::int4[], $3::int8[], $4::int8[], $5::int8[]) AS w (shard, epoch, commit_no, cursor)
     JOIN shard s ON s.shard = w.shard
-   WHERE s.epoch = w.epoch AND s.owner = $1 AND s.commit_no = w.commit_no - 1${known && NOT_KNOWN}
+   WHERE ${OURS}${mistaken && NOT_MISTAKEN}
    ORDER BY s.shard
      FOR NO KEY UPDATE OF s),
 fence AS (
@@ -46,18 +37,15 @@ fence AS (
     FROM locked WHERE s.shard = locked.shard
   RETURNING s.shard)`;
 
-/** The parameters are arrays: shard, type and id of each new actor. */
-const known = (shards: string, types: string, ids: string) => `known AS MATERIALIZED (
-  SELECT DISTINCT r.shard
-    FROM (SELECT unnest(${shards}::int4[]) AS shard, unnest(${types}::text[]) AS type, unnest(${ids}::text[]) AS id) AS r
-    JOIN actor a ON a.type = r.type AND a.id = r.id),
-`;
-const NOT_KNOWN = ' AND s.shard <> ALL (ARRAY(SELECT shard FROM known))';
+/** `w`: what is to be committed. */
+const OURS = 's.epoch = w.epoch AND s.owner = $1 AND s.commit_no = w.commit_no - 1';
+const NOT_MISTAKEN = ' AND s.shard <> ALL (ARRAY(SELECT shard FROM mistaken))';
 /** Of shards that are this owner's still: the others are fenced. */
-const KNOWN_TOO = `,
-       ARRAY(SELECT k.shard FROM known k
-               JOIN unnest($2::int4[], $3::int8[]) AS w (shard, epoch) ON w.shard = k.shard
-               JOIN shard s ON s.shard = w.shard AND s.epoch = w.epoch AND s.owner = $1) AS known`;
+const MISTAKEN_TOO = `,
+       ARRAY(SELECT m.shard FROM mistaken m
+               JOIN unnest($2::int4[], $3::int8[], $4::int8[]) AS w (shard, epoch, commit_no) ON w.shard = m.shard
+               JOIN shard s ON s.shard = w.shard
+              WHERE ${OURS}) AS mistaken`;
 
 const TAIL = `
 SELECT ARRAY(SELECT shard FROM fence) AS shards, (extract(epoch FROM ${AT}) * 1000)::int8 AS at`;
@@ -82,17 +70,14 @@ function textFor(name: string, present: number, asks: boolean): string {
   if (text !== undefined) return text;
   let parameter = 5;
   let tail = TAIL;
-  let newcomers = '';
+  const numbered = ({ sql }: Part) => sql.replaceAll('?', () => `$${++parameter}`);
   const parts = PARTS.filter((_, index) => present & (1 << index)).map((part) => {
-    const column = (name: string) => `$${parameter + 1 + actorColumn(name)}`;
-    if (asks && part.sql.startsWith(ADDED)) {
-      newcomers = known(column('shard'), column('type'), column('id'));
-      tail += KNOWN_TOO;
-    }
-    if (part.sql.startsWith(MOVED)) tail += allMoved(column('shard'));
-    return part.sql.replaceAll('?', () => `$${++parameter}`);
+    if (part.sql.startsWith(MOVED)) tail += allMoved(`$${parameter + 1}`);
+    return numbered(part);
   });
-  text = [head(newcomers), ...parts].join(',\n') + tail;
+  const mistaken = asks ? `${numbered(MISTAKEN)},\n` : '';
+  if (asks) tail += MISTAKEN_TOO;
+  text = [head(mistaken), ...parts].join(',\n') + tail;
   texts.set(name, text);
   return text;
 }
@@ -109,8 +94,12 @@ export function lastStatement(nodeId: string, commit: ShardCommit): Statement {
   };
 }
 
-/** The commit as one prepared statement; `asks` who is known of those who are taken for new. */
-function commitStatement(nodeId: string, commits: readonly ShardCommit[], asks = false): Statement {
+/** The commit as one prepared statement; `newcomers`: who is taken for new, see `MISTAKEN`. */
+function commitStatement(
+  nodeId: string,
+  commits: readonly ShardCommit[],
+  newcomers: readonly Buffer[] = [],
+): Statement {
   const values: unknown[] = [
     nodeId,
     int4Array(commits, shardOf),
@@ -125,8 +114,16 @@ function commitStatement(nodeId: string, commits: readonly ShardCommit[], asks =
     present |= 1 << index;
     values.push(...buffers);
   });
-  const name = `commit_${present}${asks ? '_known' : ''}`;
+  values.push(...newcomers);
+  const asks = newcomers.length > 0;
+  const name = `commit_${present}${asks ? '_mistaken' : ''}`;
   return { name, text: textFor(name, present, asks), values };
+}
+
+interface Answer {
+  shards: number[];
+  mistaken?: number[];
+  at: number;
 }
 
 /** See `Store.commit`. */
@@ -139,19 +136,20 @@ export async function commit(
     new Set(commits.map(shardOf)).size === commits.length,
     'a shard appears twice in one commit',
   );
-  let asks = false;
   let statement = commitStatement(nodeId, commits);
+  let asks = false;
   for (let attempt = 1; ; attempt++) {
     try {
-      const [row] = await lane.send<{ shards: number[]; known?: number[]; at: number }>(statement);
+      const [row] = await lane.send<Answer>(statement);
       invariant(row, 'a commit answers with one row');
-      return { committed: new Set(row.shards), known: new Set(row.known), at: row.at };
+      return { committed: new Set(row.shards), mistaken: new Set(row.mistaken), at: row.at };
     } catch (error) {
       if (error instanceof ConnectionLost) throw new StoreUnknown(error.message, { cause: error });
       // The server undid it and said so: the same statement again is safe.
-      if (!asks && isDuplicate(error) && commits.some(addsActors)) {
+      const newcomers = !asks && isDuplicate(error) ? MISTAKEN.values(commits) : undefined;
+      if (newcomers) {
         asks = true;
-        statement = commitStatement(nodeId, commits, asks);
+        statement = commitStatement(nodeId, commits, newcomers);
         continue;
       }
       if (isAboutData(error)) throw new StoreRefused(asError(error).message, { cause: error });

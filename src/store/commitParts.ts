@@ -8,14 +8,11 @@ export const AT = `(date_trunc('milliseconds', now()) + interval '1 ms')`;
 /** Shards that passed the fence, evaluated once; every part of the statement is filtered by it (S1). */
 const PASSED = 'ANY (ARRAY(SELECT shard FROM fence))';
 
-/** The part that writes actors which are taken for new. */
-export const ADDED = 'added';
-
 /** The part that changes rows of actors that are there: each of them must be, or it tells. */
 export const MOVED = 'moved';
 
 /** One part of a commit: its SQL, with `?` for each parameter, and what fills them. */
-interface Part {
+export interface Part {
   sql: string;
   /** Undefined when there is nothing to write. */
   values(commits: readonly ShardCommit[]): Buffer[] | undefined;
@@ -66,10 +63,6 @@ export const epochOf = (commit: ShardCommit) => commit.epoch;
 const ACTOR = `shard int4, epoch int8, seq int8, acted_seq int8, busy bool, status text, type text, id text,
   version text, path text, state text, tags text, output text, error text, retries text`;
 
-const ACTOR_COLUMNS = ACTOR.split(',').map((column) => column.trim().split(' ')[0]);
-/** Which of the parameters of a part that writes actors' rows is the one with this column. */
-export const actorColumn = (name: string): number => ACTOR_COLUMNS.indexOf(name);
-
 const INSERT = `INSERT INTO actor (seq, acted_seq, epoch, created_at, updated_at, shard, busy, status, type, id, version, path,
                      state, tags, output, error, retries`;
 const VALUES = `SELECT r.seq, r.acted_seq, r.epoch, ${AT}, ${AT}, r.shard, r.busy, r.status, r.type, r.id, r.version, r.path,
@@ -102,21 +95,33 @@ function actorArrays(rows: ActorWrite[], of: ShardCommit[]): Buffer[] {
 }
 
 const actorsOf = ({ actors }: ShardCommit) => actors;
-const isAdded = ({ stored, paused }: ActorWrite) => stored === false && paused === undefined;
-export const addsActors = ({ actors }: ShardCommit) => actors.some(isAdded);
 const isPaused = ({ paused }: ActorWrite) => paused === true;
+
+/** The shards in which somebody who is taken for new is there. Stands before all others, and is asked only when a commit has failed. */
+export const MISTAKEN = part(
+  `mistaken AS MATERIALIZED (
+  SELECT DISTINCT r.shard FROM ${given('shard int4, type text, id text')}
+    JOIN actor a ON a.type = r.type AND a.id = r.id)`,
+  actorsOf,
+  (rows, of) => [
+    int4Array(of, shardOf),
+    textArray(rows, (row) => row.type),
+    textArray(rows, (row) => row.id),
+  ],
+  ({ stored }) => stored === false,
+);
 
 /** In the order in which they stand in the statement. */
 export const PARTS: Part[] = [
   // An actor that is new, one whose row is there, and one of which nobody knows: a plain INSERT costs two thirds of one that
   // looks for conflicts, an UPDATE four fifths.
   part(
-    `${ADDED} AS (
+    `added AS (
   ${INSERT})
   ${VALUES} FROM ${given(ACTOR)} WHERE r.shard = ${PASSED})`,
     actorsOf,
     actorArrays,
-    isAdded,
+    ({ stored, paused }) => stored === false && paused === undefined,
   ),
   part(
     `${MOVED} AS (

@@ -185,19 +185,19 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         shard.commitNo === part.commitNo - 1
       );
     });
-    const isKnown = ({ actors }: ShardCommit) => actors.some((row) => this.#isMistaken(row));
-    const known = new Set(ours.filter(isKnown).map(({ shard }) => shard));
-    const passed = ours.filter(({ shard }) => !known.has(shard));
+    const isMistaken = ({ actors }: ShardCommit) => actors.some((row) => this.#isThere(row));
+    const mistaken = new Set(ours.filter(isMistaken).map(({ shard }) => shard));
+    const passed = ours.filter(({ shard }) => !mistaken.has(shard));
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
     this.#refuse(passed);
     if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
-    return { committed: new Set(passed.map(({ shard }) => shard)), known, at };
+    return { committed: new Set(passed.map(({ shard }) => shard)), mistaken, at };
   }
 
   /** Taken for new, and there. */
-  #isMistaken({ stored, paused, ...row }: ShardCommit['actors'][number]): boolean {
-    return stored === false && paused === undefined && this.tables.actors.has(addressKey(row));
+  #isThere({ stored, ...row }: ShardCommit['actors'][number]): boolean {
+    return stored === false && this.tables.actors.has(addressKey(row));
   }
 
   async markLog(

@@ -105,7 +105,7 @@ export interface Store {
   transitions(address: Address, fromSeq: number, limit: number): Promise<StoredTransition[]>;
 
   /**
-   * One statement, one round trip.
+   * One statement, one round trip; two when somebody who is taken for new is there.
    * @throws StoreUnknown when the connection died before the answer: it may have landed.
    * @throws Error when Postgres refused the statement: nothing landed.
    */
@@ -328,10 +328,10 @@ export interface ShardCommit {
 }
 
 export interface CommitResult {
-  /** Shards whose part landed; the others were fenced (S1), or are `known`. */
+  /** Shards whose part landed; the others were fenced (S1), or are `mistaken`. */
   committed: ReadonlySet<number>;
   /** Shards whose part did not land because an actor with `stored: false` has a row. */
-  known: ReadonlySet<number>;
+  mistaken: ReadonlySet<number>;
   /** The statement's time on the database clock, ms since 1970; base of the armed deadlines. */
   at: number;
 }

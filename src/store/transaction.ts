@@ -116,7 +116,7 @@ export class PostgresTransaction implements StoreTransaction {
         throw new StoreUnknown('committed here, and perhaps on no replica');
       if (end.value.command !== 'COMMIT') throw new Error('Postgres has rolled it back.');
       const { at } = last.value.rows[0] as { at: string };
-      return { committed: new Set([commit.shard]), known: NOBODY, at: Number(at) };
+      return { committed: new Set([commit.shard]), mistaken: NOBODY, at: Number(at) };
     } finally {
       this.#end();
     }
@@ -192,7 +192,7 @@ export class PostgresTransaction implements StoreTransaction {
 
   #notWritten(error: unknown): CommitResult {
     // The server has answered, so COMMIT could only roll back.
-    if (sqlState(error) === NOT_PASSED) return { committed: NOBODY, known: NOBODY, at: 0 };
+    if (sqlState(error) === NOT_PASSED) return { committed: NOBODY, mistaken: NOBODY, at: 0 };
     throw this.#unlessAnswered(error);
   }
 

@@ -1,6 +1,6 @@
 import { createInbox } from '@nats-io/transport-node';
 import { beforeEach, expect, test } from 'vitest';
-import type { NodeProcess } from '../support/cluster.ts';
+import { Journal, type NodeProcess } from '../support/cluster.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 
 // A start is taken without Postgres being asked whether the actor is there; the commit finds out (ADR 0018).
@@ -18,7 +18,7 @@ async function publish(subject: string, body: string): Promise<Record<string, un
 
 const add = (n: number) => JSON.stringify({ type: 'ADD', n });
 const mistakes = (node: NodeProcess) =>
-  node.stderr().split('known: an actor whose start came is there already').length - 1;
+  node.stderr().split('mistaken: an actor whose start came is there already').length - 1;
 
 /** As an orderly one: after a crash all are asked for, until their shard has got on. */
 async function restart(node: NodeProcess): Promise<NodeProcess> {
@@ -56,6 +56,29 @@ test('who is there already and is started again keeps its state, and all that co
   expect(await publish('jobs.counter.b0', 'null')).toMatchObject({ ok: false });
   expect(await publish('jobs.counter.b1', 'null')).toMatchObject({ ok: false });
   expect(mistakes(node)).toBe(1);
+});
+
+test('nothing that runs is done again because somebody else was started twice', async () => {
+  let node = await world.spawn();
+  const old = Array.from({ length: 64 }, (_, i) => `old${i}`);
+  await Promise.all(old.map((id) => publish(`jobs.counter.${id}`, 'null')));
+  node = await restart(node);
+  // In each shard some work ends while the next start is on its way.
+  const work = Array.from({ length: 1_024 }, (_, i) => ({ id: `work${i}`, ms: i % 8 }));
+  const putWork = ({ id, ms }: (typeof work)[number]) =>
+    publish(`jobs.worker.${id}`, JSON.stringify({ ms }));
+  await Promise.all([
+    ...work.slice(0, 512).map(putWork),
+    ...old.map((id) => publish(`jobs.counter.${id}`, 'null')),
+    ...work.slice(512).map(putWork),
+  ]);
+  for (const { id } of work) await world.settled('worker', id, 2);
+  const began = new Journal<{ key: string; phase: string }>(`${world.dir}/journal.jsonl`)
+    .read()
+    .filter(({ phase }) => phase === 'start')
+    .map(({ key }) => key);
+  expect(began.sort()).toEqual(work.map(({ id }) => `worker/${id}/work/1`).sort());
+  expect(mistakes(node)).toBeGreaterThan(0);
 });
 
 test('who has ended a moment ago is no newcomer', async () => {

@@ -15,19 +15,17 @@ export const MUTANTS: Record<string, Mutant> = {
   /** Any commit lands, whoever owns the shard. */
   'no fence': {
     file: '/src/store/commit.ts',
-    changes: [
-      ['WHERE s.epoch = w.epoch AND s.owner = $1 AND s.commit_no = w.commit_no - 1', 'WHERE true'],
-    ],
+    changes: [["'s.epoch = w.epoch AND s.owner = $1 AND s.commit_no = w.commit_no - 1'", "'true'"]],
   },
   /** Messages are acknowledged, cursors moved and effects started when the statement is sent. */
   'ack before commit': {
     file: '/src/actors/committer.ts',
     changes: [
       [
-        'const { committed, at } = await this.#write(parts, commits);',
+        'const { committed, mistaken, at } = await this.#write(parts, commits);',
         `const early = Date.now();
       for (const { source, commit } of parts) source.landed(commit.commitNo, early);
-      const { committed, at } = await this.#write(parts, commits);`,
+      const { committed, mistaken, at } = await this.#write(parts, commits);`,
       ],
       [
         'if (committed.has(source.number)) source.landed(commit.commitNo, at);\n',
@@ -40,8 +38,8 @@ export const MUTANTS: Record<string, Mutant> = {
     file: '/src/actors/attempt.ts',
     changes: [
       [
-        'this.key = idempotencyKey(request.address, request.invokeId, request.seq);',
-        'this.key = idempotencyKey(request.address, request.invokeId, request.seq) + (request.attempt > 1 ? "/" + request.attempt : "");',
+        'this.#key ??= idempotencyKey(address, invokeId, seq);',
+        'this.#key ??= idempotencyKey(address, invokeId, seq) + (this.attempt > 1 ? "/" + this.attempt : "");',
       ],
     ],
   },

@@ -15,12 +15,12 @@ const passes = (ms: number) => {
 
 test('whoever has not been here lately may be new', () => {
   expect(newcomers.mayBeNew('job/a')).toBe(true);
-  newcomers.left('job/a');
+  newcomers.met('job/a');
   expect([newcomers.mayBeNew('job/a'), newcomers.mayBeNew('job/b')]).toEqual([false, true]);
 });
 
-test('the last 5,000 who left are remembered, and never more than twice as many', () => {
-  for (let n = 0; n < 20_000; n++) newcomers.left(`job/${n}`);
+test('the last 5,000 who were met are remembered, and never more than twice as many', () => {
+  for (let n = 0; n < 20_000; n++) newcomers.met(`job/${n}`);
   const known = Array.from({ length: 20_000 }, (_, n) => !newcomers.mayBeNew(`job/${n}`));
   expect(known.slice(-5_000)).toEqual(Array.from({ length: 5_000 }, () => true));
   expect(known.filter(Boolean).length).toBeLessThanOrEqual(10_000);
