@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
-import { invariant, PerdureError } from '../errors.ts';
+import { asError, invariant, PerdureError } from '../errors.ts';
 import { wholeDelay } from './commitParts.ts';
 import {
   FAILED_ATTEMPTS_MAX,
@@ -13,6 +13,7 @@ import { MemoryOwnership } from './memoryOwnership.ts';
 import {
   type ActorState,
   byText,
+  freeShard,
   isPaused,
   type ParkedState,
   type ShardState,
@@ -186,13 +187,26 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       );
     });
     const isMistaken = ({ actors }: ShardCommit) => actors.some((row) => this.#isThere(row));
-    const mistaken = new Set(ours.filter(isMistaken).map(({ shard }) => shard));
+    const asked = this.#clashes(ours) ? ours.filter(isMistaken) : [];
+    const mistaken = new Set(asked.map(({ shard }) => shard));
     const passed = ours.filter(({ shard }) => !mistaken.has(shard));
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
     this.#refuse(passed);
     if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
     return { committed: new Set(passed.map(({ shard }) => shard)), mistaken, at };
+  }
+
+  /** What makes Postgres say that a key is there. */
+  #clashes(parts: readonly ShardCommit[]): boolean {
+    for (const { actors } of parts)
+      if (actors.some((row) => row.paused === undefined && this.#isThere(row))) return true;
+    try {
+      this.#refuse(parts);
+      return false;
+    } catch (error) {
+      return asError(error).message.startsWith('duplicate');
+    }
   }
 
   /** Taken for new, and there. */
@@ -377,20 +391,3 @@ const isSameSlot = (a: FailedAttemptWrite, b: FailedAttemptWrite): boolean =>
   a.startedSeq === b.startedSeq && a.invokeId === b.invokeId && slotOf(a) === slotOf(b);
 
 const timerKey = (timer: TimerKey) => `${addressKey(timer)}/${timer.timerId}`;
-
-const freeShard = (shard: number): ShardState => ({
-  shard,
-  owner: null,
-  previousOwner: null,
-  epoch: 0,
-  claimedEpoch: 0,
-  cursor: 0,
-  passed: 0,
-  commitNo: 0,
-  openedAt: null,
-  ownedSince: null,
-  crashes: 0,
-  suspectSeq: null,
-  needs: [],
-  needsAt: null,
-});

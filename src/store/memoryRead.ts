@@ -378,3 +378,21 @@ const summary = (row: ActorState): ActorSummary => ({
   updated_at: iso(row.updatedAt),
   paused_at: isoOrNull(row.pausedAt),
 });
+
+/** Nobody's. */
+export const freeShard = (shard: number): ShardState => ({
+  shard,
+  owner: null,
+  previousOwner: null,
+  epoch: 0,
+  claimedEpoch: 0,
+  cursor: 0,
+  passed: 0,
+  commitNo: 0,
+  openedAt: null,
+  ownedSince: null,
+  crashes: 0,
+  suspectSeq: null,
+  needs: [],
+  needsAt: null,
+});

@@ -78,7 +78,6 @@ test('nothing that runs is done again because somebody else was started twice', 
     .filter(({ phase }) => phase === 'start')
     .map(({ key }) => key);
   expect(began.sort()).toEqual(work.map(({ id }) => `worker/${id}/work/1`).sort());
-  expect(mistakes(node)).toBeGreaterThan(0);
 });
 
 test('who has ended a moment ago is no newcomer', async () => {
