@@ -157,7 +157,7 @@ export class Committer {
       this.#dirty.delete(source);
       const commit = source.take();
       if (!commit) continue;
-      this.#run([{ source, commit, transaction }], () => {});
+      this.#run([{ source, commit, transaction }]);
     }
   }
 
@@ -186,13 +186,13 @@ export class Committer {
     return true;
   }
 
-  #run(parts: Part[], ended: () => void): void {
+  #run(parts: Part[], ended?: () => void): void {
     const size = parts.reduce((sum, { commit }) => sum + commit.transitions.length, 0);
     this.#sent += size;
     for (const { source } of parts) this.#busy.add(source);
     void this.#commit(parts).finally(() => {
       this.#sent -= size;
-      ended();
+      ended?.();
       for (const { source } of parts) this.#busy.delete(source);
       if (this.#dirty.size > 0) this.#schedule();
     });

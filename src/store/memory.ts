@@ -186,31 +186,31 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
         shard.commitNo === part.commitNo - 1
       );
     });
-    const isMistaken = ({ actors }: ShardCommit) => actors.some((row) => this.#isThere(row));
-    const asked = this.#clashes(ours) ? ours.filter(isMistaken) : [];
-    const mistaken = new Set(asked.map(({ shard }) => shard));
-    const passed = ours.filter(({ shard }) => !mistaken.has(shard));
     // Everything is checked before anything is written: a refused statement leaves nothing behind (S2, S4).
-    this.#refuse(passed);
+    const passed = this.#check(ours);
     if (passed.length > 0) before();
     for (const part of passed) this.#apply(nodeId, part, at);
-    return { committed: new Set(passed.map(({ shard }) => shard)), mistaken, at };
+    const committed = new Set(passed.map(({ shard }) => shard));
+    const others = ours.map(({ shard }) => shard).filter((shard) => !committed.has(shard));
+    return { committed, mistaken: new Set(others), at };
   }
 
-  /** What makes Postgres say that a key is there. */
-  #clashes(parts: readonly ShardCommit[]): boolean {
-    for (const { actors } of parts)
-      if (actors.some((row) => row.paused === undefined && this.#isThere(row))) return true;
+  /** Without those that take somebody for new who is there: as in Postgres, they are looked for when a key is there already. */
+  #check(parts: readonly ShardCommit[]): readonly ShardCommit[] {
     try {
       this.#refuse(parts);
-      return false;
+      return parts;
     } catch (error) {
-      return asError(error).message.startsWith('duplicate');
+      const passed = parts.filter(({ actors }) => !actors.some((row) => this.#isMistaken(row)));
+      const isDuplicate = asError(error).message.startsWith('duplicate');
+      if (!isDuplicate || passed.length === parts.length) throw error;
+      this.#refuse(passed);
+      return passed;
     }
   }
 
   /** Taken for new, and there. */
-  #isThere({ stored, ...row }: ShardCommit['actors'][number]): boolean {
+  #isMistaken({ stored, ...row }: ShardCommit['actors'][number]): boolean {
     return stored === false && this.tables.actors.has(addressKey(row));
   }
 
@@ -284,6 +284,7 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
     for (const { stored, paused, ...row } of parts.flatMap(({ actors }) => actors)) {
       if (paused !== undefined) continue;
       const isThere = this.tables.actors.has(addressKey(row));
+      if (stored === false && isThere) throw new StoreRefused(`duplicate actor ${addressKey(row)}`);
       if (stored && !isThere) throw new StoreRefused('the row of an actor is gone');
     }
     for (const part of parts)
