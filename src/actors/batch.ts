@@ -50,8 +50,8 @@ export interface OwnTransaction {
 }
 
 /**
- * What one commit of one shard carries. Steps are added in order; the actor's row is written once, at its newest
- * step, so a batch is always taken whole.
+ * What one commit of one shard carries. Steps are added in order; the actor's row is written once at most, at its
+ * newest step, so a batch is always taken whole.
  */
 export class Batch {
   readonly taken: Taken[] = [];
@@ -195,10 +195,10 @@ export class Batch {
   }
 
   #write(): ActorWrite[] {
-    const rows: ActorWrite[] = new Array(this.#residents.size);
-    let n = 0;
+    const rows: ActorWrite[] = [];
     this.#residents.forEach((resident) => {
-      rows[n++] = resident.write();
+      const row = resident.write();
+      if (row) rows.push(row);
     });
     return rows;
   }

@@ -59,6 +59,10 @@ export class Resident {
   live: Live | undefined;
   /** Whether Postgres has a row of it, or will with an earlier commit; undefined: that is not known. */
   #stored: boolean | undefined;
+  /** The tags its row has, while that may stay as it is when the actor moves on. */
+  #tagsOfRow: string | undefined;
+  /** Nodes have died while something ran for it: its row says when it gets on. */
+  #blamed = false;
   /** The row's columns as of the newest step; of the step itself nothing is kept. */
   #status: ActorStatus = 'active';
   #state: string | undefined;
@@ -148,6 +152,7 @@ export class Resident {
     const scope = createStepScope(address, parent?.scope.self);
     const resident = new Resident(address, type, eventIds, eventIdsComplete, deliver, scope);
     resident.#stored = true;
+    resident.#blamed = stored.crashes > 0;
     if (stored.retries !== null) resident.#retries = JSON.parse(stored.retries);
     if (stored.quarantined) resident.quarantined = stored;
     if (stored.paused) resident.paused = true;
@@ -324,12 +329,19 @@ export class Resident {
     }
   }
 
-  /** The whole row at the newest step, for the next commit: what is written later finds it there. */
-  write(): ActorWrite {
-    const { live, state } = this;
+  /**
+   * The whole row at the newest step, for the next commit: what is written later finds it there. Undefined when it may stay as
+   * it is: something ran for the actor before and after, and nothing but where it stands has changed (`ShardCommit.actors`).
+   */
+  write(): ActorWrite | undefined {
+    const { live, state, busy } = this;
     invariant(live, `${this.key} has nothing to write`);
     let retries: string | null = null;
     for (const _ in this.#retries) retries ??= JSON.stringify(this.#retries);
+    const goesOn = busy && !this.finished && this.unacted.length === 0 && retries === null;
+    const tags = goesOn && this.paused === undefined && !this.#blamed ? this.#tags : undefined;
+    if (tags !== undefined && tags === this.#tagsOfRow) return undefined;
+    this.#tagsOfRow = tags;
     const stored = this.#stored;
     this.#stored = true;
     return {
@@ -343,7 +355,7 @@ export class Resident {
       seq: live.seq,
       output: this.#output,
       error: this.#error,
-      busy: this.busy,
+      busy,
       actedSeq: (this.unacted[0] ?? live.seq + 1) - 1,
       retries,
       paused: this.paused === undefined ? undefined : this.paused && !this.finished,

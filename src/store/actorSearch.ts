@@ -29,7 +29,7 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors' | 'countAct
     >({
       text: `SELECT type, version, status, state, path, count(*) AS count, min(updated_at) AS oldest_at,
                     max(updated_at) AS newest_at, now() AS now, ARRAY[${YOUNGER}]::int4[] AS younger
-               FROM actor ${type === undefined ? '' : 'WHERE type = $1'}
+               FROM current_actor ${type === undefined ? '' : 'WHERE type = $1'}
               GROUP BY type, version, status, state, path
               ORDER BY type, version, path NULLS FIRST, status, state COLLATE "C" LIMIT ${POPULATION_MAX}`,
       values: type === undefined ? [] : [type],

@@ -78,7 +78,7 @@ export class ActorLook {
 
   async groups(): Promise<ActorGroup[]> {
     const { rows } = await this.#client.query(
-      `SELECT type, version, path, state, count(*)::int AS actors FROM actor
+      `SELECT type, version, path, state, count(*)::int AS actors FROM current_actor
         WHERE status = 'active' GROUP BY type, version, path, state ORDER BY type, version, path, state`,
     );
     return rows as ActorGroup[];
@@ -94,7 +94,7 @@ export class ActorLook {
       `SELECT w.n, l.lacks, count(*)::int AS actors
          FROM jsonb_to_recordset($1::jsonb)
                 AS w (n int, type text, version text, path text, state text, invokes jsonb, timers jsonb, sources jsonb)
-         JOIN actor a ON a.status = 'active' AND a.type = w.type AND a.version = w.version AND a.state = w.state
+         JOIN current_actor a ON a.status = 'active' AND a.type = w.type AND a.version = w.version AND a.state = w.state
                      AND a.path IS NOT DISTINCT FROM w.path
          JOIN transition n ON n.type = a.type AND n.id = a.id AND n.seq = a.seq AND NOT ${WRAPPED}
         CROSS JOIN LATERAL (SELECT ${AS_JSONB} AS e) s
@@ -140,7 +140,7 @@ export class ActorLook {
         `SELECT a.id, n.snapshot, ARRAY(
                   SELECT DISTINCT x.event_type FROM transition x
                    WHERE x.type = a.type AND x.id = a.id AND x.event_type LIKE 'xstate.after.%') AS fired
-           FROM actor a JOIN transition n USING (type, id, seq)
+           FROM current_actor a JOIN transition n USING (type, id, seq)
           WHERE a.type = $1 AND a.version = $2 AND a.state = $3 AND a.status = 'active' AND a.id > $4 AND ${WRAPPED}
             AND a.path IS NOT DISTINCT FROM $5
           ORDER BY a.id LIMIT ${PAGE}`,
@@ -198,7 +198,7 @@ export class ActorLook {
   async *actors(type: string, version: string): AsyncGenerator<ActorPage> {
     for (let last = ''; ; ) {
       const { rows } = await this.#client.query(
-        `SELECT id, seq::int AS seq, state, snapshot FROM actor JOIN transition USING (type, id, seq)
+        `SELECT id, seq::int AS seq, state, snapshot FROM current_actor JOIN transition USING (type, id, seq)
           WHERE type = $1 AND version = $2 AND path IS NULL AND status = 'active' AND id > $3 ORDER BY id LIMIT ${PAGE}`,
         [type, version, last],
       );

@@ -98,7 +98,7 @@ export class PostgresReadStore implements ReadStore {
     const path = filter.state?.split('.');
     const rows = await this.#ask<SummaryRow>({
       // The state value at the path but its last part is that part, or an object that has it as a key.
-      text: `SELECT ${SUMMARY} FROM actor
+      text: `SELECT ${SUMMARY} FROM current_actor
               WHERE ($1::text IS NULL OR type = $1) AND ($2::text IS NULL OR status = $2)
                 AND ($4::text IS NULL OR (state::jsonb #> $3::text[]) ? $4)
                 AND ${listed(filter.children)}${filter.paused ? ' AND paused_at IS NOT NULL' : ''}
@@ -130,7 +130,7 @@ export class PostgresReadStore implements ReadStore {
     const [row] = await this.#ask<DetailRow>({
       text: `SELECT ${SUMMARY}, retries, crashes, quarantined_at,
                     (SELECT t.snapshot FROM transition t WHERE t.type = $1 AND t.id = $2 AND t.seq = a.seq) AS snapshot
-               FROM actor a WHERE type = $1 AND id = $2`,
+               FROM current_actor a WHERE type = $1 AND id = $2`,
       values: [type, id],
     });
     if (!row) return undefined;
@@ -277,7 +277,7 @@ export class PostgresReadStore implements ReadStore {
       Omit<QuarantinedRow, 'state' | 'quarantined_at'> & { state: string; quarantined_at: Date }
     >({
       text: `SELECT type, id, state, version, seq, shard, crashes, quarantined_at
-               FROM actor WHERE quarantined_at IS NOT NULL
+               FROM current_actor WHERE quarantined_at IS NOT NULL
               ORDER BY quarantined_at DESC, type, id LIMIT $1`,
       values: [listLimit(filter.limit)],
     });

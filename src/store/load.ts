@@ -28,13 +28,19 @@ const NOW = MS(`date_trunc('milliseconds', now())`);
  * and no row is fetched; which ones come first does not matter, since an incomplete set makes the owner ask.
  */
 const ACTOR = (max: string) => `
-  a.type, a.id, a.version, a.path, a.status, a.state, a.tags, a.seq, a.output, a.error, a.busy, a.acted_seq,
-  a.retries, a.shard, a.epoch, a.crashes, a.quarantined_at IS NOT NULL AS quarantined,
-  a.paused_at IS NOT NULL AS paused,
-  (SELECT t.snapshot FROM transition t WHERE t.type = a.type AND t.id = a.id AND t.seq = a.seq) AS snapshot,
+  a.type, a.id, a.version, a.path, a.status, CASE WHEN n.seq > a.seq THEN n.to_state ELSE a.state END AS state, a.tags, coalesce(n.seq, a.seq) AS seq, a.output, a.error, a.busy,
+  CASE WHEN a.acted_seq = a.seq THEN coalesce(n.seq, a.seq) ELSE a.acted_seq END AS acted_seq,
+  a.retries, a.shard, greatest(a.epoch, n.epoch) AS epoch, a.crashes, a.quarantined_at IS NOT NULL AS quarantined,
+  a.paused_at IS NOT NULL AS paused, n.snapshot,
   ARRAY(SELECT t.event_id FROM transition t
          WHERE t.type = a.type AND t.id = a.id AND t.event_id IS NOT NULL
          ORDER BY t.event_id LIMIT ${max} + 1) AS event_ids`;
+
+/** Where the actor stands: its row may lag behind (`ShardCommit.actors`). */
+const NEWEST = `
+  LEFT JOIN LATERAL (
+    SELECT t.seq, t.epoch, t.to_state, t.snapshot FROM transition t
+     WHERE t.type = a.type AND t.id = a.id AND t.seq >= a.seq ORDER BY t.seq DESC LIMIT 1) AS n ON true`;
 
 interface ActorRow {
   type: string;
@@ -78,7 +84,7 @@ export async function load(
     name: 'load',
     text: `SELECT ${ACTOR('$3::int4')}
              FROM unnest($1::text[], $2::text[]) AS w (type, id)
-             JOIN actor a ON a.type = w.type AND a.id = w.id`,
+             JOIN actor a ON a.type = w.type AND a.id = w.id ${NEWEST}`,
     values: [
       textArray(addresses, (address) => address.type),
       textArray(addresses, (address) => address.id),
@@ -113,7 +119,7 @@ async function busyActors(
 ): Promise<StoredActor[]> {
   const rows = await lane.ask<ActorRow>({
     name: 'busy_actors',
-    text: `SELECT ${ACTOR('$2::int4')} FROM actor a
+    text: `SELECT ${ACTOR('$2::int4')} FROM actor a ${NEWEST}
             WHERE a.busy AND a.quarantined_at IS NULL AND a.shard = ANY ($1::int4[])
               AND ${NOT_PAUSED('a')}`,
     values: [int4Array(shards, (shard) => shard), eventIdsMax],

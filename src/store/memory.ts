@@ -2,13 +2,8 @@ import type { Clock } from '../clock.ts';
 import { LIMITS, SHARDS } from '../config.ts';
 import { asError, invariant, PerdureError } from '../errors.ts';
 import { wholeDelay } from './commitParts.ts';
-import {
-  FAILED_ATTEMPTS_MAX,
-  type FailedAttemptWrite,
-  type ParkedActor,
-  type ParkedPosition,
-  type StoredParked,
-} from './elsewhere.ts';
+import type { ParkedActor, ParkedPosition, StoredParked } from './elsewhere.ts';
+import { recordAttempt, recordTransition } from './memoryHistory.ts';
 import { MemoryOwnership } from './memoryOwnership.ts';
 import {
   type ActorState,
@@ -337,24 +332,9 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
       const fields = tables.searchable.get(addressKey(row)) ?? new Map<string, string>();
       tables.searchable.set(addressKey(row), fields.set(row.field, row.value));
     }
-    for (const row of part.failedAttempts ?? []) {
-      const known = tables.failedAttempts.get(addressKey(row)) ?? [];
-      const same = known.find((one) => isSameSlot(one, row));
-      if (same && same.attempt >= row.attempt) continue;
-      const others = known.filter((one) => one !== same);
-      tables.failedAttempts.set(addressKey(row), [...others, { ...row, nodeId, at }]);
-    }
-    for (const row of part.transitions) {
-      const key = addressKey(row);
-      const rows = tables.transitions.get(key) ?? [];
-      const last = rows.at(-1)?.seq ?? 0;
-      rows.push({ ...row, epoch: part.epoch, nodeId, at });
-      if (row.seq < last) rows.sort((a, b) => a.seq - b.seq);
-      tables.transitions.set(key, rows);
-      if (row.eventId === null) continue;
-      const ids = tables.eventIds.get(key) ?? new Set();
-      tables.eventIds.set(key, ids.add(row.eventId));
-    }
+    for (const row of part.failedAttempts ?? []) recordAttempt(tables, row, nodeId, at);
+    for (const row of part.transitions)
+      recordTransition(tables, { ...row, epoch: part.epoch, nodeId, at });
     for (const key of part.timersDropped) tables.timers.delete(timerKey(key));
     for (const { delayMs, ...row } of part.timersArmed)
       tables.timers.set(timerKey(row), {
@@ -386,9 +366,5 @@ export class MemoryStore extends MemoryOwnership implements Store, ReadStore {
 
 const byPosition = (a: ParkedPosition, b: ParkedPosition): number =>
   a.epoch - b.epoch || a.logSeq - b.logSeq;
-
-const slotOf = ({ attempt }: FailedAttemptWrite) => Math.min(attempt, FAILED_ATTEMPTS_MAX);
-const isSameSlot = (a: FailedAttemptWrite, b: FailedAttemptWrite): boolean =>
-  a.startedSeq === b.startedSeq && a.invokeId === b.invokeId && slotOf(a) === slotOf(b);
 
 const timerKey = (timer: TimerKey) => `${addressKey(timer)}/${timer.timerId}`;

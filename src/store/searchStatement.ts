@@ -118,8 +118,8 @@ function stretchSql(search: ActorSearch, { after, rows }: Stretch, values: Value
   const rowsOf = (columns: readonly string[]) => {
     const selected = `SELECT ${columns.map((name) => `a.${name}`).join(', ')} FROM`;
     return first
-      ? `${selected} (${keys}) k JOIN actor a ON a.type = k.type AND a.id = k.id ORDER BY ${orderOf('k')}`
-      : `${selected} actor a ${end}`;
+      ? `${selected} (${keys}) k JOIN current_actor a ON a.type = k.type AND a.id = k.id ORDER BY ${orderOf('k')}`
+      : `${selected} current_actor a ${end}`;
   };
   return { hit, order: orderOf('s'), isKeyOnly, keys, rowsOf };
 }
@@ -146,7 +146,7 @@ export function searchStatement(
   const found = (what: string, from: string) =>
     `SELECT ${what} FROM (${from}) s WHERE ${hit} ORDER BY ${order} LIMIT ${wanted}`;
   const hits = isKeyOnly
-    ? `SELECT ${names} FROM actor WHERE (type, id) IN (${found('type, id', keys)})`
+    ? `SELECT ${names} FROM current_actor WHERE (type, id) IN (${found('type, id', keys)})`
     : found(names, rowsOf([...new Set([...columns, ...COLUMNS])]));
   return {
     text: `WITH hits AS MATERIALIZED (${hits}),

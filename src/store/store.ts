@@ -306,7 +306,10 @@ export interface ShardCommit {
   /** The shard's last landed commit number + 1. */
   commitNo: number;
   cursor: number;
-  /** At most one for each actor. */
+  /**
+   * At most one for each actor. Whoever has a transition here and no row is there, busy, and stays so: only where it stands changes
+   * (seq, epoch, state, and when), which its newest transition says. Everybody who reads sees it there.
+   */
   actors: ActorWrite[];
   /** Never names one of `actors`. */
   paused: PausedWrite[];

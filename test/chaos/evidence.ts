@@ -25,7 +25,7 @@ export async function diagnose(world: World, dir: string): Promise<void> {
     unfinished: () =>
       world.sql.query(
         `SELECT a.type, a.id, a.status, a.state, a.seq, a.acted_seq, a.busy, a.epoch, a.shard, a.updated_at, a.retries
-           FROM actor a WHERE a.status = 'active' OR a.busy OR a.acted_seq <> a.seq ORDER BY a.updated_at LIMIT 500`,
+           FROM current_actor a WHERE a.status = 'active' OR a.busy OR a.acted_seq <> a.seq ORDER BY a.updated_at LIMIT 500`,
       ),
     outbox: () => world.sql.query('SELECT * FROM outbox ORDER BY created_at LIMIT 500'),
     timers: () => world.sql.query('SELECT *, now() AS now FROM timer ORDER BY fire_at LIMIT 500'),

@@ -21,7 +21,7 @@ const USUAL = 40;
 /** The actors that tick; with `owner` only those in its shards. */
 export async function readMarks(sql: Sql, owner?: string): Promise<Mark[]> {
   const rows = await sql.query<{ type: string; id: string; seq: string }>(
-    `SELECT a.type, a.id, a.seq FROM actor a JOIN shard s USING (shard)
+    `SELECT a.type, a.id, a.seq FROM current_actor a JOIN shard s USING (shard)
       WHERE a.type IN ('beat', 'work', 'player') AND a.status = 'active' AND ($1::text IS NULL OR s.owner = $1)`,
     [owner ?? null],
   );

@@ -406,6 +406,7 @@ describe('schema', () => {
       '0012_history_vacuum.sql',
       '0013_failed_attempts.sql',
       '0014_refused_commits.sql',
+      '0015_lagging_rows.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));
@@ -466,6 +467,9 @@ describe('schema', () => {
     expect(Object.fromEntries(rows.map((row) => [row.table_name, row.columns]))).toEqual({
       actors:
         'type id status state version seq shard epoch tags output error created_at updated_at parent path paused_at',
+      // Not for others.
+      current_actor:
+        'type id path version shard busy status tags output error retries created_at crashes on_trial quarantined_at paused_at seq epoch acted_seq state updated_at',
       dead_letters:
         'dead_letter_id reason detail subject headers message_id bytes body log_id log_seq shard at redriven_at',
       failed_attempts: 'type id invoke_id started_seq attempt at ran_ms error node_id',

@@ -88,7 +88,7 @@ async function allIsWell(): Promise<void> {
     { what: 'every transfer ends', timeoutMs: 60_000 },
   );
   const purses = await stage.query<{ snapshot: string }>(
-    `SELECT snapshot FROM actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
+    `SELECT snapshot FROM current_actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
   );
   const balances = purses.map(({ snapshot }) => JSON.parse(snapshot).snapshot.context.balance);
   expect(balances.reduce((sum, balance) => sum + balance, 0)).toBe(PURSES * PURSE_START);

@@ -81,6 +81,7 @@ beforeAll(async () => {
     '0012_history_vacuum.sql',
     '0013_failed_attempts.sql',
     '0014_refused_commits.sql',
+    '0015_lagging_rows.sql',
   ]);
   await runNode([order]);
 });

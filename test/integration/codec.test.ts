@@ -141,7 +141,7 @@ test('rows from before the codec go on; with compression they shrink', async () 
   await world.client.send(patient, 'm-1', { type: 'NOTE', text }, { until: 'committed' });
   const size = async () => {
     const [row] = await world.sql.query<{ bytes: number }>(
-      `SELECT octet_length(snapshot) AS bytes FROM actor JOIN transition USING (type, id, seq) WHERE id = 'm-1'`,
+      `SELECT octet_length(snapshot) AS bytes FROM current_actor JOIN transition USING (type, id, seq) WHERE id = 'm-1'`,
     );
     return row?.bytes as number;
   };

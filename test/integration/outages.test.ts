@@ -211,7 +211,7 @@ test('in the end nothing is lost, nothing is there twice, and everything has bee
   expect(transitions).toBeGreaterThan(jobs * 7);
   const sql = await openSql(place);
   const purses = await sql.query<{ snapshot: string }>(
-    `SELECT snapshot FROM actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
+    `SELECT snapshot FROM current_actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
   );
   await sql.close();
   const balances = purses.map(({ snapshot }) => JSON.parse(snapshot).snapshot.context.balance);

@@ -192,7 +192,7 @@ test('a thousand timers: none early, none twice, none forgotten, equal deadlines
     );
     expect(Number(late?.late)).toBeLessThan(LATE_MS);
     const [first] = await sql.query<{ snapshot: string }>(
-      `SELECT snapshot FROM actor JOIN transition USING (type, id, seq) WHERE id = 'm0'`,
+      `SELECT snapshot FROM current_actor JOIN transition USING (type, id, seq) WHERE id = 'm0'`,
     );
     expect(JSON.parse(first?.snapshot ?? '').snapshot.context.fired).toEqual(
       Array.from({ length: 8 }, (_, n) => `d${n}`),

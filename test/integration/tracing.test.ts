@@ -174,7 +174,7 @@ test('any publisher begins a trace by its headers; each attempt is a span that s
   const other = await transition('flaky', 'bad', 1);
   expect(other.parent).toBeUndefined();
   const [kept] = await world.sql.query<{ snapshot: string }>(
-    `SELECT snapshot FROM actor JOIN transition USING (type, id, seq) WHERE type = 'flaky' AND id = 'f-1'`,
+    `SELECT snapshot FROM current_actor JOIN transition USING (type, id, seq) WHERE type = 'flaky' AND id = 'f-1'`,
   );
   expect(JSON.parse(kept?.snapshot ?? '').trace).toMatch(
     new RegExp(`^00-${TRACE}-[\\da-f]{16}-01 shop=1,till=2$`),

@@ -171,7 +171,7 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     });
     violations.push(...history.violations);
     const balances = await sql.query<{ snapshot: string }>(
-      `SELECT snapshot FROM actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
+      `SELECT snapshot FROM current_actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
     );
     const sum = balances.reduce(
       (total, { snapshot }) => total + JSON.parse(snapshot).snapshot.context.balance,
@@ -180,7 +180,7 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     if (sum !== PURSES * PURSE_START)
       violations.push(`the purses hold ${sum}, at the start they held ${PURSES * PURSE_START}`);
     const states = await sql.query<{ state: string; status: string; n: number }>(
-      `SELECT state, status, count(*)::int AS n FROM actor WHERE type = 'transfer' GROUP BY 1, 2`,
+      `SELECT state, status, count(*)::int AS n FROM current_actor WHERE type = 'transfer' GROUP BY 1, 2`,
     );
     const suspects = await sql.query<{ id: string }>('SELECT id FROM quarantined');
     for (const { id } of suspects) violations.push(`${id} is in quarantine`);
@@ -189,7 +189,7 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     const stuck = await sql.query<{ told: string }>(
       `SELECT format('%s #%s is not done: busy %s, %s crashes, last moved at %s, timers %s', id, seq, busy, crashes, updated_at,
                 (SELECT json_agg(t.fire_at) FROM timer t WHERE t.type = a.type AND t.id = a.id)) AS told
-         FROM actor a WHERE type = 'transfer' AND status = 'active' LIMIT 5`,
+         FROM current_actor a WHERE type = 'transfer' AND status = 'active' LIMIT 5`,
     );
     violations.push(...stuck.map(({ told }) => told));
     return { violations, history, kills, gapsMs, tookMs };

@@ -154,7 +154,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         async () => {
           const still = await query(
             `SELECT a.id, a.state, a.seq::int, a.busy, a.crashes, a.shard, s.owner, s.epoch::int
-               FROM actor a JOIN shard s USING (shard)
+               FROM current_actor a JOIN shard s USING (shard)
               WHERE a.type = $1 AND a.status = 'active' AND a.updated_at <= $2`,
             [type, from?.at],
           );
@@ -180,7 +180,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       await eventually(
         async () => {
           const rows = await query(
-            `SELECT type, id, state FROM actor WHERE status = 'active' OR busy OR acted_seq <> seq
+            `SELECT type, id, state FROM current_actor WHERE status = 'active' OR busy OR acted_seq <> seq
               UNION ALL SELECT kind, message_id, body FROM outbox`,
           );
           return rows.length === 0 || Promise.reject(new Error(JSON.stringify(rows.slice(0, 5))));
@@ -222,7 +222,7 @@ export async function startTicks(stage: Stage, count: number, type: ActorType): 
   await eventually(
     async () => {
       const [row] = await stage.query<{ n: number }>(
-        'SELECT count(*)::int AS n FROM actor WHERE type = $1 AND seq > 3',
+        'SELECT count(*)::int AS n FROM current_actor WHERE type = $1 AND seq > 3',
         [type.name],
       );
       return row?.n === count;

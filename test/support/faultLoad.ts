@@ -146,7 +146,7 @@ async function judge(stage: Stage, ids: string[], types: ActorType[]): Promise<v
   );
   expect(ended).toEqual([{ status: 'done', n: ids.length }]);
   const purses = await stage.query<{ snapshot: string }>(
-    `SELECT snapshot FROM actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
+    `SELECT snapshot FROM current_actor JOIN transition USING (type, id, seq) WHERE type = 'purse'`,
   );
   const sum = purses.reduce(
     (total, { snapshot }) => total + JSON.parse(snapshot).snapshot.context.balance,

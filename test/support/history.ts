@@ -134,7 +134,7 @@ export async function readHistory(
       actors: await rows(
         `SELECT a.type, a.id, version, status, state, a.seq::int, a.epoch::int, shard, busy, acted_seq::int AS "actedSeq",
                 coalesce(snapshot, '{}') AS snapshot
-           FROM actor a LEFT JOIN transition t USING (type, id, seq) ORDER BY a.type, a.id`,
+           FROM current_actor a LEFT JOIN transition t USING (type, id, seq) ORDER BY a.type, a.id`,
       ),
       transitions: await rows(
         `SELECT type, id, seq::int, event_type AS "eventType", event, event_id AS "eventId", origin,

@@ -251,7 +251,7 @@ export async function atRest(
     `SELECT (SELECT count(*) FROM actor WHERE busy OR acted_seq <> seq)::int AS busy,
             (SELECT count(*) FROM outbox)::int AS outbox,
             (SELECT coalesce(sum((snapshot::json #>> '{snapshot,context,tallies}')::int), 0)
-               FROM actor JOIN transition USING (type, id, seq) WHERE type = 'purse')::int AS tallied`,
+               FROM current_actor JOIN transition USING (type, id, seq) WHERE type = 'purse')::int AS tallied`,
   );
   const { busy = 0, outbox = 0, tallied = 0 } = row ?? {};
   const finished = ended.filter(({ id }) => jobs.get(id)).length;
