@@ -262,6 +262,54 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       expect(detail?.updated_at).not.toBe(created);
     });
 
+    test('whoever is busy and goes on without a row of its own is seen where its newest transition is', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      const busy = { busy: true, state: '"paying"' };
+      const first = {
+        actors: [actor('a', 1, busy), actor('owing', 1, { ...busy, actedSeq: 0 })],
+        transitions: [transition('a', 1), transition('owing', 1, { actions: 1 })],
+      };
+      await store.commit(nodeId, [part(shard(1), first)]);
+      await cluster.wait(5);
+      const [before] = await cluster.reads.history('order', 'a');
+      const at = (seq: number) => transition('a', seq, { toState: '{"shipping":"packed"}' });
+      await store.commit(nodeId, [
+        part({ ...shard(1), commitNo: 1 }, { transitions: [at(2), at(3), transition('owing', 2)] }),
+      ]);
+
+      const now = { seq: 3, actedSeq: 3, busy: true, state: '{"shipping":"packed"}' };
+      const a = { id: 'a', ...now, snapshot: envelope({ seq: 3 }) };
+      // What its first actions have done is not known, so they are done again, and those of the next.
+      const owing = { id: 'owing', seq: 2, actedSeq: 0 };
+      expect(await store.load([address('a'), address('owing')], 1)).toMatchObject([a, owing]);
+      expect((await store.recover([1], 0)).actors).toMatchObject([a, owing]);
+
+      const { reads } = cluster;
+      const state = { shipping: 'packed' };
+      const detail = await reads.actor('order', 'a');
+      expect(detail).toMatchObject({ seq: 3, state, context: { seq: 3 } });
+      expect(detail?.updated_at).toBe((await reads.history('order', 'a')).at(-1)?.at);
+      expect(detail?.updated_at).not.toBe(before?.at);
+      expect(await reads.listActors({ state: 'shipping.packed' })).toMatchObject([{ id: 'a' }]);
+      const found = await reads.searchActors({ state: 'shipping.packed' }, { limit: 9 });
+      expect(found.actors).toMatchObject([{ id: 'a', seq: 3, state }]);
+      expect(await reads.countActors({ state: 'paying' }, { limit: 9 })).toMatchObject({
+        count: 1,
+      });
+      expect(await reads.population('order')).toMatchObject([
+        { state: 'paying', count: 1 },
+        { state, count: 1 },
+      ]);
+
+      await store.commit(nodeId, [
+        part(
+          { ...shard(1), commitNo: 2 },
+          { actors: [actor('a', 4, { status: 'done' })], transitions: [transition('a', 4)] },
+        ),
+      ]);
+      expect(await store.load([address('a')], 1)).toMatchObject([{ seq: 4, status: 'done' }]);
+    });
+
     test('a stale epoch writes nothing while the other shards of the batch land (S1)', async () => {
       const { store, nodeId, shard, cluster } = await setupOwner();
       await store.commit(nodeId, [part(shard(2), { outboxAdded: [message('kept')] })]);
