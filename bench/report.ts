@@ -102,9 +102,11 @@ function sorted(workload: Workload, cells: readonly Cell[]): Cell[] {
 }
 
 function rows(workload: Workload, cells: readonly Cell[]): string {
-  if (workload.main === 'perSecond')
+  if (workload.main === 'perSecond') {
+    const isDrained = cells.some((cell) => spread(cell, 'coldPerSecond') !== undefined);
+    const cold = isDrained ? ['first quarter, from the start of the worker'] : [];
     return table(
-      ['', 'per second', 'CPU-s per 1,000: all', 'of it servers', 'workers', 'client'],
+      ['', 'per second', 'CPU-s per 1,000: all', 'of it servers', 'workers', 'client', ...cold],
       cells.map((cell) => {
         const cpu = (name: string) => spread(cell, `cpu ${name}`)?.median ?? 0;
         const servers = cpu('all') - cpu('workers') - cpu('client');
@@ -112,11 +114,18 @@ function rows(workload: Workload, cells: readonly Cell[]): string {
           cell.peer,
           one(cell, 'perSecond'),
           ...(cell.samples.length > 0
-            ? [one(cell, 'cpu all'), short(servers), short(cpu('workers')), short(cpu('client'))]
+            ? [
+                one(cell, 'cpu all'),
+                short(servers),
+                short(cpu('workers')),
+                short(cpu('client')),
+                ...(isDrained ? [one(cell, 'coldPerSecond')] : []),
+              ]
             : ['', '', '', '']),
         ];
       }),
     );
+  }
   const columns: Record<string, Record<string, string>> = {
     latency: { 'p50, ms': 'p50', 'p95, ms': 'p95', 'p99, ms': 'p99' },
     recovery: {

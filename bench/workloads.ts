@@ -36,8 +36,9 @@ function countOf({ contender, quick }: Context, base: number): number {
   return Math.max(100, Math.round(base * contender.peer.scale * (quick ? QUICK : 1)));
 }
 
-const flat = ({ perSecond, cpuPer1000 }: Throughput): Sample => ({
+const flat = ({ perSecond, cpuPer1000, coldPerSecond }: Throughput): Sample => ({
   perSecond,
+  ...(coldPerSecond !== undefined && { coldPerSecond }),
   ...Object.fromEntries(
     Object.entries(cpuPer1000).map(([name, seconds]) => [`cpu ${name}`, seconds]),
   ),
