@@ -104,7 +104,7 @@ function sorted(workload: Workload, cells: readonly Cell[]): Cell[] {
 function rows(workload: Workload, cells: readonly Cell[]): string {
   if (workload.main === 'perSecond') {
     const isDrained = cells.some((cell) => spread(cell, 'coldPerSecond') !== undefined);
-    const cold = isDrained ? ['first quarter, from the start of the worker'] : [];
+    const cold = isDrained ? ['a quarter of it alone, from the start of the worker'] : [];
     return table(
       ['', 'per second', 'CPU-s per 1,000: all', 'of it servers', 'workers', 'client', ...cold],
       cells.map((cell) => {

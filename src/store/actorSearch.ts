@@ -29,7 +29,7 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors' | 'countAct
     >({
       text: `SELECT type, version, status, state, path, count(*) AS count, min(updated_at) AS oldest_at,
                     max(updated_at) AS newest_at, now() AS now, ARRAY[${YOUNGER}]::int4[] AS younger
-               FROM current_actor ${type === undefined ? '' : 'WHERE type = $1'}
+               FROM ${standing(`type, version, status, state, path, updated_at`, type === undefined ? 'true' : 'type = $1')}
               GROUP BY type, version, status, state, path
               ORDER BY type, version, path NULLS FIRST, status, state COLLATE "C" LIMIT ${POPULATION_MAX}`,
       values: type === undefined ? [] : [type],
@@ -92,6 +92,14 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors' | 'countAct
     return JSON.parse(row?.path ?? '[]') as string[];
   }
 }
+
+/**
+ * Every actor where it stands, for who counts them: those that do not lag are read as they are, the columns of the others worked out
+ * once. To Postgres an expression has as many values as there are rows, and it would sort them all to count them.
+ */
+export const standing = (columns: string, where: string): string =>
+  `(SELECT ${columns} FROM actor WHERE NOT busy AND ${where}
+    UNION ALL SELECT ${columns} FROM current_actor WHERE busy AND ${where}) AS actors`;
 
 /** Different places actors are in, at most: states are few, but a parallel one multiplies them. */
 const POPULATION_MAX = 10_000;

@@ -1,5 +1,6 @@
 import type { Namespace } from '../config.ts';
 import { isWrapped, type TextCodec, unwrap, WRAPPED_HEAD } from '../textCodec.ts';
+import { standing } from './actorSearch.ts';
 import type { Session } from './connection.ts';
 import { checkSchema } from './migrate.ts';
 
@@ -78,8 +79,8 @@ export class ActorLook {
 
   async groups(): Promise<ActorGroup[]> {
     const { rows } = await this.#client.query(
-      `SELECT type, version, path, state, count(*)::int AS actors FROM current_actor
-        WHERE status = 'active' GROUP BY type, version, path, state ORDER BY type, version, path, state`,
+      `SELECT type, version, path, state, count(*)::int AS actors
+         FROM ${standing('type, version, path, state', `status = 'active'`)} GROUP BY type, version, path, state ORDER BY type, version, path, state`,
     );
     return rows as ActorGroup[];
   }

@@ -70,6 +70,21 @@ export function storePausedContract(name: string, makeCluster: () => Promise<Sto
       expect(await movedAt()).toBe(new Date(next).toISOString());
     });
 
+    test('have not moved by being paused where their row did not follow', async () => {
+      const { commit, cluster } = await setup();
+      const movedAt = async () => (await cluster.reads.actor('order', 'a'))?.updated_at;
+      await commit({ actors: [actor('a', 1, busy)], transitions: [transition('a', 1)] });
+      await cluster.wait(5);
+      const { at } = await commit({ transitions: [transition('a', 2)] });
+      const since = new Date(at).toISOString();
+      expect(await movedAt()).toBe(since);
+      for (const paused of [true, false]) {
+        await cluster.wait(5);
+        await commit({ actors: [actor('a', 2, { ...busy, paused })] });
+        expect(await movedAt()).toBe(since);
+      }
+    });
+
     test('are written beside others in one commit, and new ones can be', async () => {
       const { commit, cluster } = await setup();
       await commit({ actors: [actor('a', 1), actor('b', 1, { paused: true })] });

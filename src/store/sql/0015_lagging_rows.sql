@@ -33,3 +33,6 @@ CREATE OR REPLACE VIEW actors AS
 CREATE OR REPLACE VIEW quarantined AS
   SELECT type, id, state::json AS state, version, seq, shard, crashes, quarantined_at
     FROM current_actor WHERE quarantined_at IS NOT NULL;
+
+-- The outcomes of a commit are there for some milliseconds: to compress them costs more than the room they take.
+ALTER TABLE outbox ALTER COLUMN body SET STORAGE EXTERNAL;
