@@ -27,10 +27,10 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors' | 'countAct
         younger: number[];
       }
     >({
-      text: `SELECT type, version, status, state, path, count(*) AS count, min(updated_at) AS oldest_at,
-                    max(updated_at) AS newest_at, now() AS now, ARRAY[${YOUNGER}]::int4[] AS younger
-               FROM ${standing(`type, version, status, state, path, updated_at`, type === undefined ? 'true' : 'type = $1')}
-              GROUP BY type, version, status, state, path
+      text: `SELECT ${PLACE}, sum(count)::int8 AS count, min(oldest_at) AS oldest_at, max(newest_at) AS newest_at,
+                    now() AS now, ARRAY[${AGES.map((age) => `sum(younger_${age})`)}]::int4[] AS younger
+               FROM ${counted(PLACE, POPULATION, type === undefined ? 'true' : 'type = $1')}
+              GROUP BY ${PLACE}
               ORDER BY type, version, path NULLS FIRST, status, state COLLATE "C" LIMIT ${POPULATION_MAX}`,
       values: type === undefined ? [] : [type],
     });
@@ -93,18 +93,25 @@ export class ActorCounts implements Omit<SearchStore, 'searchActors' | 'countAct
   }
 }
 
+const PLACE = 'type, version, status, state, path';
+
+/** Counted in one pass, in a hash of the places: an ordered aggregate would have every actor sorted. */
+const POPULATION = `count(*) AS count, min(updated_at) AS oldest_at, max(updated_at) AS newest_at, ${AGES.map(
+  (age) =>
+    `count(*) FILTER (WHERE updated_at >= now() - interval '${age / 1_000} s') AS younger_${age}`,
+).join(', ')}`;
+
 /**
- * Every actor where it stands, for who counts them: those that do not lag are read as they are, the columns of the others worked out
- * once. To Postgres an expression has as many values as there are rows, and it would sort them all to count them.
+ * All actors where they stand, counted by `place`: those whose row says it, and those that may be further on, each for itself, so
+ * that one place may come twice. To Postgres an expression has as many values as there are rows: it would sort a million
+ * actors to count them by one, and work it out again wherever it is named.
  */
-export const standing = (columns: string, where: string): string =>
-  `(SELECT ${columns} FROM actor WHERE NOT busy AND ${where}
-    UNION ALL SELECT ${columns} FROM current_actor WHERE busy AND ${where}) AS actors`;
+export const counted = (place: string, counts: string, where: string): string =>
+  `(SELECT ${place}, ${counts} FROM actor WHERE NOT busy AND ${where} GROUP BY ${place}
+    UNION ALL
+    SELECT ${place}, ${counts}
+      FROM (SELECT ${place}, updated_at FROM current_actor WHERE busy AND ${where} OFFSET 0) AS busy
+     GROUP BY ${place}) AS counted`;
 
 /** Different places actors are in, at most: states are few, but a parallel one multiplies them. */
 const POPULATION_MAX = 10_000;
-
-/** Counted in one pass, in a hash of the places: an ordered aggregate would have every actor sorted. */
-const YOUNGER = AGES.map(
-  (age) => `count(*) FILTER (WHERE updated_at >= now() - interval '${age / 1_000} s')`,
-).join(', ');

@@ -1,6 +1,6 @@
 import type { Namespace } from '../config.ts';
 import { isWrapped, type TextCodec, unwrap, WRAPPED_HEAD } from '../textCodec.ts';
-import { standing } from './actorSearch.ts';
+import { counted } from './actorSearch.ts';
 import type { Session } from './connection.ts';
 import { checkSchema } from './migrate.ts';
 
@@ -67,6 +67,7 @@ export async function lookAtActors(
 }
 
 const PAGE = 500;
+const PLACE = 'type, version, path, state';
 
 export class ActorLook {
   readonly #client: Client;
@@ -79,8 +80,8 @@ export class ActorLook {
 
   async groups(): Promise<ActorGroup[]> {
     const { rows } = await this.#client.query(
-      `SELECT type, version, path, state, count(*)::int AS actors
-         FROM ${standing('type, version, path, state', `status = 'active'`)} GROUP BY type, version, path, state ORDER BY type, version, path, state`,
+      `SELECT ${PLACE}, sum(count)::int AS actors FROM ${counted(PLACE, 'count(*)', `status = 'active'`)}
+        GROUP BY ${PLACE} ORDER BY ${PLACE}`,
     );
     return rows as ActorGroup[];
   }
