@@ -1,6 +1,7 @@
 import { boolArray, byteaArray, int4Array, int8Array, textArray } from './arrays.ts';
 import { FAILED_ATTEMPTS_MAX, type FailedAttemptWrite, type SearchableWrite } from './elsewhere.ts';
 import type { ActorWrite, ShardCommit } from './store.ts';
+import { eventToStore } from './timerEvents.ts';
 
 /** The statement's time, rounded up to whole milliseconds so that a number holds it exactly and no timer is early. */
 export const AT = `(date_trunc('milliseconds', now()) + interval '1 ms')`;
@@ -223,7 +224,7 @@ export const PARTS: Part[] = [
       textArray(rows, (row) => row.type),
       textArray(rows, (row) => row.id),
       textArray(rows, (row) => row.timerId),
-      textArray(rows, (row) => row.event),
+      textArray(rows, eventToStore),
     ],
   ),
   part(

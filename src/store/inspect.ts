@@ -20,6 +20,7 @@ import type {
 } from './read.ts';
 import type { ActorSearch, Counted, Found, SearchPage } from './search.ts';
 import { ActorSearches } from './searching.ts';
+import { eventFromStore } from './timerEvents.ts';
 
 /** A question waits this long for Postgres, ms. */
 const PATIENCE_MS = 10_000;
@@ -155,7 +156,7 @@ export class PostgresReadStore implements ReadStore {
       timers: timers.map((timer) => ({
         timer_id: timer.timer_id,
         fire_at: timer.fire_at.toISOString(),
-        event: parsed(timer.event),
+        event: parsed(eventFromStore(timer.timer_id, timer.event)),
       })),
     };
   }

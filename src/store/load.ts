@@ -14,6 +14,7 @@ import {
   type StoredTimer,
   type StoredTransition,
 } from './store.ts';
+import { eventFromStore } from './timerEvents.ts';
 
 /** Shards recovered by one query: keeps its answer, and its time, bounded when thousands of actors are busy. */
 const RECOVER_SHARDS = 8;
@@ -158,10 +159,19 @@ export async function nearTimers(
   });
   return {
     at: rows[0]?.now as number,
-    timers: rows.flatMap(({ now: _now, shard, timer_id, armed_seq, fire_at, ...rest }) =>
+    timers: rows.flatMap(({ now: _now, shard, timer_id, armed_seq, fire_at, event, ...rest }) =>
       shard === null
         ? []
-        : [{ ...rest, shard, timerId: timer_id, armedSeq: armed_seq, fireAt: fire_at }],
+        : [
+            {
+              ...rest,
+              shard,
+              timerId: timer_id,
+              armedSeq: armed_seq,
+              fireAt: fire_at,
+              event: eventFromStore(timer_id, event),
+            },
+          ],
     ),
   };
 }

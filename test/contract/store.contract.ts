@@ -511,6 +511,28 @@ export function storeContract(name: string, makeCluster: () => Promise<StoreClus
       ]);
     });
 
+    test('an event that says no more than the timer’s name comes back, whatever is in it', async () => {
+      const { store, nodeId, shard, cluster } = await setupOwner();
+      const names = ['xstate.after.10.order.paying', 'a"b\\', 'é 🚀', 'a\ud800'];
+      const events = names.map((name) => JSON.stringify({ type: name }));
+      const timersArmed = names.map((_, n) =>
+        timer('a', names[n] as string, { event: events[n] as string, position: n }),
+      );
+      const more = timer('a', 'b', { event: '{"type":"b","n":1}', position: 4 });
+      await store.commit(nodeId, [
+        part(shard(1), {
+          actors: [actor('a', 1)],
+          transitions: [transition('a', 1)],
+          timersArmed: [...timersArmed, more],
+        }),
+      ]);
+      const all = [...events, more.event];
+      const { timers } = await store.nearTimers([1], 60_000);
+      expect(timers.map(({ event }) => event).toSorted()).toEqual(all.toSorted());
+      const shown = (await cluster.reads.actor('order', 'a'))?.timers;
+      expect(shown?.map(({ event }) => JSON.stringify(event)).toSorted()).toEqual(all.toSorted());
+    });
+
     test('a dropped timer is gone; dropping one that is not there is nothing', async () => {
       const node = await setupOwner();
       const { store, nodeId, shard } = node;

@@ -407,6 +407,7 @@ describe('schema', () => {
       '0013_failed_attempts.sql',
       '0014_refused_commits.sql',
       '0015_lagging_rows.sql',
+      '0016_timers_named.sql',
     ];
     expect(results.flatMap(({ applied }) => applied).toSorted()).toEqual(files);
     expect(results.map(({ version }) => version)).toEqual(Array(6).fill(files.length));

@@ -82,6 +82,7 @@ beforeAll(async () => {
     '0013_failed_attempts.sql',
     '0014_refused_commits.sql',
     '0015_lagging_rows.sql',
+    '0016_timers_named.sql',
   ]);
   await runNode([order]);
 });

@@ -115,6 +115,7 @@ test('the tarball holds the program, its SQL and its docs, and nothing of the wo
         'dist/store/sql/0013_failed_attempts.sql',
         'dist/store/sql/0014_refused_commits.sql',
         'dist/store/sql/0015_lagging_rows.sql',
+        'dist/store/sql/0016_timers_named.sql',
       ],
     ]),
   );
@@ -293,7 +294,7 @@ export const greeting = defineActor('greeting', {
   const main = join(project, 'node_modules/perdure/dist/cli/main.js');
   const migrated = await run(process.execPath, [main, 'migrate'], { cwd: project, env: where });
   expect(migrated.stdout).toMatch(
-    /applied 0001_initial\.sql, 0002_cluster\.sql, 0003_versions\.sql, 0004_parked\.sql, 0005_families\.sql, 0006_machines\.sql, 0007_held_since\.sql, 0008_outcomes\.sql, 0009_snapshot_once\.sql, 0010_paused\.sql, 0011_searchable\.sql, 0012_history_vacuum\.sql, 0013_failed_attempts\.sql, 0014_refused_commits\.sql, 0015_lagging_rows\.sql/,
+    /applied 0001_initial\.sql, 0002_cluster\.sql, 0003_versions\.sql, 0004_parked\.sql, 0005_families\.sql, 0006_machines\.sql, 0007_held_since\.sql, 0008_outcomes\.sql, 0009_snapshot_once\.sql, 0010_paused\.sql, 0011_searchable\.sql, 0012_history_vacuum\.sql, 0013_failed_attempts\.sql, 0014_refused_commits\.sql, 0015_lagging_rows\.sql, 0016_timers_named\.sql/,
   );
   const node = spawn(process.execPath, [main, 'serve', 'actors.js'], {
     cwd: project,
