@@ -25,12 +25,16 @@ const INSTANCES = 1_000;
 export async function drain(
   options: Options & { kind: Kind; count: number; warmUp?: number },
 ): Promise<Throughput> {
-  const { warmUp = Math.ceil(options.count * COLD_SHARE) } = options;
+  let { warmUp = Math.ceil(options.count * COLD_SHARE) } = options;
   const alone = () => backlog({ ...options, profiler: undefined }, warmUp);
   let few = await alone();
   const many = await backlog(options, options.count);
+  if (many.seconds < SHORT_SECONDS) {
+    warmUp = 1;
+    few = await alone();
+  }
   // Something else has kept the machine busy as it started: what is taken off would be most of it.
-  const isDisturbed = () => many.seconds > SHORT_SECONDS && few.seconds > many.seconds * COLD_MOST;
+  const isDisturbed = () => warmUp > 1 && few.seconds > many.seconds * COLD_MOST;
   for (let again = 0; again < 2 && isDisturbed(); again++) few = await alone();
   if (isDisturbed())
     throw new Error(
@@ -40,13 +44,13 @@ export async function drain(
   return {
     ...over(options.count - warmUp, seconds, less(many.cpu, few.cpu)),
     peakMiB: many.peakBytes / 2 ** 20,
-    coldPerSecond: warmUp / few.seconds,
+    ...(warmUp > 1 && { coldPerSecond: warmUp / few.seconds }),
   };
 }
 
 const COLD_SHARE = 0.25;
 const COLD_MOST = 0.6;
-/** In what is over sooner, the start of a worker is most of it in any case: such a rate is worth little. */
+/** What is over sooner is mostly the start of a worker: of that, and of nothing else, it says something. */
 const SHORT_SECONDS = 4;
 
 const LOOK_MS = 250;
