@@ -51,7 +51,7 @@ export async function drain(
 const COLD_SHARE = 0.25;
 const COLD_MOST = 0.6;
 /** What is over sooner is mostly the start of a worker: of that, and of nothing else, it says something. */
-const SHORT_SECONDS = 4;
+const SHORT_SECONDS = 2;
 
 const LOOK_MS = 250;
 
