@@ -29,14 +29,14 @@ export async function drain(
   const alone = () => backlog({ ...options, profiler: undefined }, warmUp);
   let few = await alone();
   const many = await backlog(options, options.count);
-  if (many.seconds < SHORT_SECONDS) {
+  if (warmUp > 1 && many.seconds < SHORT_SECONDS) {
     warmUp = 1;
     few = await alone();
   }
   // Something else has kept the machine busy as it started: what is taken off would be most of it.
-  const isDisturbed = () => warmUp > 1 && few.seconds > many.seconds * COLD_MOST;
-  for (let again = 0; again < 2 && isDisturbed(); again++) few = await alone();
-  if (isDisturbed())
+  const most = many.seconds * (warmUp > 1 ? COLD_MOST : START_MOST);
+  for (let again = 0; again < 2 && few.seconds > most; again++) few = await alone();
+  if (warmUp > 1 && few.seconds > most)
     throw new Error(
       `${warmUp} took ${few.seconds.toFixed(1)} s, ${options.count} no more than ${many.seconds.toFixed(1)} s`,
     );
@@ -50,6 +50,7 @@ export async function drain(
 
 const COLD_SHARE = 0.25;
 const COLD_MOST = 0.6;
+const START_MOST = 0.5;
 /** What is over sooner is mostly the start of a worker: of that, and of nothing else, it says something. */
 const SHORT_SECONDS = 2;
 

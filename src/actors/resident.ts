@@ -338,8 +338,9 @@ export class Resident {
     invariant(live, `${this.key} has nothing to write`);
     let retries: string | null = null;
     for (const _ in this.#retries) retries ??= JSON.stringify(this.#retries);
-    const goesOn = busy && !this.finished && this.unacted.length === 0 && retries === null;
-    const tags = goesOn && this.paused === undefined && !this.#blamed ? this.#tags : undefined;
+    const isCalm = retries === null && this.unacted.length === 0 && this.paused === undefined;
+    const mayLag = busy && !this.finished && isCalm && !this.#blamed;
+    const tags = mayLag ? this.#tags : undefined;
     if (tags !== undefined && tags === this.#tagsOfRow) return undefined;
     this.#tagsOfRow = tags;
     const stored = this.#stored;

@@ -23,6 +23,19 @@ const leg = fromPromise<number, RelayInput & { leg: string }>(async ({ input, se
   return attempt;
 });
 
+/** A state that runs a leg; only the second one fails. */
+const running = (name: string, target: string) => ({
+  invoke: {
+    src: 'leg' as const,
+    input: ({ context }: { context: RelayInput }) => ({
+      ...context,
+      failures: name === 'two' ? context.failures : 0,
+      leg: name,
+    }),
+    onDone: { target, actions: 'ran' as const },
+  },
+});
+
 export const relay = defineActor('relay', {
   machine: setup({
     types: {
@@ -37,35 +50,10 @@ export const relay = defineActor('relay', {
     id: 'relay',
     initial: 'one',
     states: {
-      one: {
-        invoke: {
-          src: 'leg',
-          input: ({ context }) => ({ ...context, failures: 0, leg: 'one' }),
-          onDone: { target: 'two', actions: 'ran' },
-        },
-      },
-      two: {
-        invoke: {
-          src: 'leg',
-          input: ({ context }) => ({ ...context, leg: 'two' }),
-          onDone: { target: 'three', actions: 'ran' },
-        },
-      },
-      three: {
-        invoke: {
-          src: 'leg',
-          input: ({ context }) => ({ ...context, failures: 0, leg: 'three' }),
-          onDone: { target: 'four', actions: 'ran' },
-        },
-      },
-      four: {
-        tags: 'last',
-        invoke: {
-          src: 'leg',
-          input: ({ context }) => ({ ...context, failures: 0, leg: 'four' }),
-          onDone: { target: 'over', actions: 'ran' },
-        },
-      },
+      one: running('one', 'two'),
+      two: running('two', 'three'),
+      three: running('three', 'four'),
+      four: { tags: 'last', ...running('four', 'over') },
       over: { type: 'final' },
     },
     output: ({ context }) => ({ legs: context.legs }),
