@@ -23,6 +23,8 @@ export interface Peer {
   worker(place: Place): Promise<Worker>;
   /** Runs in a process of its own. */
   client(place: Place): Promise<Client>;
+  /** Removes what a measurement has left in a server that goes on, where it would cost the next ones something. */
+  forget?(place: Place): Promise<void>;
 }
 
 /** noop: nothing to do. flow: three durable steps. events: to 1,000 live instances. slow: one second. sleep: one hour. */
@@ -31,6 +33,8 @@ export type Kind = 'noop' | 'flow' | 'events' | 'slow' | 'sleep';
 export type Work =
   | {
       units: number;
+      /** As the peer's, for what it does much slower than the rest. */
+      scale?: number;
       /** Of instances that sleep: fewer than the 100,000 of the others, where those would not fit. */
       count?: number;
       /** Of instances that sleep: how long it takes until they are out of the way, ms. */

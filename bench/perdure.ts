@@ -1,3 +1,5 @@
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import pg from 'pg';
 import { compressing, encrypting } from '../examples/codec.ts';
 import type { Bus } from '../src/bus/bus.ts';
@@ -44,6 +46,7 @@ function perdure(name: string, nats: ServerName, caveat: string, variantOf?: str
     },
     worker,
     client,
+    forget,
   };
 }
 
@@ -150,6 +153,18 @@ async function client(place: Place): Promise<Client> {
       await Promise.all([bus.close(), caller.close(), sql.end()]);
     },
   };
+}
+
+/** A namespace of its own keeps measurements apart, but its messages and their ids would be kept for an hour. */
+async function forget({ natsUrl, name }: Place): Promise<void> {
+  const connection = await connect({ servers: natsUrl });
+  try {
+    const { streams } = await jetstreamManager(connection);
+    const { jobsStream, outcomesStream } = namespace(name);
+    for (const stream of [jobsStream, outcomesStream]) await streams.delete(stream);
+  } finally {
+    await connection.close();
+  }
 }
 
 const publish = (bus: Bus, subject: string, body: string, messageId: string) =>

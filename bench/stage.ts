@@ -50,8 +50,8 @@ export class Stage {
     const { contender, servers: all, kind, lasting, workers = 1 } = options;
     const number = ++stages;
     const name = lasting ?? `${kind}${number}`;
-    // Restate has no command that forgets what it holds.
-    if (contender.peer.servers.includes('restate')) await all.drop('restate');
+    // What they hold of other measurements would cost something in this one.
+    for (const one of contender.peer.servers) if (/^re(dis|state)/.test(one)) await all.drop(one);
     const servers = await Promise.all(contender.peer.servers.map((one) => all.get(one)));
     const urlOf = (begin: string) =>
       servers[contender.peer.servers.findIndex((one) => one.startsWith(begin))];
@@ -74,13 +74,13 @@ export class Stage {
       },
       prefix: `p${number}x`,
     };
-    const stage = new Stage(options, place, servers, lasting === undefined ? postgres : undefined);
+    const stage = new Stage(options, place, servers, postgres);
     try {
       stage.client = stage.#start('client', place);
       await stage.client.ready;
       return stage;
     } catch (error) {
-      await stage.close();
+      await stage.close().catch(() => {});
       throw error;
     }
   }
@@ -184,6 +184,8 @@ export class Stage {
     await Promise.allSettled(this.workers.map((worker) => worker.stop()));
     await this.client?.call('close').catch(() => {});
     await this.client?.stop();
+    if (this.#options.lasting !== undefined) return;
+    await this.#options.contender.peer.forget?.(this.place);
     if (this.#database !== undefined) await dropDatabase(this.#database, this.place.name);
   }
 }

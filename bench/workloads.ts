@@ -32,8 +32,11 @@ export interface Context {
 const QUICK = 0.2;
 
 /** How many, for a peer of this speed. */
-function countOf({ contender, quick }: Context, base: number): number {
-  return Math.max(100, Math.round(base * contender.peer.scale * (quick ? QUICK : 1)));
+function countOf({ contender, quick }: Context, kind: Kind, base: number): number {
+  const { workloads, scale } = contender.peer;
+  const work = workloads[kind];
+  const own = work && 'units' in work ? work.scale : undefined;
+  return Math.max(100, Math.round(base * (own ?? scale) * (quick ? QUICK : 1)));
 }
 
 const flat = ({ perSecond, cpuPer1000, coldPerSecond }: Throughput): Sample => ({
@@ -77,7 +80,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: '/s',
     better: 'more',
     run: async (context) =>
-      flat(await drain({ ...context, kind: 'noop', count: countOf(context, 60_000) })),
+      flat(await drain({ ...context, kind: 'noop', count: countOf(context, 'noop', 60_000) })),
   },
   {
     name: 'sustained',
@@ -86,7 +89,8 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await sustained({ ...context, count: countOf(context, 8_000) })),
+    run: async (context) =>
+      flat(await sustained({ ...context, count: countOf(context, 'noop', 8_000) })),
   },
   {
     name: 'flow',
@@ -96,7 +100,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: '/s',
     better: 'more',
     run: async (context) =>
-      flat(await drain({ ...context, kind: 'flow', count: countOf(context, 60_000) })),
+      flat(await drain({ ...context, kind: 'flow', count: countOf(context, 'flow', 60_000) })),
   },
   {
     name: 'events',
@@ -105,7 +109,8 @@ export const WORKLOADS: readonly Workload[] = [
     main: 'perSecond',
     unit: '/s',
     better: 'more',
-    run: async (context) => flat(await events({ ...context, count: countOf(context, 20_000) })),
+    run: async (context) =>
+      flat(await events({ ...context, count: countOf(context, 'events', 20_000) })),
   },
   {
     name: 'latency',

@@ -27,7 +27,7 @@ export const peers: readonly Peer[] = [
     scale: 1,
     workloads: {
       noop: { units: 1 },
-      flow: { units: 3 },
+      flow: { units: 3, scale: 0.2 },
       events: { no: 'no instances that live on' },
       slow: { units: 1, untunable: 'a lock is too old after 4 hours; that is fixed' },
       sleep: { units: 0 },

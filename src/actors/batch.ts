@@ -21,6 +21,7 @@ import {
 import type { StoreTransaction } from '../store/userTransaction.ts';
 import { bundled } from './bundle.ts';
 import type { Effect } from './effects.ts';
+import type { Invocation } from './invocation.ts';
 import type { Resident } from './resident.ts';
 import { loadOf, type NodeLoad, type TypeLoad } from './ring.ts';
 import type { ActorSpan } from './tracing.ts';
@@ -63,6 +64,8 @@ export class Batch {
   own: OwnTransaction | undefined;
   /** It says how something went that ran: should it not land, that is done again. */
   reports = false;
+  /** Attempts whose results are in it. Should it not land, what they have done need not be done again here. */
+  ended: Invocation[] | undefined;
   /** Something in it is waited for, though no transition is in it. */
   someoneWaits = false;
   readonly #shard: number;
@@ -135,6 +138,12 @@ export class Batch {
   searchable(fields: readonly SearchableWrite[]): void {
     this.#searchable ??= [];
     this.#searchable.push(...fields);
+  }
+
+  /** How it ended has its effect in this batch. */
+  settled(attempt: Invocation): void {
+    this.ended ??= [];
+    this.ended.push(attempt);
   }
 
   /** Another one will be made. */

@@ -63,7 +63,7 @@ export class HandOver {
     if (more <= 0) return;
     const candidates = [...this.#shards.values()]
       .filter(({ number }) => has(number) && !this.#leaving.has(number) && !this.#going.has(number))
-      .sort((a, b) => a.running - b.running);
+      .sort((a, b) => running(a) - running(b));
     for (const shard of candidates.slice(0, more)) this.#leaving.set(shard.number, deadline);
   }
 
@@ -86,7 +86,7 @@ export class HandOver {
       const shard = this.#shards.get(number);
       // Being opened again just now: it leaves when that is done.
       if (!shard || shard.closed) continue;
-      if (shard.running > 0 && now < deadline) continue;
+      if (running(shard) > 0 && now < deadline) continue;
       this.#leaving.delete(number);
       this.#going.add(number);
       ready.push(shard);
@@ -127,6 +127,14 @@ export class HandOver {
 }
 
 const LOOK_EVERY_MS = 20;
+
+/** Attempts of invokes that are under way and will end by themselves. */
+function running({ residents }: Shard): number {
+  let count = 0;
+  for (const resident of residents.values())
+    for (const invocation of resident.invocations.values()) if (!invocation.isOpenEnded) count++;
+  return count;
+}
 
 export function abortAll(running: ReadonlyMap<string, Invocation>): void {
   for (const invocation of running.values()) invocation.abort();

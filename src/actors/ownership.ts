@@ -304,7 +304,13 @@ export class Ownership {
     const opening = opened.map((row) => {
       const shard = new Shard(this.#ring, row);
       this.#shards.set(row.shard, shard);
-      return shard.open(recovered, kept.get(row.shard) ?? new Map());
+      const running = kept.get(row.shard) ?? new Map<string, Invocation>();
+      return shard.open(recovered, running).catch((error: unknown) => {
+        // It alone is opened again: it holds up no others, and does not stay half open.
+        log.error({ ...shard.place, error: asError(error).stack }, 'shard: opening failed');
+        abortAll(running);
+        shard.turnFailed(asError(error).message);
+      });
     });
     await Promise.all(opening);
     log.info(

@@ -160,16 +160,17 @@ function resumeInvoke(
   kept: Map<string, Invocation>,
 ): void {
   const key = idempotencyKey(resident.address, invokeId, seq);
+  const retry = resident.retries[invokeId];
+  const attempt = retry?.attempt ?? 1;
   const running = kept.get(key);
-  if (running) {
+  // One that is recorded to have failed has another one behind it.
+  if (running?.attempt === attempt) {
     kept.delete(key);
     keepAttempt(ring, shard, resident, invokeId, seq, running);
     return;
   }
-  const retry = resident.retries[invokeId];
   const delayMs = retry ? Math.max(0, retry.nextAt - databaseTime) : 0;
   ring.load.invokesResumed++;
-  const attempt = retry?.attempt ?? 1;
   startAttempt(ring, shard, resident, invokeId, attempt, delayMs, resident.trace, true);
 }
 

@@ -28,7 +28,7 @@ import { unpark } from './unpark.ts';
  *  H2  A message is acknowledged, and a step's effects start, only after its batch has landed (G3).
  *  H3  Once closed, a shard takes nothing, commits nothing and starts nothing.
  *  H4  Once sealed, it takes nothing more of the log and starts nothing; what has been stepped is committed still.
- *  H5  Once a commit did not land, it commits nothing more: what it has in memory follows from what was lost.
+ *  H5  Once a commit did not land or a turn failed, it commits nothing more: its memory follows from what was lost.
  *  H6  A step that is committed in a transaction is alone in its batch. Batches are committed in the order of their
  *      steps.
  */
@@ -51,7 +51,7 @@ export class Shard implements CommitSource {
   #sent: ShardCommit | undefined;
   #reader: LogReader | undefined;
   #sealed = false;
-  /** A commit did not land. */
+  /** A commit did not land, or a turn failed. */
   #broken = false;
   #closed = false;
 
@@ -117,15 +117,6 @@ export class Shard implements CommitSource {
   /** Steps have been taken that are not committed. */
   get isUnderWay(): boolean {
     return !this.#next.isEmpty || this.#inFlight !== undefined;
-  }
-
-  /** Attempts of invokes that are under way and will end by themselves. */
-  get running(): number {
-    let running = 0;
-    for (const resident of this.residents.values())
-      for (const invocation of resident.invocations.values())
-        if (!invocation.isOpenEnded) running++;
-    return running;
   }
 
   /** Steps (2)–(4) of opening (design §4); `kept` are attempts that still run from before, by key. */
@@ -196,16 +187,20 @@ export class Shard implements CommitSource {
     while (!isDrained() && clock.monotonic() < until) await sleep(clock, 5);
   }
 
-  /** Stops taking. Returns the attempts that still run, by key, for whoever opens the shard here again. */
+  /** Stops taking. Returns attempts that run, or have ended unrecorded, by key, for whoever opens the shard here again. */
   close(): Map<string, Invocation> {
     this.#closed = true;
     this.#ring.committer.withdraw(this);
-    for (const batch of [...this.#closedBatches, this.#batch]) {
+    const batches = [...this.#closedBatches, this.#batch];
+    for (const batch of batches) {
       batch.own?.transaction.abandon();
       batch.neverLands();
     }
     this.#ring.timers.forget(this.number);
-    const running = new Map<string, Invocation>();
+    // How one ended may be what the shard cannot go on with.
+    const unrecorded = this.#broken ? [] : [this.#inFlight, ...batches];
+    const ended = unrecorded.flatMap((batch) => batch?.ended ?? []);
+    const running = new Map(ended.map((invocation) => [invocation.key, invocation]));
     for (const resident of this.residents.values()) {
       this.#count(resident, -1);
       for (const invocation of resident.invocations.values())
@@ -391,6 +386,11 @@ export class Shard implements CommitSource {
 
   #neverLands(reason: string, refused = false): void {
     this.#inFlight?.neverLands();
+    this.turnFailed(reason, refused);
+  }
+
+  /** What has been taken is not all in a batch: what comes behind it must not be committed before it is taken again. */
+  turnFailed(reason: string, refused = false): void {
     this.#broken = true;
     this.surprised(reason, refused);
   }

@@ -1,14 +1,14 @@
 import type { EventObject } from 'xstate';
 import type { LogMessage } from '../bus/bus.ts';
 import { OUTBOX_HEADER, REPLY_HEADER } from '../bus/subjects.ts';
-import { asError, type ErrorCode } from '../errors.ts';
+import { asError, type ErrorCode, PerdureError } from '../errors.ts';
 import { eventKey, type Origin, type StoredActor, type TimerWrite } from '../store/store.ts';
 import type { Batch } from './batch.ts';
 import { bury } from './bury.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import { type Caused, Family } from './family.ts';
-import { pauses, type Refusal, type Request } from './intake.ts';
+import { eventProblem, pauses, type Refusal, type Request } from './intake.ts';
 import { isChildRow } from './kin.ts';
 import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
@@ -162,7 +162,13 @@ export class Taker {
     const { eventId } = item;
     if (resident.finished || resident.hasTaken(eventId)) return;
     if (known.has(eventKey({ ...item.address, eventId }))) return;
-    const text = stringify(item.event, 'event', this.#ring.limits.nestingMax);
+    let text: string;
+    try {
+      text = selfText(resident.key, item.event, this.#ring.limits.nestingMax);
+    } catch (error) {
+      // As if the action that has sent it had thrown.
+      return this.failed(batch, resident, asError(error));
+    }
     const event = parse(text) as EventObject;
     const cause = { eventType: event.type, text, eventId, origin: 'self' } as const;
     this.#step(batch, resident, { event, cause });
@@ -351,6 +357,14 @@ export class Taker {
     if (subject !== null && INBOX.test(subject))
       batch.replies.push({ subject, body: JSON.stringify(body) });
   }
+}
+
+/** What an actor's own action has sent it. @throws PerdureError `bad_event`, `not_serialisable` */
+function selfText(key: string, event: unknown, nestingMax: number): string {
+  const problem = eventProblem(event);
+  if (problem)
+    throw new PerdureError('bad_event', `${key} sent itself what is no event. ${problem}`);
+  return stringify(event, 'event', nestingMax);
 }
 
 /** It has not ended, and is in no quarantine. */

@@ -12,7 +12,7 @@ import {
   isPaused,
   type ParkedState,
   type ShardState,
-} from './memoryRead.ts';
+} from './memoryTables.ts';
 import { MemoryTransaction, type TestTransaction } from './memoryTransaction.ts';
 import type { ReadStore } from './read.ts';
 import { StoreRefused } from './refused.ts';

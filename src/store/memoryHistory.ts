@@ -1,5 +1,5 @@
 import { FAILED_ATTEMPTS_MAX, type FailedAttemptWrite } from './elsewhere.ts';
-import type { Tables } from './memoryRead.ts';
+import type { Tables } from './memoryTables.ts';
 import { addressKey, type StoredTransition } from './store.ts';
 
 /** Whoever reads sees an actor whose row was left as it is where its newest transition is. */

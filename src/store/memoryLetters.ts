@@ -1,7 +1,7 @@
 import { PerdureError } from '../errors.ts';
 import type { DeadLetterDetail, DeadLetterRow, LetterFilter, ReasonCount } from './letters.ts';
 import { LIST_MAX, listLimit, numberIn } from './lists.ts';
-import { byText, type DeadLetterState, iso, isoOrNull, type Tables } from './memoryRead.ts';
+import { byText, type DeadLetterState, iso, isoOrNull, type Tables } from './memoryTables.ts';
 
 /** `LetterStore` in memory. */
 export function lettersIn(tables: Tables, filter: LetterFilter): DeadLetterRow[] {

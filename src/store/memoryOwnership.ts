@@ -1,5 +1,6 @@
 import { type MachineName, NEEDS_LAST_MS, type OtherNodes, type ShardNeeds } from './elsewhere.ts';
-import { isPaused, MemoryReadStore, type NodeState, type ShardState } from './memoryRead.ts';
+import { MemoryReadStore } from './memoryRead.ts';
+import { isPaused, type NodeState, type ShardState } from './memoryTables.ts';
 import type { Reopened } from './refused.ts';
 import type { NodeInfo, OpenedShard, ShardEpoch, Standing } from './sharing.ts';
 import {

@@ -1,4 +1,4 @@
-import { isPaused, type Tables } from './memoryRead.ts';
+import { isPaused, type Tables } from './memoryTables.ts';
 import type { ParkedRow } from './read.ts';
 import type { NodeInfo } from './sharing.ts';
 import { addressKey } from './store.ts';

@@ -1,10 +1,7 @@
 import { AGES, medianAge } from './dwell.ts';
-import type { ActorState, Tables } from './memoryRead.ts';
+import { type ActorState, byText, iso, type Tables } from './memoryTables.ts';
 import type { ActorSearch, MachineRow, PopulationRow, Reach, SearchPage } from './search.ts';
 import { type Address, addressKey } from './store.ts';
-
-const iso = (ms: number) => new Date(ms).toISOString();
-const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** What `SearchStore` finds, in the in-memory twin: it takes no time, so only `lookAt` bounds it. */
 export function foundIn(

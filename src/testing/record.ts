@@ -1,6 +1,6 @@
 import { parse } from '../actors/codec.ts';
 import { MemoryStore } from '../store/memory.ts';
-import type { ActorState, DeadLetterState } from '../store/memoryRead.ts';
+import type { ActorState, DeadLetterState } from '../store/memoryTables.ts';
 import { type Address, addressKey, type Origin } from '../store/store.ts';
 
 /** One committed transition. */

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { assign, fromPromise, setup } from 'xstate';
+import { defineActor, invocation } from '../../src/index.ts';
 import { haul, tick } from '../support/actorsCluster.ts';
 import { tally1, teller } from '../support/actorsParked.ts';
 import { Journal } from '../support/cluster.ts';
@@ -154,4 +156,57 @@ test('many are resumed at once: each goes on, and nobody else is held up for lon
   expect(await counted(`SELECT FROM actors WHERE seq = 2`)).toBe(ids.length);
   expect(node.status().shards).toHaveLength(64);
   expect(await world.sql.query('SELECT reason, detail FROM dead_letters')).toEqual([]);
+}, 60_000);
+
+test('bug: what had ended just before ran again when a neighbour was resumed', async () => {
+  const runs = new Map<string, number>();
+  const worker = defineActor('worker', {
+    machine: setup({
+      types: { context: {} as { left: number }, input: {} as { rounds: number } },
+      actors: {
+        work: fromPromise(async ({ self }) => {
+          const { idempotencyKey: key } = invocation(self);
+          runs.set(key, (runs.get(key) ?? 0) + 1);
+        }),
+      },
+      guards: { isEnough: ({ context }) => context.left === 0 },
+    }).createMachine({
+      context: ({ input }) => ({ left: input.rounds }),
+      initial: 'looking',
+      states: {
+        looking: { always: [{ guard: 'isEnough', target: 'resting' }, 'working'] },
+        working: {
+          invoke: {
+            src: 'work',
+            onDone: {
+              target: 'looking',
+              actions: assign({ left: ({ context }) => context.left - 1 }),
+            },
+          },
+        },
+        resting: {},
+      },
+    }),
+  });
+  await world.node([worker]);
+  // Slow enough that steps wait for the commit before theirs.
+  await world.sql.query(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$`);
+  await world.sql.query(
+    'CREATE TRIGGER slow AFTER INSERT ON transition FOR EACH STATEMENT EXECUTE FUNCTION slow()',
+  );
+  const [rester = '', ...workers] = world.neighbours('worker', 'w', 9);
+  await world.client.start(worker, { id: rester, input: { rounds: 0 }, ...COMMITTED });
+  const rounds = 40;
+  for (const id of workers) await world.client.start(worker, { id, input: { rounds } });
+  const areDone = async () =>
+    (await counted(`SELECT FROM actors WHERE seq = ${rounds + 1}`)) === workers.length;
+  let resumed = 0;
+  for (; !(await areDone()); resumed++) {
+    await world.client.pause(worker, rester, COMMITTED);
+    await world.client.resume(worker, rester, COMMITTED);
+  }
+  expect(resumed).toBeGreaterThan(5);
+  expect(runs.size).toBe(rounds * workers.length);
+  expect([...runs].filter(([, times]) => times > 1)).toEqual([]);
 }, 60_000);

@@ -1,0 +1,152 @@
+import { expect, test } from 'vitest';
+import { assign, setup } from 'xstate';
+import { composeEngine, type Engine } from '../../src/actors/engine.ts';
+import { Registry } from '../../src/actors/registry.ts';
+import { emptyLoad } from '../../src/actors/ring.ts';
+import { createMemoryLog } from '../../src/bus/memory.ts';
+import { subjects } from '../../src/bus/subjects.ts';
+import { systemClock as clock } from '../../src/clock.ts';
+import { LIMITS, namespace } from '../../src/config.ts';
+import { defineActor } from '../../src/index.ts';
+import { createLogger } from '../../src/log.ts';
+import { createMemoryStore } from '../../src/store/memory.ts';
+import type { Store } from '../../src/store/store.ts';
+import { testCluster } from '../../src/testing/index.ts';
+import { VERSION } from '../../src/version.ts';
+import { eventually } from '../support/services.ts';
+
+// A turn that fails has taken messages and items which are nowhere then: what comes behind them must not be committed
+// before they are taken again.
+
+let noted = 0;
+const counter = defineActor('counter', {
+  machine: setup({
+    types: {
+      context: {} as { seen: number[] },
+      events: {} as { type: 'ADD'; n: number } | { type: 'NOTE' },
+    },
+    actions: {
+      note: () => {
+        noted++;
+        return new Promise(() => {}) as unknown as undefined;
+      },
+    },
+  }).createMachine({
+    context: { seen: [] },
+    on: {
+      ADD: { actions: assign({ seen: ({ context, event }) => [...context.seen, event.n] }) },
+      NOTE: { actions: 'note' },
+    },
+  }),
+});
+
+/** One shard, whose nodes' stores do something else than they should where the test says so. */
+function stage() {
+  const store = createMemoryStore({ clock, shards: 1 });
+  const log = createMemoryLog({ clock, shards: 1, namespace: namespace() });
+  const client = log.connect();
+  const registry = new Registry([counter]);
+  let sent = 0;
+  const publish = (kind: 'start' | 'event', id: string, body = '') =>
+    client.publish(subjects[kind](log.namespace, 'counter', id), body, { messageId: clock.uuid() });
+  const node = async (faults: Partial<Store> = {}): Promise<Engine> => {
+    const engine = composeEngine({
+      node: {
+        ...{ nodeId: clock.uuid(), name: 'node', host: 'test', pid: 1, version: VERSION },
+        ...{ opens: registry.opens, machines: registry.machines },
+      },
+      ...{ namespace: log.namespace, shards: 1, limits: LIMITS, registry, clock },
+      bus: log.connect(),
+      store: new Proxy<Store>(store, {
+        get: (_, name: keyof Store) =>
+          faults[name] ?? (store[name] as unknown as () => void).bind(store),
+      }),
+      log: createLogger({ level: 'silent' }),
+      load: emptyLoad(),
+    });
+    await engine.start();
+    return engine;
+  };
+  return {
+    store,
+    publish,
+    node,
+    add: (id: string) => publish('event', id, JSON.stringify({ type: 'ADD', n: sent++ })),
+    sent: () => Array.from({ length: sent }, (_, n) => n),
+    seen: async (id: string) => {
+      const actor = await store.actor('counter', id);
+      return (actor?.context as { seen: number[] } | undefined)?.seen ?? [];
+    },
+  };
+}
+
+test('bug: messages of a turn that failed were lost when what came behind them was committed', async () => {
+  const { store, publish, node, add, sent, seen } = stage();
+  let failures = 0;
+  const engine = await node({
+    load: async (addresses, eventIdsMax) => {
+      if (addresses.every(({ id }) => id !== 'nobody') || failures === 3)
+        return store.load(addresses, eventIdsMax);
+      failures++;
+      // Behind what is lost with this turn.
+      void add('a');
+      void add('a');
+      throw new Error('refused by a test');
+    },
+  });
+  await publish('start', 'a');
+  await add('a');
+  await eventually(async () => (await seen('a')).length === 1, { what: 'it is there' });
+  await Promise.all([add('a'), publish('event', 'nobody', '{"type":"ADD"}'), add('a')]);
+  await eventually(async () => failures === 3 && (await seen('a')).length >= sent().length, {
+    what: 'all have been taken',
+  });
+  expect(await seen('a')).toEqual(sent());
+  await engine.stop();
+});
+
+test('bug: a shard that could not be opened for a moment ended its node, or stayed half open', async () => {
+  const { store, publish, node, add, sent, seen } = stage();
+  const first = await node();
+  await publish('start', 'a');
+  await publish('event', 'a', '{"type":"NOTE"}');
+  await eventually(async () => noted === 1, { what: 'the action is under way' });
+  await first.stop();
+  let failures = 0;
+  const second = await node({
+    transitions: async (...args) => {
+      if (failures++ < 2) throw new Error('refused by a test');
+      return store.transitions(...args);
+    },
+  });
+  await eventually(async () => noted === 2, { what: 'the action is redone' });
+  await add('a');
+  await eventually(async () => (await seen('a')).length === 1, { what: 'the log is read' });
+  expect(await seen('a')).toEqual(sent());
+  await second.stop();
+});
+
+test.each([
+  ['a function', () => ({ type: 'ADD', n: () => {} }), 'not_serialisable'],
+  ['what has no type', () => ({ n: 1 }), 'bad_event'],
+  ['a type no row can hold', () => ({ type: 'A\u0000' }), 'bad_event'],
+  ['a text', () => 'ADD', 'bad_event'],
+])(
+  'bug: an action that sends self %s ends its actor, and nobody else is held up',
+  async (_, event, code) => {
+    const talker = defineActor('talker', {
+      machine: setup({
+        actions: { talk: ({ self }) => (self.send as (event: unknown) => void)(event()) },
+      }).createMachine({ on: { TALK: { actions: 'talk' }, ADD: {} } }),
+    });
+    const cluster = await testCluster({ actors: [talker] });
+    const actor = await cluster.start(talker, { id: 't' });
+    await actor.send({ type: 'TALK' });
+    expect(actor.status).toBe('error');
+    expect(actor.error).toMatchObject({ code });
+    const other = await cluster.start(talker, { id: 'other' });
+    await other.send({ type: 'ADD' });
+    expect(other.history).toHaveLength(2);
+    await cluster.stop();
+  },
+);
