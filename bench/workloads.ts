@@ -80,7 +80,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: '/s',
     better: 'more',
     run: async (context) =>
-      flat(await drain({ ...context, kind: 'noop', count: countOf(context, 'noop', 60_000) })),
+      flat(await drain({ ...context, kind: 'noop', count: countOf(context, 'noop', 120_000) })),
   },
   {
     name: 'sustained',
@@ -110,7 +110,7 @@ export const WORKLOADS: readonly Workload[] = [
     unit: '/s',
     better: 'more',
     run: async (context) =>
-      flat(await events({ ...context, count: countOf(context, 'events', 20_000) })),
+      flat(await events({ ...context, count: countOf(context, 'events', 60_000) })),
   },
   {
     name: 'latency',
