@@ -22,7 +22,7 @@ export function perform(
   waitedMs?: number,
 ): void {
   if (waitedMs !== undefined) ring.pulse.waited(waitedMs);
-  if (shard.sealed) return performSealed(ring, batch, at);
+  if (shard.sealed || shard.closed) return tellOnly(ring, batch, at);
   let timersUnknown = false;
   const when = whenText(ring, at);
   for (const taken of batch.taken) {
@@ -44,8 +44,8 @@ export function perform(
   if (timersUnknown) void readTimers(ring, shard);
 }
 
-/** The shard is being given back: its next owner does what has to be done; only the waiting are told. */
-function performSealed(ring: Ring, batch: Batch, at: number | null): void {
+/** Whoever opens the shard next does what has to be done; only the waiting are told. */
+function tellOnly(ring: Ring, batch: Batch, at: number | null): void {
   const when = whenText(ring, at);
   for (const taken of batch.taken) {
     taken.resident.uncommitted--;

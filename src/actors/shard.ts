@@ -347,7 +347,7 @@ export class Shard implements CommitSource {
     if (this.#ring.tracing) batch.endSpans();
     // Also of a shard that has been given away meanwhile: it is committed, and its next owner does not count it.
     batch.count(this.#ring.load);
-    if (this.#closed) return;
+    if (this.#closed) return perform(this.#ring, this, batch, at);
     this.#commitNo = commitNo;
     this.#cursor = Math.max(this.#cursor, batch.cursor);
     batch.acknowledge();
