@@ -185,8 +185,8 @@ export class Stage {
     await this.client?.call('close').catch(() => {});
     await this.client?.stop();
     if (this.#options.lasting !== undefined) return;
-    await this.#options.contender.peer.forget?.(this.place);
     if (this.#database !== undefined) await dropDatabase(this.#database, this.place.name);
+    await this.#options.contender.peer.forget?.(this.place);
   }
 }
 

@@ -45,7 +45,7 @@ export class ChildReports {
     endAttempt(this.#ring, resident, invokeId, false);
     batch.reports = true;
     // What goes with a transaction is lost with it, and is done again.
-    if (running?.outcome && !transaction) batch.settled(running);
+    if (running?.outcome === outcome && !transaction) batch.settled(running);
     if (!outcome.ok) {
       const { clock, load, timers } = this.#ring;
       loadOf(load, resident.address.type).failedAttempts++;

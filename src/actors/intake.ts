@@ -164,6 +164,18 @@ export const COMMANDS: readonly string[] = [CANCEL, PAUSE, RESUME, RELEASE];
 
 /** Why a value is no event that may come from outside, or undefined. Clients use it before they publish. */
 export function eventProblem(value: unknown): string | undefined {
+  const problem = shapeProblem(value);
+  if (problem) return problem;
+  const { type } = value as { type: string };
+  if (type === '*' || type.startsWith('xstate.'))
+    return `Event type ${JSON.stringify(type)} is XState's own and cannot come from outside.`;
+  if (type.startsWith('perdure.') && !COMMANDS.includes(type))
+    return `Event type ${JSON.stringify(type)} is Perdure's own; only ${COMMANDS.join(', ')} can come from outside.`;
+  return undefined;
+}
+
+/** What is wrong with an event, wherever it comes from. */
+export function shapeProblem(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return 'An event must be a JSON object with a "type".';
   const { type } = value as { type?: unknown };
@@ -171,10 +183,6 @@ export function eventProblem(value: unknown): string | undefined {
     return 'An event needs a "type": a string that is not empty.';
   if (type.length > EVENT_TYPE_MAX || hasControl(type))
     return `An event's type must be at most ${EVENT_TYPE_MAX} printable characters.`;
-  if (type === '*' || type.startsWith('xstate.'))
-    return `Event type ${JSON.stringify(type)} is XState's own and cannot come from outside.`;
-  if (type.startsWith('perdure.') && !COMMANDS.includes(type))
-    return `Event type ${JSON.stringify(type)} is Perdure's own; only ${COMMANDS.join(', ')} can come from outside.`;
   return undefined;
 }
 

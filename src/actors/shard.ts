@@ -168,10 +168,10 @@ export class Shard implements CommitSource {
    * reads the log's end first, then what waits, so nothing at or before that end can be missed.
    */
   async passed(): Promise<number | undefined> {
-    if (!this.#reader || this.#closed) return undefined;
+    if (!this.#reader || this.isOver) return undefined;
     const { waiting, logEnd } = await this.#reader.lag();
     const idle = waiting === 0 && this.#pump.isIdle && !this.isUnderWay;
-    return idle && !this.#closed ? logEnd : undefined;
+    return idle && !this.isOver ? logEnd : undefined;
   }
 
   /**

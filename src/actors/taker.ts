@@ -8,7 +8,7 @@ import { bury } from './bury.ts';
 import { ChildReports } from './childReports.ts';
 import { errorData, errorSummary, parse, stringify } from './codec.ts';
 import { type Caused, Family } from './family.ts';
-import { eventProblem, pauses, type Refusal, type Request } from './intake.ts';
+import { pauses, type Refusal, type Request, shapeProblem } from './intake.ts';
 import { isChildRow } from './kin.ts';
 import type { Born } from './machineLogic.ts';
 import type { Item } from './mailbox.ts';
@@ -361,7 +361,7 @@ export class Taker {
 
 /** What an actor's own action has sent it. @throws PerdureError `bad_event`, `not_serialisable` */
 function selfText(key: string, event: unknown, nestingMax: number): string {
-  const problem = eventProblem(event);
+  const problem = shapeProblem(event);
   if (problem)
     throw new PerdureError('bad_event', `${key} sent itself what is no event. ${problem}`);
   return stringify(event, 'event', nestingMax);

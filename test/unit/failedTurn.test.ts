@@ -126,6 +126,20 @@ test('bug: a shard that could not be opened for a moment ended its node, or stay
   await second.stop();
 });
 
+test('what an action passes on to self may be an event of XState itself', async () => {
+  const heard = setup({ actions: { pass: ({ self, event }) => self.send(event) } }).createMachine({
+    initial: 'waiting',
+    states: { waiting: { after: { 10: { target: 'late', actions: 'pass' } } }, late: {} },
+  });
+  const type = defineActor('heard', { machine: heard });
+  const cluster = await testCluster({ actors: [type] });
+  const actor = await cluster.start(type, { id: 'h' });
+  await cluster.advance(10);
+  expect(actor.status).toBe('active');
+  expect(actor.history.map(({ origin }) => origin)).toEqual(['start', 'timer', 'self']);
+  await cluster.stop();
+});
+
 test.each([
   ['a function', () => ({ type: 'ADD', n: () => {} }), 'not_serialisable'],
   ['what has no type', () => ({ n: 1 }), 'bad_event'],
