@@ -309,7 +309,7 @@ export class Ownership {
         // It alone is opened again: it holds up no others, and does not stay half open.
         log.error({ ...shard.place, error: asError(error).stack }, 'shard: opening failed');
         abortAll(running);
-        shard.turnFailed(asError(error).message);
+        shard.cannotGoOn(asError(error).message);
       });
     });
     await Promise.all(opening);

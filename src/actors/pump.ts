@@ -101,7 +101,7 @@ export class Pump {
       // Of a closed shard it changes nothing (H3): whoever opens it next takes the same anew.
       if (!this.#shard.closed) {
         log.error({ ...this.#shard.place, error: asError(error).stack }, 'pump: turn failed');
-        this.#shard.turnFailed(asError(error).message);
+        this.#shard.cannotGoOn(asError(error).message);
       }
     } finally {
       const pinned = this.#pinned;

@@ -386,11 +386,11 @@ export class Shard implements CommitSource {
 
   #neverLands(reason: string, refused = false): void {
     this.#inFlight?.neverLands();
-    this.turnFailed(reason, refused);
+    this.cannotGoOn(reason, refused);
   }
 
-  /** What has been taken is not all in a batch: what comes behind it must not be committed before it is taken again. */
-  turnFailed(reason: string, refused = false): void {
+  /** Something it has taken is lost: what comes behind that must not be committed before it is taken again. */
+  cannotGoOn(reason: string, refused = false): void {
     this.#broken = true;
     this.surprised(reason, refused);
   }
