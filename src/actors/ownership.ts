@@ -163,22 +163,33 @@ export class Ownership {
       kept.set(number, shard.close());
       this.#shards.delete(number);
     }
-    if (known.length === 0) return;
+    if (known.length > 0) await this.#openAgain(known, kept);
+  }
+
+  /** Until they are open, or another node's. `kept` are attempts that run for them. */
+  async #openAgain(
+    known: readonly Reopened[],
+    kept: ReadonlyMap<number, Map<string, Invocation>>,
+  ): Promise<void> {
     const { store, clock, log } = this.#ring;
     for (let attempt = 1; !this.#stopped; attempt++)
       try {
         const opened = await store.reclaim(this.#node.nodeId, known);
         const ours = new Set(opened.map(({ shard }) => shard));
-        for (const [number, running] of kept) if (!ours.has(number)) abortAll(running);
+        for (const { shard } of known)
+          if (!ours.has(shard)) {
+            this.#reopeningNow.delete(shard);
+            abortAll(kept.get(shard) ?? new Map());
+          }
         await this.#open(opened, kept);
         break;
       } catch (error) {
         if (this.#stopped) break;
         // Ours by the row and open nowhere: nobody else would take them, so this cannot be given up.
-        log.error({ shards: numbers, error: asError(error).stack }, 'shard: opening again failed');
+        log.error({ shards: known, error: asError(error).stack }, 'shard: opening again failed');
         await sleep(clock, backoff(clock, attempt, 250, 2_000));
       }
-    for (const { shard } of known) this.#reopeningNow.delete(shard);
+    if (this.#stopped) for (const running of kept.values()) abortAll(running);
   }
 
   /** Compares what this node holds with what it owns and is owed, and acts on the difference. */
@@ -251,15 +262,19 @@ export class Ownership {
     this.#peers.tell('look');
   }
 
-  async #claim(wanted: number, among: readonly number[] | undefined): Promise<void> {
-    if (this.#reopenings.size > 0 || this.#reopeningNow.size > 0 || this.#stopped) return;
-    const { store, load } = this.#ring;
-    const opened = await store.claim(this.#node.nodeId, wanted, among);
-    const news = opened.filter(({ shard }) => !this.#shards.has(shard));
-    for (const { previousOwner } of news)
+  async #claim(wanted: number, among: readonly number[]): Promise<void> {
+    const { store, load, log } = this.#ring;
+    // One that is being opened again is not to be taken a second time meanwhile.
+    const others = among.filter((shard) => !this.#hasInHand(shard));
+    const opened = await store.claim(this.#node.nodeId, wanted, others);
+    for (const { previousOwner } of opened)
       if (previousOwner === null) load.claims++;
       else load.takeovers++;
-    if (news.length > 0) await this.#open(news, new Map());
+    await this.#open(opened, new Map()).catch((error: unknown) => {
+      log.error({ shards: opened, error: asError(error).stack }, 'shards: opening failed');
+      for (const { shard } of opened) this.#reopeningNow.add(shard);
+      void this.#openAgain(opened, new Map());
+    });
   }
 
   /** What the record says about the shards that were held before it was asked. */
@@ -304,11 +319,10 @@ export class Ownership {
     const opening = opened.map((row) => {
       const shard = new Shard(this.#ring, row);
       this.#shards.set(row.shard, shard);
-      const running = kept.get(row.shard) ?? new Map<string, Invocation>();
-      return shard.open(recovered, running).catch((error: unknown) => {
-        // It alone is opened again: it holds up no others, and does not stay half open.
+      this.#reopeningNow.delete(row.shard);
+      return shard.open(recovered, kept.get(row.shard) ?? new Map()).catch((error: unknown) => {
+        // It alone is opened again, with what runs: it holds up no others, and does not stay half open.
         log.error({ ...shard.place, error: asError(error).stack }, 'shard: opening failed');
-        abortAll(running);
         shard.cannotGoOn(asError(error).message);
       });
     });
@@ -372,14 +386,10 @@ export class Ownership {
   }
 }
 
-interface Held {
-  shard: Shard;
-  epoch: number;
-  commitNo: number;
-}
-
 /** As it is before the record is asked: what lands meanwhile makes no difference. */
-const heldNow = (shard: Shard): Held => ({ shard, epoch: shard.epoch, commitNo: shard.commitNo });
+const heldNow = (shard: Shard) => ({ shard, epoch: shard.epoch, commitNo: shard.commitNo });
+
+type Held = ReturnType<typeof heldNow>;
 
 const LOOK_EVERY_MS = 250;
 const WATCH_EVERY_MS = 500;

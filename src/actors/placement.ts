@@ -9,8 +9,7 @@ export interface ShardPool {
   has(shard: number): boolean;
   /** How many of them this node may own. */
   target: number;
-  /** Their numbers; undefined: every shard is in this pool. */
-  numbers: readonly number[] | undefined;
+  numbers: readonly number[];
   /** Other nodes can do what this one cannot. */
   isForOthers: boolean;
 }
@@ -51,11 +50,10 @@ export function pools(
     const target = mine ? Math.ceil(numbers.length / able) : 0;
     found.push({ has: (shard) => set.has(shard), target, numbers, isForOthers: !mine });
   }
-  const rest = Array.from({ length: shardCount }, (_, shard) => shard).filter(
+  const numbers = Array.from({ length: shardCount }, (_, shard) => shard).filter(
     (shard) => !taken.has(shard),
   );
-  const target = shares ? Math.ceil(rest.length / Math.max(1, sharing)) : 0;
-  const numbers = taken.size > 0 ? rest : undefined;
+  const target = shares ? Math.ceil(numbers.length / Math.max(1, sharing)) : 0;
   const common = { has: (shard: number) => !taken.has(shard), target, numbers, isForOthers: false };
   return [common, ...found];
 }

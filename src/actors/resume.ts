@@ -9,6 +9,7 @@ import {
 } from '../store/store.ts';
 import { keepAttempt, startAttempt } from './attempts.ts';
 import { type Act, idempotencyKey, isAct } from './effects.ts';
+import { abortAll } from './handOver.ts';
 import type { Invocation } from './invocation.ts';
 import { isChildRow, rootOf } from './kin.ts';
 import { childRowsOf, type Rows } from './kinRows.ts';
@@ -32,6 +33,7 @@ export async function resume(
   const ours = (row: { shard: number }) => row.shard === shard.number;
   const rows = recovered.actors.filter(ours);
   const kin = await loadKin(ring, rows);
+  if (shard.closed) return;
   for (const row of rows) {
     const suspect = row.crashes >= SUSPECT_AFTER;
     const moves = ring.registry.version(row.type, row.version) === undefined;
@@ -51,7 +53,8 @@ export async function resume(
     else tryActor(ring, shard, resident, row, start);
     if (shard.closed) return;
   }
-  for (const invocation of kept.values()) invocation.abort();
+  abortAll(kept);
+  kept.clear();
   for (const timer of recovered.timers.filter(ours)) ring.timers.add(timer);
   ring.outbox.resume(recovered.outbox.filter(ours));
   shard.offer();

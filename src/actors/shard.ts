@@ -1,6 +1,6 @@
 import type { EventObject } from 'xstate';
 import type { LogReader } from '../bus/bus.ts';
-import { backoff, sleep } from '../clock.ts';
+import { sleep } from '../clock.ts';
 import { asError, invariant } from '../errors.ts';
 import { StoreRefused } from '../store/refused.ts';
 import type { OpenedShard } from '../store/sharing.ts';
@@ -14,6 +14,7 @@ import type { Item } from './mailbox.ts';
 import { Parking } from './parking.ts';
 import { perform } from './perform.ts';
 import { Pump } from './pump.ts';
+import { openReader } from './reading.ts';
 import type { Resident } from './resident.ts';
 import { resume } from './resume.ts';
 import type { Ring } from './ring.ts';
@@ -41,6 +42,8 @@ export class Shard implements CommitSource {
   readonly #ring: Ring;
   readonly #taker: Taker;
   readonly #pump: Pump;
+  /** Attempts from before that no actor has taken over yet, while the shard is being opened. */
+  #kept: ReadonlyMap<string, Invocation> = new Map();
   #epoch: number;
   #commitNo: number;
   #cursor: number;
@@ -123,6 +126,7 @@ export class Shard implements CommitSource {
   async open(recovered: Recovered, kept: Map<string, Invocation>): Promise<void> {
     const parked = recovered.parked.filter(({ shard }) => shard === this.number);
     const isParkedForUs = this.parking.open(parked);
+    this.#kept = kept;
     await resume(this.#ring, this, recovered, kept);
     if (!isParkedForUs) return this.#openReader();
     // Newer messages come behind; nobody else's shards wait for that.
@@ -131,36 +135,10 @@ export class Shard implements CommitSource {
       .catch((error) => this.surprised(asError(error).message));
   }
 
-  /** Running actors go on while NATS is away: the reader alone waits for it. */
   async #openReader(): Promise<void> {
-    const { clock, log } = this.#ring;
-    for (let attempt = 1; !this.#closed && !this.#sealed; attempt++)
-      try {
-        this.#reader = await this.#readLog();
-        break;
-      } catch (error) {
-        const reason = asError(error).message;
-        if (attempt % 10 === 1) log.warn({ ...this.place, reason }, 'shard: no reader yet');
-        await sleep(clock, 100 + backoff(clock, attempt, 100, 1_000));
-      }
+    this.#reader = await openReader(this.#ring, this);
     if (this.#closed || this.#sealed) this.#stopReading();
     this.#pump.wake();
-  }
-
-  async #readLog(): Promise<LogReader> {
-    await this.#ring.source.check();
-    return this.#ring.bus.openReader({
-      shard: this.number,
-      epoch: this.#epoch,
-      startSeq: this.#cursor + 1,
-      pendingMax: this.#ring.limits.shardPendingMax,
-      ackWaitMs: this.#ring.limits.ackWaitMs,
-      onMessage: (message) => {
-        this.#ring.tracing?.received(message, this.#ring.clock.now());
-        this.post({ kind: 'message', message });
-      },
-      onSurprise: (reason) => this.surprised(reason),
-    });
   }
 
   /**
@@ -200,7 +178,9 @@ export class Shard implements CommitSource {
     // How one ended may be what the shard cannot go on with.
     const unrecorded = this.#broken ? [] : [this.#inFlight, ...batches];
     const ended = unrecorded.flatMap((batch) => batch?.ended ?? []);
-    const running = new Map(ended.map((invocation) => [invocation.key, invocation]));
+    const running = new Map(this.#kept);
+    this.#kept = new Map();
+    for (const invocation of ended) running.set(invocation.key, invocation);
     for (const resident of this.residents.values()) {
       this.#count(resident, -1);
       for (const invocation of resident.invocations.values())

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { assign, setup } from 'xstate';
+import { assign, fromPromise, setup } from 'xstate';
 import { composeEngine, type Engine } from '../../src/actors/engine.ts';
 import { Registry } from '../../src/actors/registry.ts';
 import { emptyLoad } from '../../src/actors/ring.ts';
 import { createMemoryLog } from '../../src/bus/memory.ts';
-import { subjects } from '../../src/bus/subjects.ts';
+import { shardOf, subjects } from '../../src/bus/subjects.ts';
 import { systemClock as clock } from '../../src/clock.ts';
 import { LIMITS, namespace } from '../../src/config.ts';
 import { defineActor } from '../../src/index.ts';
@@ -40,22 +40,40 @@ const counter = defineActor('counter', {
   }),
 });
 
-/** One shard, whose nodes' stores do something else than they should where the test says so. */
-function stage() {
-  const store = createMemoryStore({ clock, shards: 1 });
-  const log = createMemoryLog({ clock, shards: 1, namespace: namespace() });
+let begun = 0;
+const waiting: (() => void)[] = [];
+const worker = defineActor('worker', {
+  machine: setup({
+    actors: {
+      work: fromPromise(() => {
+        begun++;
+        return new Promise<void>((resolve) => void waiting.push(resolve));
+      }),
+    },
+  }).createMachine({
+    initial: 'working',
+    states: { working: { invoke: { src: 'work', onDone: 'done' } }, done: { type: 'final' } },
+  }),
+});
+
+/** A cluster in this process, whose nodes' stores do something else than they should where the test says so. */
+function stage(shards = 1) {
+  const store = createMemoryStore({ clock, shards });
+  const log = createMemoryLog({ clock, shards, namespace: namespace() });
   const client = log.connect();
-  const registry = new Registry([counter]);
+  const registry = new Registry([counter, worker]);
   let sent = 0;
-  const publish = (kind: 'start' | 'event', id: string, body = '') =>
-    client.publish(subjects[kind](log.namespace, 'counter', id), body, { messageId: clock.uuid() });
+  const engines = new Map<string | null, Engine>();
+  const publish = (kind: 'start' | 'event', id: string, body = '', type = 'counter') =>
+    client.publish(subjects[kind](log.namespace, type, id), body, { messageId: clock.uuid() });
   const node = async (faults: Partial<Store> = {}): Promise<Engine> => {
+    const nodeId = clock.uuid();
     const engine = composeEngine({
       node: {
-        ...{ nodeId: clock.uuid(), name: 'node', host: 'test', pid: 1, version: VERSION },
+        ...{ nodeId, name: 'node', host: 'test', pid: 1, version: VERSION },
         ...{ opens: registry.opens, machines: registry.machines },
       },
-      ...{ namespace: log.namespace, shards: 1, limits: LIMITS, registry, clock },
+      ...{ namespace: log.namespace, shards, limits: LIMITS, registry, clock },
       bus: log.connect(),
       store: new Proxy<Store>(store, {
         get: (_, name: keyof Store) =>
@@ -65,12 +83,15 @@ function stage() {
       load: emptyLoad(),
     });
     await engine.start();
+    engines.set(nodeId, engine);
     return engine;
   };
   return {
     store,
     publish,
     node,
+    stop: (nodeId: string | null) => engines.get(nodeId)?.stop(),
+    owners: async () => (await store.shards()).map(({ owner }) => owner),
     add: (id: string) => publish('event', id, JSON.stringify({ type: 'ADD', n: sent++ })),
     sent: () => Array.from({ length: sent }, (_, n) => n),
     seen: async (id: string) => {
@@ -124,6 +145,100 @@ test('bug: a shard that could not be opened for a moment ended its node, or stay
   await eventually(async () => (await seen('a')).length === 1, { what: 'the log is read' });
   expect(await seen('a')).toEqual(sent());
   await second.stop();
+});
+
+test('bug: what ran in a shard that could not be opened again at once was aborted, and ran again', async () => {
+  const { store, publish, node } = stage();
+  let failures = 0;
+  const engine = await node({
+    load: async (addresses, eventIdsMax) => {
+      if (addresses.every(({ id }) => id !== 'nobody') || failures > 0)
+        return store.load(addresses, eventIdsMax);
+      failures++;
+      throw new Error('refused by a test');
+    },
+    transitions: async (...args) => {
+      if (failures++ < 3) throw new Error('refused by a test');
+      return store.transitions(...args);
+    },
+  });
+  const before = noted;
+  // Of those with something to do, one is met before the opening fails and one is not.
+  await Promise.all([publish('start', '1', '', 'worker'), publish('start', '2', '', 'worker')]);
+  await publish('start', 'a');
+  await publish('event', 'a', '{"type":"NOTE"}');
+  await Promise.all([publish('start', '3', '', 'worker'), publish('start', '4', '', 'worker')]);
+  await eventually(async () => begun === 4 && noted === before + 1, { what: 'they work' });
+  await publish('event', 'nobody', '{"type":"ADD"}');
+  await eventually(async () => noted === before + 2, { what: 'the shard is open' });
+  for (const done of waiting) done();
+  const ids = ['1', '2', '3', '4'];
+  await eventually(
+    async () => {
+      const actors = await Promise.all(ids.map((id) => store.actor('worker', id)));
+      return actors.every((actor) => actor?.status === 'done');
+    },
+    { what: 'they are done' },
+  );
+  expect(failures).toBe(4);
+  expect(begun).toBe(4);
+  await engine.stop();
+});
+
+test('bug: a node took nothing over as long as one of its shards could not be opened', async () => {
+  const { store, publish, node, stop, owners, add, seen } = stage(2);
+  const idIn = (shard: number) =>
+    ['a', 'b', 'c', 'd', 'e', 'f'].find((id) => shardOf('counter', id, 2) === shard) as string;
+  const [stuck, other] = [idIn(0), idIn(1)];
+  let isDown = false;
+  const faults: Partial<Store> = {
+    transitions: async (...args) => {
+      if (isDown) throw new Error('refused by a test');
+      return store.transitions(...args);
+    },
+  };
+  const first = await node();
+  const before = noted;
+  await Promise.all([publish('start', stuck), publish('start', other)]);
+  await publish('event', stuck, '{"type":"NOTE"}');
+  await eventually(async () => noted === before + 1, { what: 'the action is under way' });
+  await first.stop();
+  isDown = true;
+  await node(faults);
+  await node(faults);
+  await eventually(
+    async () => {
+      const [one, two] = await owners();
+      return one && two && one !== two;
+    },
+    { what: 'each has one' },
+  );
+  const [owner = null, neighbour = null] = await owners();
+  await stop(neighbour);
+  await eventually(async () => (await owners())[1] === owner, { what: 'it is taken over' });
+  await add(other);
+  await eventually(async () => (await seen(other)).length === 1, { what: 'it is open' });
+  isDown = false;
+  await add(stuck);
+  await eventually(async () => (await seen(stuck)).length === 1, { what: 'the other is, too' });
+  expect(noted).toBe(before + 2);
+  await stop(owner);
+});
+
+test('bug: shards whose rows could not be read when they were claimed were left closed', async () => {
+  const { store, publish, node, add, seen } = stage(2);
+  let failures = 0;
+  const engine = await node({
+    recover: async (...args) => {
+      if (failures++ < 2) throw new Error('refused by a test');
+      return store.recover(...args);
+    },
+  });
+  await publish('start', 'a');
+  await add('a');
+  await eventually(async () => (await seen('a')).length === 1, { what: 'it is there' });
+  expect(failures).toBe(3);
+  await engine.stop();
 });
 
 test('what an action passes on to self may be an event of XState itself', async () => {
