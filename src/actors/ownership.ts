@@ -175,7 +175,7 @@ export class Ownership {
     for (let attempt = 1; !this.#stopped; attempt++)
       try {
         const opened = await store.reclaim(this.#node.nodeId, known);
-        const ours = new Set(opened.map(({ shard }) => shard));
+        const ours = new Set(opened.map(numberOf));
         for (const { shard } of known)
           if (!ours.has(shard)) {
             this.#reopeningNow.delete(shard);
@@ -186,7 +186,8 @@ export class Ownership {
       } catch (error) {
         if (this.#stopped) break;
         // Ours by the row and open nowhere: nobody else would take them, so this cannot be given up.
-        log.error({ shards: known, error: asError(error).stack }, 'shard: opening again failed');
+        const shards = known.map(numberOf);
+        log.error({ shards, error: asError(error).stack }, 'shard: opening again failed');
         await sleep(clock, backoff(clock, attempt, 250, 2_000));
       }
     if (this.#stopped) for (const running of kept.values()) abortAll(running);
@@ -271,7 +272,8 @@ export class Ownership {
       if (previousOwner === null) load.claims++;
       else load.takeovers++;
     await this.#open(opened, new Map()).catch((error: unknown) => {
-      log.error({ shards: opened, error: asError(error).stack }, 'shards: opening failed');
+      const shards = opened.map(numberOf);
+      log.error({ shards, error: asError(error).stack }, 'shards: opening failed');
       for (const { shard } of opened) this.#reopeningNow.add(shard);
       void this.#openAgain(opened, new Map());
     });
@@ -311,10 +313,7 @@ export class Ownership {
     if (opened.length === 0 || this.#stopped) return;
     const { store, limits, timers, log, clock } = this.#ring;
     const startedAt = clock.monotonic();
-    const recovered = await store.recover(
-      opened.map(({ shard }) => shard),
-      limits.timerHorizonMs,
-    );
+    const recovered = await store.recover(opened.map(numberOf), limits.timerHorizonMs);
     timers.observe(recovered.at);
     const opening = opened.map((row) => {
       const shard = new Shard(this.#ring, row);
@@ -390,6 +389,8 @@ export class Ownership {
 const heldNow = (shard: Shard) => ({ shard, epoch: shard.epoch, commitNo: shard.commitNo });
 
 type Held = ReturnType<typeof heldNow>;
+
+const numberOf = ({ shard }: ShardEpoch): number => shard;
 
 const LOOK_EVERY_MS = 250;
 const WATCH_EVERY_MS = 500;
