@@ -45,12 +45,14 @@ function hold(): () => void {
   return open;
 }
 
-/** No transaction waits for its next statement. */
-async function noneOpen(): Promise<boolean> {
+/** How many transactions wait for their next statement, the one before being like this. */
+async function waiting(statement = '%'): Promise<number> {
   const open = await world.sql.query(
-    `SELECT FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`,
+    `SELECT FROM pg_stat_activity
+      WHERE datname = current_database() AND state LIKE 'idle in transaction%' AND query LIKE $1`,
+    [statement],
   );
-  return open.length === 0;
+  return open.length;
 }
 
 async function expectMade(id: string, times: 0 | 1): Promise<void> {
@@ -79,7 +81,7 @@ describe('what is wrong with a function undoes what it did', () => {
   test('a pause that is too long', async () => {
     const open = hold();
     await start('idle', { also: 'idle' });
-    await eventually(() => runsOf('idle idle') === 1 && noneOpen(), {
+    await eventually(async () => runsOf('idle idle') === 1 && (await waiting()) === 0, {
       what: 'Postgres has ended it',
     });
     open();
@@ -131,7 +133,10 @@ test('of two that stand in each other’s way one runs again, and its attempt is
   const open = hold();
   await start('east', { from: 3, to: 4, also: 'deadlock' });
   await start('west', { from: 4, to: 3, also: 'deadlock' });
-  await eventually(() => runsOf('east') + runsOf('west') === 2, { what: 'both hold a row' });
+  // That both have begun is not enough: one may be through before the other has its first row.
+  await eventually(async () => (await waiting('UPDATE account%')) === 2, {
+    what: 'both hold a row',
+  });
   open();
   expect(await Promise.all([outcome('east'), outcome('west')])).toMatchObject([MADE, MADE]);
   expect(runsOf('east') + runsOf('west')).toBeGreaterThan(2);
