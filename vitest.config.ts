@@ -15,6 +15,8 @@ export default defineConfig({
     maxWorkers: 4,
     sequence: { sequencer: SlowestFirst },
     testTimeout: 30_000,
+    // A second, which is what vitest gives by itself, is what a busy machine may stand still for.
+    expect: { poll: { timeout: 10_000 } },
     hookTimeout: 60_000,
     // A test that passes the second time has found something.
     retry: 0,

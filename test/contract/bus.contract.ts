@@ -365,7 +365,7 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
         what: 'the subscriptions',
       });
       answered = 0;
-      expect(text(await asker.request(`${prefix}.order.o-1`, 'x', 1_000))).toBe('.order.o-1:x');
+      expect(text(await asker.request(`${prefix}.order.o-1`, 'x', 10_000))).toBe('.order.o-1:x');
       await pause(50);
       expect(answered).toBe(1);
       for (const stop of stops) stop();
@@ -376,17 +376,17 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>): vo
     test('a request nobody answers fails at once; a slow answer is a timeout; a failed one says why', async () => {
       const subject = `${it.namespace.subjectPrefix}queries.slow.${nextId++}`;
       const from = performance.now();
-      await expect(bus.request(subject, '', 5_000)).rejects.toMatchObject({
+      await expect(bus.request(subject, '', 20_000)).rejects.toMatchObject({
         code: 'bus_unavailable',
       });
-      expect(performance.now() - from).toBeLessThan(1_000);
+      expect(performance.now() - from).toBeLessThan(5_000);
       const stop = bus.answer(subject, async (_, body) => {
         if (text(body) === 'fail') throw new Error('no such actor');
         await pause(500);
         return 'late';
       });
       await expect(bus.request(subject, 'slow', 100)).rejects.toMatchObject({ code: 'timeout' });
-      await expect(bus.request(subject, 'fail', 1_000)).rejects.toThrow(/no such actor/);
+      await expect(bus.request(subject, 'fail', 10_000)).rejects.toThrow(/no such actor/);
       stop();
     });
 

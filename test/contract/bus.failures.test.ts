@@ -76,7 +76,8 @@ describe('NATS only', () => {
     expect(consumer?.name).toMatch(/^s0-e1-/);
     await jsm.consumers.delete(ns.jobsStream, consumer?.name ?? '');
     const ms = await timed('a surprise', () => seen.surprises.length === 1);
-    expect(ms).toBeLessThan(3_000);
+    // Otherwise at the end of its pull, five seconds.
+    expect(ms).toBeLessThan(4_500);
     await bus.close();
   });
 
@@ -145,7 +146,8 @@ describe('NATS only', () => {
         for (let i = 0; i < 100; i++) await bus.publish(subject, new Uint8Array(1_000));
       })(),
     ).rejects.toMatchObject({ code: 'log_full' });
-    expect(performance.now() - from).toBeLessThan(2_000);
+    // A publish nobody answers is given up after five.
+    expect(performance.now() - from).toBeLessThan(4_500);
     const end = await bus.logEnd();
     await bus.trimLog(end);
     await bus.publish(subject, new Uint8Array(1_000));
@@ -195,7 +197,7 @@ describe('NATS only', () => {
     await timed('it is back', () => bus.connected);
     expect(await waits).toMatchObject({ duplicate: false });
     const ms = await timed('the second', () => seen.messages.length === 2);
-    expect(ms).toBeLessThan(2_000);
+    expect(ms).toBeLessThan(5_000);
     expect(seen.surprises).toEqual([]);
     await close();
   });
@@ -256,7 +258,7 @@ describe('a server of its own', () => {
     console.log(
       `    connected after ${back} ms, surprise ${surprised} ms later: ${seen.surprises}`,
     );
-    expect(surprised).toBeLessThan(2_000);
+    expect(surprised).toBeLessThan(5_000);
     expect(await bus.logId()).toBe(before);
     const next = await record(bus, { shard, epoch: 2, startSeq: accepted[5] ?? 0 });
     await eventually(() => next.seqs().includes(last.seq), { what: 'the last message' });
@@ -279,7 +281,7 @@ describe('a server of its own', () => {
     process.kill(server.pid, 'SIGCONT');
     const back = await timed('connected again', () => bus.connected);
     console.log(`    noticed after ${ms} ms, connected ${back} ms after it went on`);
-    expect(ms).toBeLessThan(8_000);
+    expect(ms).toBeLessThan(20_000);
     await bus.publish(subjects.start(ns, 'order', 'o-1'), 'x');
     await pause(1_000);
     expect(seen.surprises.length).toBeLessThanOrEqual(1);
@@ -312,7 +314,7 @@ describe('a server of its own', () => {
     await expect(refused).rejects.toMatchObject({ code: 'wrong_credentials' });
     await expect(refused).rejects.not.toThrow(/wrong@/);
     await expect(open(guarded.url, ns)).rejects.toMatchObject({ code: 'wrong_credentials' });
-    expect(performance.now() - from).toBeLessThan(3_000);
+    expect(performance.now() - from).toBeLessThan(10_000);
     const bus = await open(guarded.url.replace('//', '//ann:s3cret@'), ns);
     await bus.close();
     await guarded.stop('SIGKILL');

@@ -55,7 +55,7 @@ const player = defineActor('player', {
           awake: { on: { NAP: 'napping' } },
           napping: {
             after: {
-              1200: {
+              3000: {
                 target: 'awake',
                 actions: assign({ log: ({ context }) => [...context.log, 'woke'] }),
               },

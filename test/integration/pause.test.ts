@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { assign, fromPromise, setup } from 'xstate';
 import { defineActor, invocation } from '../../src/index.ts';
 import { haul, tick } from '../support/actorsCluster.ts';
+import { hold } from '../support/actorsJournal.ts';
 import { tally1, teller } from '../support/actorsParked.ts';
 import { Journal } from '../support/cluster.ts';
 import { openWorld, printLogOnFailure, type World } from '../support/clusterWorld.ts';
@@ -90,7 +91,8 @@ test('what runs is aborted, begins on no other node, and runs again under its ke
   const key = 'haul/h/0.(machine).working/1';
   const first = await spawn();
   await world.client.start(tick, { id: 't', ...COMMITTED });
-  await world.client.start(haul, { id: 'h', input: { ms: 2_000 }, ...COMMITTED });
+  hold(world.dir, first.pid);
+  await world.client.start(haul, { id: 'h', input: { ms: 50 }, ...COMMITTED });
   await until('it runs', async () => phases(key).length === 1);
   await world.client.pause(haul, 'h', COMMITTED);
   await world.client.pause(tick, 't', COMMITTED);

@@ -48,7 +48,9 @@ async function publishAndHear(subject: string, body: string, headers: Record<str
 }
 
 async function query(type: string, id: string, body = '') {
-  const answer = await world.nc.request(`${world.namespace}.queries.${type}.${id}`, body);
+  const answer = await world.nc.request(`${world.namespace}.queries.${type}.${id}`, body, {
+    timeout: 10_000,
+  });
   return answer.json<{ ok: boolean; actor: Record<string, unknown>; error: { code: string } }>();
 }
 

@@ -14,7 +14,7 @@ import { openWorld, printLogOnFailure } from '../support/clusterWorld.ts';
 import { eventually, freshDatabase, freshNamespace, natsUrl } from '../support/services.ts';
 
 /** An error that will not go away by waiting is said at once, ms. */
-const AT_ONCE_MS = 3_000;
+const AT_ONCE_MS = 8_000;
 
 let place: Place;
 let dir: string;

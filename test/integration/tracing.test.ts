@@ -10,6 +10,7 @@ import {
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { assign, fromPromise, sendTo, setup } from 'xstate';
 import { actorAddress, defineActor } from '../../src/index.ts';
+import { hold } from '../support/actorsJournal.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
 import { eventually } from '../support/services.ts';
 import { type SpanLine, spanLine } from '../support/spansToFile.ts';
@@ -215,7 +216,8 @@ test('a job whose node is killed goes on in the same trace on another one', asyn
     NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, '../support/spansToFile.ts'))}`,
   };
   const dies = await world.spawn({}, env);
-  await world.publish('jobs.worker.w-1', '{"ms":1500}', HEADERS);
+  hold(world.dir, dies.pid);
+  await world.publish('jobs.worker.w-1', '{}', HEADERS);
   await world.settled('worker', 'w-1', 1);
   const file = join(world.dir, 'spans.jsonl');
   const written = () =>

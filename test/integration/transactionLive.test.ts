@@ -120,7 +120,9 @@ test('when the state is left it is undone, and its rows are free', async () => {
   await begin();
   hold();
   await start('leaves', { also: 'wait' });
-  await eventually(() => runsOf('leaves') === 1, { what: 'it runs' });
+  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
+    what: 'it waits',
+  });
   await world.client.send(transfer, 'leaves', { type: 'LEAVE' });
   expect(await outcome('leaves')).toMatchObject({ output: { left: null, error: null } });
   await start('takes-over');
@@ -164,13 +166,24 @@ test('a node that is fenced adds nothing', async () => {
   await begin();
   const open = hold();
   await start('fenced', { also: 'wait' });
-  await eventually(() => runsOf('fenced') === 1, { what: 'it runs' });
-  // A stranger takes the shard and dies: whoever has it next runs the invoke again.
+  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
+    what: 'it waits',
+  });
+  // A stranger takes the shard and dies: whoever has it next runs the invoke again. It does so while the node's commit waits
+  // for the row, so that the node cannot have seen before that it is the owner no more.
+  onTestFinished(async () => void (await world.sql.query('ROLLBACK')));
+  await world.sql.query('BEGIN');
   await world.sql.query(
     `UPDATE shard SET epoch = epoch + 1, claimed_epoch = epoch + 1, owner = 'stranger' WHERE shard = $1`,
     [shardOf('transfer', 'fenced', SHARDS)],
   );
   open();
+  const blocked = () =>
+    world.sql.query(
+      'SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))',
+    );
+  await eventually(async () => (await blocked()).length > 0, { what: 'its commit waits' });
+  await world.sql.query('COMMIT');
   expect(await outcome('fenced')).toMatchObject(MADE);
   expect(runsOf('fenced')).toBe(2);
   await expectMade('fenced', 1);
@@ -189,7 +202,9 @@ test('a node that is stopped gives up what runs; the next one does it', async ()
   await begin({ drainMs: 50 });
   const open = hold();
   await start('stopped', { also: 'wait' });
-  await eventually(() => runsOf('stopped') === 1, { what: 'it runs' });
+  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
+    what: 'it waits',
+  });
   await node.stop();
   await expectMade('stopped', 0);
   open();
@@ -203,7 +218,9 @@ test('a node that is stopped waits for what ends in time', async () => {
   await begin({ drainMs: 5_000 });
   const open = hold();
   await start('ends', { also: 'wait' });
-  await eventually(() => runsOf('ends') === 1, { what: 'it runs' });
+  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
+    what: 'it waits',
+  });
   const stopped = node.stop();
   await eventually(
     async () => {

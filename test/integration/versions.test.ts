@@ -5,6 +5,7 @@ import { createMachine } from 'xstate';
 import { namespace } from '../../src/config.ts';
 import { defineActor } from '../../src/index.ts';
 import { openReadStore } from '../../src/store/postgres.ts';
+import { hold } from '../support/actorsJournal.ts';
 import { parcel1, parcel2, parcel2wrong } from '../support/actorsVersions.ts';
 import { Journal } from '../support/cluster.ts';
 import { openWorld, printLogOnFailure, type World } from '../support/clusterWorld.ts';
@@ -66,12 +67,13 @@ test('a rolling deploy: what runs and what sleeps goes on in the new version', a
   await start('sleeps');
   await tell('sleeps', 'PING');
   await start('naps');
-  await tell('naps', 'NAP');
-  await start('works', 4_000);
+  hold(world.dir, old.pid);
+  await start('works');
   await tell('works', 'WORK');
   await eventually(() => runsOf('parcel/works/work/2').length === 1, { what: 'it works' });
-  const [nap] = await world.sql.query<{ fire_at: Date; armed_seq: string }>(`SELECT * FROM timer`);
   const next = await world.spawn({}, {}, FILE_2);
+  await tell('naps', 'NAP');
+  const [nap] = await world.sql.query<{ fire_at: Date; armed_seq: string }>(`SELECT * FROM timer`);
   await old.kill('SIGTERM');
   // What runs is taken over at once, and has ended under the key it began with.
   await world.settled('parcel', 'works');
@@ -160,7 +162,8 @@ test('nodes of two versions side by side: an actor stays in its version while a 
 
 test('the last node that knows the old version is killed: what was left to it is migrated and goes on', async () => {
   const old = await world.spawn({}, {}, FILE_1);
-  await start('a', 3_000);
+  hold(world.dir, old.pid);
+  await start('a');
   await tell('a', 'WORK');
   await eventually(() => runsOf('parcel/a/work/2').length === 1, { what: 'it works' });
   const next = await world.spawn({}, {}, FILE_2);
@@ -203,6 +206,7 @@ test('an actor with an overdue timer whose migrate fails is tried once, not with
 
 test('a migrate that throws leaves the actor as it is, and a corrected one goes on', async () => {
   const first = await world.spawn({ drainMs: 50 }, {}, FILE_1);
+  hold(world.dir, first.pid);
   await start('a', 60_000);
   await tell('a', 'WORK');
   const [neighbour = ''] = world.neighbours('parcel', 'a', 1);
@@ -261,7 +265,8 @@ test('actions that version 1 owes are done by version 1, before anybody migrates
 
 test('an actor that nodes have died of is migrated apart from the others', async () => {
   const old = await world.spawn({ drainMs: 50 }, {}, FILE_1);
-  await start('a', 300);
+  hold(world.dir, old.pid);
+  await start('a');
   await tell('a', 'WORK');
   await old.kill('SIGTERM');
   await world.sql.query(`UPDATE actor SET crashes = 3 WHERE id = 'a'`);
@@ -275,7 +280,8 @@ test('an actor that nodes have died of is migrated apart from the others', async
 
 test('a node that is killed right after the migration was committed: its effects follow elsewhere', async () => {
   const old = await world.spawn({ drainMs: 50 }, {}, FILE_1);
-  await start('a', 300);
+  hold(world.dir, old.pid);
+  await start('a');
   await tell('a', 'WORK');
   await old.kill('SIGKILL');
   // It dies when it is about to start what the migration asks for.

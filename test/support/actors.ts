@@ -1,6 +1,6 @@
 import { assign, cancel, enqueueActions, fromPromise, sendTo, setup, spawnChild } from 'xstate';
 import { actorAddress, defineActor, invocation } from '../../src/index.ts';
-import { crashAt, isCommitted, write } from './actorsJournal.ts';
+import { crashAt, isCommitted, whileHeld, write } from './actorsJournal.ts';
 import { pause } from './cluster.ts';
 
 export { capture } from './actorsJournal.ts';
@@ -31,6 +31,7 @@ const work = fromPromise<string, WorkInput>(async ({ input, self, signal }) => {
     write({ kind: 'invoke', key, phase: 'start', attempt, input, at, committed });
   } else line('start');
   signal.addEventListener('abort', () => line('abort'), { once: true });
+  if (attempt > (input.failures ?? 0)) await whileHeld(signal);
   if (input.ms) await pause(input.ms);
   if (signal.aborted) return 'aborted';
   if (input.final) throw Object.assign(new Error('never again'), { retryable: false });
@@ -151,7 +152,7 @@ export const worker = defineActor('worker', {
 export const spawner = defineActor('spawner', {
   machine: setup({ actors: { work } }).createMachine({
     initial: 'on',
-    entry: spawnChild('work', { input: { ms: 500 } }),
+    entry: spawnChild('work', { input: {} }),
     on: { 'xstate.done.actor.*': '.over' },
     states: { on: {}, over: { type: 'final' } },
   }),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { assign, fromPromise, setup } from 'xstate';
 import { defineActor, invocation } from '../../src/index.ts';
-import { write } from './actorsJournal.ts';
+import { whileHeld, write } from './actorsJournal.ts';
 
 /** The load of cluster tests: actors that never rest, and actors that are poison. */
 
@@ -20,6 +20,7 @@ const work = fromPromise<string, WorkInput>(async ({ input, self, signal }) => {
     write({ kind: 'invoke', key, phase, attempt, input, at: Date.now() });
   tell('start');
   try {
+    await whileHeld(signal);
     await pause(input.ms, undefined, { signal });
     if (input.isBomb && isPoison()) process.kill(process.pid, 'SIGKILL');
   } catch (error) {

@@ -1,4 +1,6 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from 'pg';
 import { Journal } from './cluster.ts';
 import type { JournalLine } from './history.ts';
@@ -32,6 +34,25 @@ export function crashAt(place: string): void {
   process.kill(process.pid, 'SIGKILL');
   // The signal is on its way; nothing after it may run.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+}
+
+const HOLD_FILE = 'hold';
+
+/** From here on what begins to run in that process does not end, so that it can be killed at leisure. */
+export const hold = (dir: string, pid: number) => writeFileSync(join(dir, HOLD_FILE), `${pid}`);
+
+/** Waits where this process is held; throws when the signal is aborted. */
+export async function whileHeld(signal: AbortSignal): Promise<void> {
+  while (heldPid() === process.pid) await pause(20, undefined, { signal });
+}
+
+function heldPid(): number | undefined {
+  const { PERDURE_TEST_DIR: dir } = process.env;
+  try {
+    return dir === undefined ? undefined : Number(readFileSync(join(dir, HOLD_FILE), 'utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 let client: Promise<Client> | undefined;

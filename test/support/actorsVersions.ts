@@ -1,6 +1,6 @@
 import { assign, fromPromise, setup } from 'xstate';
 import { defineActor, invocation, type Migrate } from '../../src/index.ts';
-import { write } from './actorsJournal.ts';
+import { whileHeld, write } from './actorsJournal.ts';
 import { pause } from './cluster.ts';
 
 /** Two versions of one actor type; what runs for them goes to a journal. */
@@ -15,6 +15,7 @@ const work = fromPromise<string, Job>(async ({ input, self, signal }) => {
     write({ kind: 'invoke', key, phase, attempt, input, at: Date.now() });
   line('start');
   signal.addEventListener('abort', () => line('abort'), { once: true });
+  await whileHeld(signal);
   await pause(input.ms);
   if (!signal.aborted) line('end');
   return key;
