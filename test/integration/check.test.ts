@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { cutToday, goneToday, movedToday, sameToday } from '../support/actorsCheck.ts';
 import { nest } from '../support/actorsCheckFamily.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
@@ -10,6 +10,10 @@ import { eventually } from '../support/services.ts';
 // `perdure check` with actors that live.
 
 const ROOT = resolve(import.meta.dirname, '../..');
+
+// Every command is a process of its own, perhaps on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
+
 const TODAY = 'test/support/actorsCheckToday.ts';
 const TOMORROW = 'test/support/actorsCheckTomorrow.ts';
 const world = useWorld();

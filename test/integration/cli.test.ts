@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { connect } from '@nats-io/transport-node';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { fromPromise, setup } from 'xstate';
 import { type ActorType, defineActor } from '../../src/actors/define.ts';
 import { startInspectServer } from '../../src/inspect/server.ts';
@@ -13,6 +13,9 @@ import { createNode, type PerdureNode } from '../../src/node.ts';
 import { eventually, freshDatabase, freshNamespace, natsUrl } from '../support/services.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
+
+// Every command is a process of its own, perhaps on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const order = defineActor('order', {
   machine: setup({
@@ -298,14 +301,16 @@ test('show names a retry that waits', async () => {
   await eventually(
     async () => {
       const { stdout } = await perdure('show', 'order', 'r-1');
-      return /^invokes +try, started by #2, attempt 2 in .* after 'Error: no luck'$/m.test(stdout);
+      return /^invokes +try, started by #2, attempt \d+ in .* after 'Error: no luck'$/m.test(
+        stdout,
+      );
     },
     { what: 'the retry is shown' },
   );
   const { stdout } = await perdure('history', 'order', 'r-1');
   expect(stdout).toMatch(/^ +\S+Z +try: attempt 1 failed after \d+ ms +Error: no luck +\w{8}$/m);
   const [, second] = jsonLines(await perdure('history', 'order', 'r-1', '--json'));
-  expect(second.failed_attempts).toMatchObject([{ invoke_id: 'try', attempt: 1 }]);
+  expect(second.failed_attempts[0]).toMatchObject({ invoke_id: 'try', attempt: 1 });
 });
 
 test('graph prints the machine, show marks where an actor is, history --diff what changed', async () => {
@@ -542,7 +547,7 @@ test('start --from --until committed tells what became of every line', async () 
   const load = () =>
     perdure(
       ...['start', 'order', '--from', file, '--until', 'committed'],
-      ...['--timeout', '3', '--json'],
+      ...['--timeout', '5', '--json'],
     );
   const first = await load();
   expect(first.code).toBe(1);
@@ -594,10 +599,10 @@ test('watch prints transitions until it is told to stop', async () => {
 
 test('a dead letter is redriven once its cause is gone', async () => {
   await perdure('send', 'order', 'd-1', 'PAY', '--message-id', 'pay-d-1');
-  const [letter] = await eventually(
+  const letter = await eventually(
     async () => {
       const found = jsonLines(await perdure('dead', 'ls', '--reason', 'unknown_actor', '--json'));
-      return found.filter(({ subject }) => subject === 'events.order.d-1');
+      return found.find(({ subject }) => subject === 'events.order.d-1');
     },
     { what: 'the dead letter is there' },
   );

@@ -139,7 +139,7 @@ test('bug: an event that nobody handled looked like one that did something', asy
 test('bug: that a message waits for an actor that is paused was not known', async () => {
   await start('p-1');
   await committed('pause', 'parcel', 'p-1');
-  const sent = await committed('send', 'parcel', 'p-1', 'COUNT', '--timeout', '1');
+  const sent = await committed('send', 'parcel', 'p-1', 'COUNT', '--timeout', '4');
   expect(sent.code).toBe(1);
   expect(sent.stderr).toMatch(
     /^perdure: timeout: .* It is paused, and 1 message waits for parcel\/p-1: perdure resume parcel p-1 lets it go on\.$/m,
@@ -151,7 +151,7 @@ test('bug: that a message is parked was not known', async () => {
   await runNode(newer);
   await start('v-2');
   await runNode(parcel);
-  const sent = await committed('send', 'parcel', 'v-2', 'COUNT', '--timeout', '1');
+  const sent = await committed('send', 'parcel', 'v-2', 'COUNT', '--timeout', '4');
   expect(sent.code).toBe(1);
   expect(sent.stderr).toMatch(
     /It is parked: 1 message waits for parcel\/v-2 until a node runs that can open it; perdure ls --parked\.$/m,

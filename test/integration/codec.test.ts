@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import { compressing, encrypting } from '../../examples/codec.ts';
 import { patient, SECRET } from '../support/actorsCodec.ts';
 import { printLogOnFailure, useWorld } from '../support/clusterWorld.ts';
@@ -11,6 +11,10 @@ import { eventually } from '../support/services.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const FILE = join(ROOT, 'test/support/actorsCodec.ts');
+
+// Every command is a process of its own, perhaps on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
+
 const key = (name: string, byte: number) => `${name}:${Buffer.alloc(32, byte).toString('base64')}`;
 const KEYS = key('one', 1);
 const AES = encrypting(KEYS);
@@ -60,7 +64,7 @@ test('nodes that are killed go on from encrypted rows, and no row ever has the p
   const spawnNode = () => world.spawn({}, ENV, FILE);
   let node = await spawnNode();
   for (const id of ['k-1', 'k-2'])
-    await client.start(patient, { id, input: { ...input, ms: 600 } });
+    await client.start(patient, { id, input: { ...input, ms: 3_000 } });
   await client.send(patient, 'k-1', { type: 'REMIND', text: `${SECRET} later`, delayMs: 900 });
   await client.send(patient, 'k-2', { type: 'LOOK' }, { until: 'committed' });
   expect(await recorded()).not.toContain(SECRET);
@@ -165,7 +169,7 @@ test.each([
   const id = how.replaceAll(' ', '-');
   // Given away at once, with an invoke that runs and a timer that waits.
   const able = await world.node([patient], { drainMs: 1 }, { codec: AES });
-  await client.start(patient, { id, input: { ...input, ms: 1_000 } });
+  await client.start(patient, { id, input: { ...input, ms: 4_000 } });
   await client.send(patient, id, { type: 'REMIND', text: 'later', delayMs: 1_000 });
   await client.send(patient, id, { type: 'LOOK' }, { until: 'committed' });
   await able.stop();

@@ -28,6 +28,7 @@ test(`${JOBS} jobs outlive a node that gets kill -9 every second or two`, async 
     natsUrl: natsUrl(),
     namespace: freshNamespace(),
     killsMax: 10,
+    finishMs: 120_000,
     dir,
     say: (line) => told.push(line),
   });
@@ -39,4 +40,4 @@ test(`${JOBS} jobs outlive a node that gets kill -9 every second or two`, async 
   expect(history.nodes).toBeGreaterThanOrEqual(4);
   expect(history.keys).toBe(2 * JOBS);
   expect(history.runs).toBeGreaterThan(history.keys);
-}, 120_000);
+}, 240_000);

@@ -208,10 +208,11 @@ test('Ctrl-C while starting leaves nothing behind', async () => {
 });
 
 test('a second Ctrl-C kills a node that hangs', async () => {
-  const run = dev([], { PERDURE_TEST_HANG: '2000' });
+  const run = dev([], { PERDURE_TEST_HANG: '1' });
   const line = await ready(run);
   const pids = allPids(line);
-  await new Promise((done) => setTimeout(done, 2_500));
+  // It is dealt with before the signal that ends it.
+  for (const pid of line.pids.nodes) process.kill(pid, 'SIGUSR2');
   run.process.kill('SIGINT');
   await eventually(() => run.stderr.includes('stopping'), { what: 'it was heard' });
   expect(line.pids.nodes.every(isAlive)).toBe(true);

@@ -114,4 +114,4 @@ test('perdure serve that is ended while both servers are away tells no stack tra
   const said = serve.stderr().slice(before);
   expect(said).not.toContain('The store is closed');
   expect(said).not.toContain('\\n    at ');
-});
+}, 60_000);

@@ -80,6 +80,15 @@ test('forty families under kill -9: nothing lost, doubled or left over', async (
   });
   for (const id of ids)
     expect(await world.client.outcome(shipment, id)).toMatchObject({ output: DONE });
+  await eventually(
+    async () => {
+      const left = await world.sql.query(
+        'SELECT FROM actor WHERE busy OR acted_seq <> seq UNION ALL SELECT FROM outbox',
+      );
+      return left.length === 0;
+    },
+    { what: 'rest' },
+  );
   await node.kill('SIGTERM');
   expect(await world.check({ types: TYPES, quiescent: true, journal: journal(), capture })).toEqual(
     [],

@@ -27,7 +27,7 @@ beforeEach(async () => {
   const file = join(ROOT, 'test/support/actorsHang.ts');
   serve = spawn(
     process.execPath,
-    [join(ROOT, 'src/cli/main.ts'), 'serve', file, '--json', '--blocked-max-ms', '1000'],
+    [join(ROOT, 'src/cli/main.ts'), 'serve', file, '--json', '--blocked-max-ms', '2000'],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
@@ -62,16 +62,16 @@ test('an endless loop in a guard ends the process, with one line that says so', 
   const last = JSON.parse(stderr.trim().split('\n').at(-1) as string);
   expect(last).toMatchObject({ level: 60, pid: serve.pid, name: 'perdure' });
   expect(last.msg).toContain('event loop: blocked for');
-  expect(last.blockedMs).toBeGreaterThanOrEqual(1_000);
+  expect(last.blockedMs).toBeGreaterThanOrEqual(2_000);
 });
 
 test('a process that was stopped longer than that is left alone, and works on', async () => {
   serve.kill('SIGSTOP');
-  await pause(3_000);
+  await pause(4_000);
   serve.kill('SIGCONT');
   await client.send(spinner, 's', { type: 'POKE' }, { until: 'committed' });
   // Had it been taken for a hang, the line would come within the limit.
-  await pause(1_500);
+  await pause(2_500);
   expect(serve.exitCode ?? serve.signalCode).toBe(null);
   expect(stderr).not.toContain('event loop: blocked');
 });
@@ -80,5 +80,5 @@ test('it does not hold up the end', async () => {
   const askedAt = performance.now();
   serve.kill('SIGTERM');
   expect(await ended).toEqual([0, null]);
-  expect(performance.now() - askedAt).toBeLessThan(5_000);
+  expect(performance.now() - askedAt).toBeLessThan(15_000);
 });

@@ -10,7 +10,7 @@ export const light = defineActor('light', {
 });
 
 // A node whose event loop never comes back, as an actor can make it.
-if (process.env.PERDURE_TEST_HANG !== undefined)
-  setTimeout(() => {
+if (process.env.PERDURE_TEST_HANG)
+  process.once('SIGUSR2', () => {
     for (;;);
-  }, Number(process.env.PERDURE_TEST_HANG));
+  });
