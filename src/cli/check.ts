@@ -9,9 +9,9 @@ import { checkSnapshots, type SnapshotVerdict } from '../inspect/snapshotCheck.t
 import { type ActorLook, lookAtActors } from '../store/check.ts';
 import { loadActorTypes } from './actorFile.ts';
 import { codecOption, loadCodec } from './codecFile.ts';
-import type { ConnectionFlags } from './connection.ts';
+import { type ConnectionFlags, REACH_MS } from './connection.ts';
 import { endpointOf, endpointOptions } from './endpoints.ts';
-import { REACH_MS, withSession } from './session.ts';
+import { withSession } from './session.ts';
 import { stateText } from './stateText.ts';
 import { printJson, printTable } from './table.ts';
 

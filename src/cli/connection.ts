@@ -2,6 +2,9 @@ import type { Command } from 'commander';
 import { namespace } from '../config.ts';
 import { DATA_DIR, resolveUrls, type Urls } from '../dev/devFile.ts';
 
+/** A server that does not answer within this is reported, ms: somebody waits at a terminal. */
+export const REACH_MS = 5_000;
+
 /** The flags `connectionOptions` adds. */
 export interface ConnectionFlags {
   nats?: string;

@@ -9,7 +9,8 @@ import { age } from './age.ts';
 import { whole } from './arguments.ts';
 import { type ConnectionFlags, connectionOf, connectionOptions } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
-import { withBus, withReadStore } from './session.ts';
+import { withBus } from './natsSession.ts';
+import { withReadStore } from './session.ts';
 import { printFields, printJson, printTable, visible } from './table.ts';
 
 type JsonFlag = { json?: true };

@@ -23,10 +23,10 @@ import { readSyncFacts, syncFinding } from '../inspect/syncFindings.ts';
 import { withoutSecrets } from '../log.ts';
 import type { ReadStore } from '../store/read.ts';
 import { VERSION } from '../version.ts';
-import { type ConnectionFlags, connectionOptions } from './connection.ts';
+import { type ConnectionFlags, connectionOptions, REACH_MS } from './connection.ts';
 import { endpointIfAny } from './endpoints.ts';
 import { rememberWarnings } from './lastWarning.ts';
-import { REACH_MS, withReadStore, withSession } from './session.ts';
+import { withReadStore, withSession } from './session.ts';
 import { printJson, visible } from './table.ts';
 
 interface Flags extends ConnectionFlags {

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { namespace, SHARDS } from '../config.ts';
 import { migrate as migrateSchema } from '../store/migrate.ts';
-import type { ConnectionFlags } from './connection.ts';
+import { type ConnectionFlags, REACH_MS } from './connection.ts';
 import { endpointOf, endpointOptions } from './endpoints.ts';
-import { REACH_MS, withSession } from './session.ts';
+import { withSession } from './session.ts';
 import { printJson } from './table.ts';
 
 /** `perdure migrate`: the schema of a namespace. */

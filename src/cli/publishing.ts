@@ -4,7 +4,7 @@ import { errorOf, type Failed, failureText, unhandled, whyLate } from './afterma
 import { seconds } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
-import { withClient } from './session.ts';
+import { withClient } from './natsSession.ts';
 import { stateText } from './stateText.ts';
 import { printJson, visible } from './table.ts';
 

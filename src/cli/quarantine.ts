@@ -7,8 +7,9 @@ import { age } from './age.ts';
 import { rowId, seconds, token, whole } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
+import { withClient } from './natsSession.ts';
 import { type PublishFlags, printReceipt, publishing } from './publishing.ts';
-import { withClient, withReadStore } from './session.ts';
+import { withReadStore } from './session.ts';
 import { stateText } from './stateText.ts';
 import { printJson, printTable } from './table.ts';
 

@@ -4,8 +4,8 @@ import { TIMER_MAX_MS } from '../clock.ts';
 import { PerdureError } from '../errors.ts';
 import { jsonArgument, token } from './arguments.ts';
 import { interrupted } from './interrupt.ts';
+import { withClient } from './natsSession.ts';
 import { type PublishFlags, publishing, publishOne, publishOptions } from './publishing.ts';
-import { withClient } from './session.ts';
 import { startMany, type Tally } from './startMany.ts';
 import { printJson } from './table.ts';
 

@@ -5,7 +5,7 @@ import { assertRoot, rootId, token } from './arguments.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { endpointOptions } from './endpoints.ts';
 import { interrupted, untilAborted } from './interrupt.ts';
-import { withClient } from './session.ts';
+import { withClient } from './natsSession.ts';
 import { stateText } from './stateText.ts';
 import { printJson, visible } from './table.ts';
 
