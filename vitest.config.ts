@@ -13,6 +13,7 @@ export default defineConfig({
     experimental: { viteModuleRunner: false, nodeLoader: false },
     // The build of XState for development throws where the other one does not.
     execArgv: ['--conditions=development', '--import', OWN_NAME],
+    setupFiles: ['test/support/keepCompiled.ts'],
     // On two cores: most of the time they wait, for leases, for nodes and for servers.
     maxWorkers: 4,
     sequence: { sequencer: SlowestFirst },

@@ -5,7 +5,7 @@ import { checkSeed } from './random/check.ts';
 // Machines, events and crashes by chance; XState alone says what should come of it. A taste of them here; `npm run property`
 // runs thousands, on all cores.
 
-const CASES = 100;
+const CASES = 40;
 
 test(`${CASES} machines made at random do what they do under XState, also where nodes die`, async () => {
   const first = seed();
