@@ -7,7 +7,7 @@ import { emptyLoad, type NodeLoad } from './actors/ring.ts';
 import { StallWatch } from './actors/stallWatch.ts';
 import type { Bus } from './bus/bus.ts';
 import { openBus } from './bus/nats.ts';
-import { type Clock, systemClock } from './clock.ts';
+import { atMost, type Clock, systemClock } from './clock.ts';
 import { type Limits, namespace, resolveLimits, SHARDS } from './config.ts';
 import { PerdureError } from './errors.ts';
 import type { Metrics } from './inspect/metrics.ts';
@@ -97,11 +97,21 @@ export function createNode(options: NodeOptions): PerdureNode {
   /** Ends the waiting for servers that are not there. */
   const stopping = new AbortController();
 
-  async function start(): Promise<void> {
+  let starting: Promise<void> | undefined;
+
+  function start(): Promise<void> {
+    starting = startParts();
+    return starting;
+  }
+
+  async function startParts(): Promise<void> {
+    const { signal } = stopping;
     try {
       await serveVitals();
-      if (options.migrate) await migrate({ databaseUrl, namespace: ns, shards: SHARDS, log });
-      const { signal } = stopping;
+      unlessStopped();
+      if (options.migrate)
+        await migrate({ databaseUrl, namespace: ns, shards: SHARDS, log, signal });
+      unlessStopped();
       const store = await openStore({
         databaseUrl,
         namespace: ns,
@@ -116,6 +126,7 @@ export function createNode(options: NodeOptions): PerdureNode {
       });
       vitals.store = store;
       started.push(() => store.close());
+      unlessStopped();
       const bus = await openBus({
         natsUrl,
         namespace: ns,
@@ -130,12 +141,20 @@ export function createNode(options: NodeOptions): PerdureNode {
       });
       vitals.bus = bus;
       started.push(() => bus.close());
+      unlessStopped();
       await startEngine(wrappingStore(store, options.codec, log), bus);
+      unlessStopped();
       vitals.enter('started');
     } catch (error) {
-      await stop();
+      vitals.enter('draining');
+      await stopParts();
       throw error;
     }
+  }
+
+  function unlessStopped(): void {
+    if (stopping.signal.aborted)
+      throw new PerdureError('store_unavailable', 'The node was stopped before it had started.');
   }
 
   /** First to start and last to stop, so that who asks is always answered. */
@@ -199,6 +218,12 @@ export function createNode(options: NodeOptions): PerdureNode {
   async function stop(): Promise<void> {
     vitals.enter('draining');
     stopping.abort();
+    // What is on its way would be started behind our back.
+    if (starting) await atMost(clock, STARTING_MAX_MS, starting);
+    await stopParts();
+  }
+
+  async function stopParts(): Promise<void> {
     for (let part = started.pop(); part; part = started.pop()) await part();
   }
 
@@ -214,6 +239,9 @@ export function createNode(options: NodeOptions): PerdureNode {
     }),
   };
 }
+
+/** How long a start that is under way is waited for before what it has started is stopped, ms. */
+const STARTING_MAX_MS = 5_000;
 
 function required(option: string, variable: string, given: string | undefined): string {
   const value = given ?? process.env[variable];

@@ -25,6 +25,8 @@ export interface MigrateOptions {
   databaseUrl?: string;
   /** A connection of the caller's, idle and outside a transaction; used instead of `databaseUrl`. */
   client?: pg.ClientBase;
+  /** Ends the waiting for a Postgres that cannot be reached. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -32,7 +34,8 @@ export interface MigrateOptions {
  * processes may do so at once: they take turns. Waits for a Postgres that cannot be reached.
  *
  * @returns the files applied now, and the version the schema is at
- * @throws PerdureError `schema_newer`, `shards_differ`, `wrong_credentials`, `server_too_old`
+ * @throws PerdureError `schema_newer`, `shards_differ`, `wrong_credentials`, `server_too_old`; `store_unavailable` when
+ *   `signal` aborts
  */
 export async function migrate(
   options: MigrateOptions,
@@ -46,6 +49,7 @@ export async function migrate(
     applicationName: `perdure migrate ${options.namespace.name}`,
     clock: systemClock,
     log: options.log ?? createLogger(),
+    ...(options.signal && { signal: options.signal }),
   });
   try {
     return await migrateOn(session.client, options);

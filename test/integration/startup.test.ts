@@ -7,9 +7,16 @@ import { assertServerVersion } from '../../src/bus/topology.ts';
 import { startNats } from '../../src/dev/natsServer.ts';
 import { startPostgres } from '../../src/dev/postgres.ts';
 import { freePort } from '../../src/dev/process.ts';
-import { createNode, defineActor, type NodeOptions } from '../../src/index.ts';
+import { createNode, defineActor, type NodeOptions, type PerdureError } from '../../src/index.ts';
 import { counter } from '../support/actors.ts';
-import { type LogLine, openSql, type Place, prepare, recordingLogger } from '../support/cluster.ts';
+import {
+  type LogLine,
+  openSql,
+  type Place,
+  pause,
+  prepare,
+  recordingLogger,
+} from '../support/cluster.ts';
 import { openWorld, printLogOnFailure } from '../support/clusterWorld.ts';
 import { eventually, freshDatabase, freshNamespace, natsUrl } from '../support/services.ts';
 
@@ -268,4 +275,43 @@ test('a start without input gives the machine undefined, and so does its replay'
   } finally {
     await close();
   }
+});
+
+test.each([0, 5, 20, 60, 120, 250])(
+  'bug: a node that was stopped %d ms after its start had begun went on to start',
+  async (afterMs) => {
+    const { node } = nodeAt({ migrate: true, http: { port: 0 } });
+    const how = node.start().then(
+      () => 'started',
+      (error: PerdureError) => error.code,
+    );
+    await pause(afterMs);
+    await node.stop();
+    expect(['store_unavailable', 'bus_unavailable', ...(afterMs > 0 ? ['started'] : [])]).toContain(
+      await how,
+    );
+    expect(node.status().shards).toEqual([]);
+    const { httpUrl } = node.status();
+    if (httpUrl) await expect(fetch(`${httpUrl}/livez`)).rejects.toThrow();
+    const sql = await openSql(place);
+    undo.push(() => sql.close());
+    await eventually(
+      async () => {
+        const left = await sql.query(
+          `SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name LIKE 'perdure %'`,
+        );
+        return left.length === 0;
+      },
+      { what: 'it has left Postgres' },
+    );
+  },
+);
+
+test('a node that waits for Postgres to migrate it gives up when it is stopped', async () => {
+  const { node, lines } = nodeAt({ migrate: true, databaseUrl: 'postgres://a:b@127.0.0.1:1/x' });
+  const starting = expect(node.start()).rejects.toMatchObject({ code: 'store_unavailable' });
+  await said(lines, /waiting for Postgres/);
+  await node.stop();
+  await starting;
 });
