@@ -14,7 +14,7 @@ export default defineConfig({
     // The build of XState for development throws where the other one does not.
     execArgv: ['--conditions=development', '--import', OWN_NAME],
     setupFiles: ['test/support/keepCompiled.ts'],
-    // On two cores: most of the time they wait, for leases, for nodes and for servers.
+    // Enough to keep two cores busy while some wait, for leases, for nodes and for servers.
     maxWorkers: 4,
     sequence: { sequencer: SlowestFirst },
     testTimeout: 30_000,

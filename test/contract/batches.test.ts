@@ -64,6 +64,7 @@ test('what is published at the same time is stored in batches, each at the seque
   expect(bodies.size).toBe(COUNT);
   expect(batched).toBe(COUNT);
   expect(acks.map(({ seq }) => bodies.get(seq))).toEqual(ids(COUNT));
+  expect(acks.some(({ duplicate }) => duplicate)).toBe(false);
 });
 
 test('one message alone is stored as it is', async () => {
@@ -79,9 +80,7 @@ test('a batch with an id that is stored already, and one twice: each is stored o
   const { bodies } = await stored(ns);
   expect([...bodies.values()].sort()).toEqual(ids(20).sort());
   expect(acks[7]).toEqual({ seq: first.seq, duplicate: true });
-  const told = acks.flatMap(({ duplicate }, i) => (duplicate ? [i] : []));
-  expect(told).toContain(7);
-  expect(told.some((i) => i === 3 || i === 20)).toBe(true);
+  expect(acks.filter(({ duplicate }) => duplicate)).toHaveLength(2);
   expect(acks.map(({ seq }) => bodies.get(seq))).toEqual([...ids(20), 'j-3']);
 });
 

@@ -55,6 +55,10 @@ async function waiting(statement = '%'): Promise<number> {
   return open.length;
 }
 
+/** One has made its movement, holds its rows and goes on when it is let. */
+const waitsInside = () =>
+  eventually(async () => (await waiting('INSERT INTO movement%')) === 1, { what: 'it waits' });
+
 async function expectMade(id: string, times: 0 | 1): Promise<void> {
   const { made, total } = await ledger(world.sql);
   expect([made[id] ?? 0, total]).toEqual([times, 40_000]);
@@ -120,9 +124,7 @@ test('when the state is left it is undone, and its rows are free', async () => {
   await begin();
   hold();
   await start('leaves', { also: 'wait' });
-  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
-    what: 'it waits',
-  });
+  await waitsInside();
   await world.client.send(transfer, 'leaves', { type: 'LEAVE' });
   expect(await outcome('leaves')).toMatchObject({ output: { left: null, error: null } });
   await start('takes-over');
@@ -166,9 +168,7 @@ test('a node that is fenced adds nothing', async () => {
   await begin();
   const open = hold();
   await start('fenced', { also: 'wait' });
-  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
-    what: 'it waits',
-  });
+  await waitsInside();
   // A stranger takes the shard and dies: whoever has it next runs the invoke again. It does so while the node's commit waits
   // for the row, so that the node cannot have seen before that it is the owner no more.
   onTestFinished(async () => void (await world.sql.query('ROLLBACK')));
@@ -202,9 +202,7 @@ test('a node that is stopped gives up what runs; the next one does it', async ()
   await begin({ drainMs: 50 });
   const open = hold();
   await start('stopped', { also: 'wait' });
-  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
-    what: 'it waits',
-  });
+  await waitsInside();
   await node.stop();
   await expectMade('stopped', 0);
   open();
@@ -218,9 +216,7 @@ test('a node that is stopped waits for what ends in time', async () => {
   await begin({ drainMs: 5_000 });
   const open = hold();
   await start('ends', { also: 'wait' });
-  await eventually(async () => (await waiting('INSERT INTO movement%')) === 1, {
-    what: 'it waits',
-  });
+  await waitsInside();
   const stopped = node.stop();
   await eventually(
     async () => {
